@@ -1,0 +1,94 @@
+/** Contract of a pool: where task functions run. A pool runs requests and gives outcomes; it knows neither brokers nor results. */
+import type { RemoteErrorData } from './protocol/remote-error.js'
+import type { ResultTuple } from './protocol/result.js'
+
+/** One run of a task: plain data, so that it can cross to another process. The body stays as it came; the place that runs it decodes it. */
+export interface TaskRequest {
+  readonly id: string
+  readonly task: string
+  readonly body: string | Uint8Array
+  readonly contentType: string
+  readonly contentEncoding: string
+  /** MIME type of the compressor, if the body is compressed. */
+  readonly compression?: string
+  /** What the run is told of its message: protocol headers and delivery, as plain JSON. Owned by app/context. */
+  readonly context: Readonly<Record<string, unknown>>
+  readonly softTimeLimitMs?: number
+  /** The process is killed after it, in pools that can. */
+  readonly timeLimitMs?: number
+}
+
+/** What a run asks to be done next, from the body of its message: links and the rest of a chain. */
+export interface Continuations {
+  readonly callbacks: readonly unknown[] | null
+  readonly errbacks: readonly unknown[] | null
+  readonly chain: readonly unknown[] | null
+  readonly chord: unknown
+}
+
+/** How a run ended. Every switch over it is complete. */
+export type Outcome =
+  | { readonly status: 'success'; readonly result: string; readonly repr: string; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
+  | { readonly status: 'failure'; readonly error: RemoteErrorData; readonly expected: boolean; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
+  | { readonly status: 'retry'; readonly error: RemoteErrorData | null; readonly retry: RetryRequest; readonly runtimeMs: number; readonly children: readonly ResultTuple[] }
+  | { readonly status: 'ignored'; readonly reason: string }
+  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
+  /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
+  | { readonly status: 'undecodable'; readonly reason: string }
+  | { readonly status: 'killed'; readonly by: KilledBy; readonly pid: number; readonly detail: string; readonly continuations: Continuations | null }
+
+/** time limit: hard limit passed. terminated: by `terminate()`. lost: the process died by itself. shutdown: the pool was stopped cold. */
+export type KilledBy = 'time limit' | 'terminated' | 'lost' | 'shutdown'
+
+/** A new message for the same task id, made from the one that ran: only what `self.retry()` changed is here. */
+export interface RetryRequest {
+  /** When to run again: ms since the epoch; null is at once. */
+  readonly etaMs: number | null
+  /** The encoded body of the new message when arguments changed; null: the same body. */
+  readonly body: string | null
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+/** Why the signal of a running task aborts. */
+export type AbortCause = 'soft time limit' | 'revoked' | 'shutdown' | 'lock lost'
+
+export interface Run {
+  /** Settles when the function is about to start; never, when the outcome comes without a start. */
+  readonly accepted: Promise<{ readonly pid: number }>
+  /** Never rejects. */
+  readonly outcome: Promise<Outcome>
+  /** Aborts the task's signal; the task decides what to do. */
+  abort(cause: AbortCause): void
+  /** Kills the process that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
+  terminate(signal: NodeJS.Signals): void
+}
+
+export interface Pool {
+  readonly name: string
+  readonly supports: PoolSupports
+  /** Settles when the pool can run; throws ChildBootError when the app cannot be loaded. */
+  start(): Promise<void>
+  /** Requests over `capacity` wait in the pool, in order. */
+  run(request: TaskRequest): Run
+  /** How many requests can run at the same time. */
+  readonly capacity: number
+  resize(processes: number): Promise<void>
+  /** Pids of the processes that run tasks. */
+  readonly pids: readonly number[]
+  /** Waits for what runs; when the signal aborts, kills it (outcome killed by 'shutdown'). Always ends. Safe twice. */
+  stop(options: { readonly signal: AbortSignal }): Promise<void>
+}
+
+export interface PoolSupports {
+  readonly timeLimit: boolean
+  readonly terminate: boolean
+}
+
+/** What a pool asks of its owner while tasks run. */
+export interface PoolHost {
+  /** A task reports a state of its own (`updateState`, `progress`): settles when it is stored. */
+  storeState(taskId: string, state: string, meta: unknown): Promise<void>
+}
+
+/** Runs one request in this process: passed into pools, never imported by them. Never rejects. */
+export type Execute = (request: TaskRequest, run: { readonly signal: AbortSignal; storeState(state: string, meta: unknown): Promise<void>; accepted(): void }) => Promise<Outcome>

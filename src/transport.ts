@@ -1,0 +1,119 @@
+/**
+ * Contract of a broker driver: how messages are published, claimed, kept and given back.
+ *
+ * A delivery is in one of these states, and only its transport moves it:
+ *
+ *   waiting ──claim──▶ leased ──ack──▶ gone
+ *      ▲                 │ ├──reject──▶ dead letters
+ *      │                 │ └──defer(until)──▶ waiting, not before `until`
+ *      ├──release────────┤      (uncounted: shutdown, prefetch)
+ *      └──lease lost─────┘      (counted; over the limit: dead letters)
+ */
+import type { Message } from './protocol/message.js'
+import type { Destination, ExchangeType, Topology } from './protocol/topology.js'
+
+export interface Transport {
+  /** The driver's name in logs, stats and events: `sqlite`. */
+  readonly name: string
+  readonly supports: TransportSupports
+  /** Opens a connection, or throws ConnectionError. */
+  connect(options: { readonly signal: AbortSignal }): Promise<Connection>
+}
+
+/** What a driver can do. docs/guarantees and the conformance suite are made from it. */
+export interface TransportSupports {
+  readonly exchangeTypes: readonly ExchangeType[]
+  /** Which number is served first, if any. */
+  readonly priority: 'higher-first' | 'lower-first' | 'none'
+  /** The broker itself keeps a message until `notBefore`: workers do not hold it. */
+  readonly nativeDelay: boolean
+  /** Messages outlive the process that published them. */
+  readonly persistent: boolean
+  /** More than one process can connect. */
+  readonly shared: boolean
+}
+
+export interface PublishOptions {
+  /** For the whole operation, on the monotonic clock: after it, `PublishUncertainError` or `NotPublishedError`. */
+  readonly deadlineMs: number
+  /** Wall clock, ms: the message is not delivered before. A transport without native delay ignores it and the worker defers. */
+  readonly notBefore?: number
+}
+
+export interface Connection {
+  /** Creates what is missing. Safe to repeat; an existing queue with other arguments is an error that names both. */
+  declare(topology: Topology): Promise<void>
+  /** Settles when the broker has the message. Calls of one tick share one round trip. */
+  publish(message: Message, to: Destination, options: PublishOptions): Promise<void>
+  consume(options: ConsumeOptions): Promise<Consumer>
+  /** Messages that wait in the queue (not the leased ones). */
+  size(queue: string): Promise<number>
+  /** Removes the waiting messages; how many they were. */
+  purge(queue: string): Promise<number>
+  /** Where the message of a task is; 'unknown' from a broker that cannot look. */
+  locate(taskId: string): Promise<'waiting' | 'leased' | 'absent' | 'unknown'>
+  readonly deadLetters: DeadLetters
+  /** Settles once: with the reason when the connection is lost, with undefined after `close()`. */
+  readonly closed: Promise<Error | undefined>
+  /** Unsettled deliveries go back, uncounted. Pending publishes and settlements are written first. Safe twice. */
+  close(): Promise<void>
+}
+
+export interface ConsumeOptions {
+  readonly queues: readonly string[]
+  /** Unsettled deliveries at most. */
+  readonly prefetch: number
+  /** Called with 1 to `prefetch` deliveries. Must not throw. */
+  readonly onDeliveries: (deliveries: readonly Delivery[]) => void
+}
+
+export interface Consumer {
+  addQueue(queue: string): Promise<void>
+  cancelQueue(queue: string): Promise<void>
+  /** How many unsettled deliveries may be out; fewer than are out now only stops new ones. */
+  setPrefetch(count: number): void
+  /** No delivery comes after it settles. Those that are out stay valid until they are settled. Safe twice. */
+  cancel(): Promise<void>
+}
+
+/** One message, leased to this consumer. The first settling call (ack, release, reject, defer) counts, later ones do nothing. */
+export interface Delivery {
+  readonly message: Message
+  readonly queue: string
+  readonly exchange: string
+  readonly routingKey: string
+  readonly redelivered: boolean
+  /** How often a run of it ended abnormally before (its worker or lease was lost). */
+  readonly deliveries: number
+  /** Aborts when the lease is gone: drop the ack and the result, another worker has the message. */
+  readonly lost: AbortSignal
+  /** Done: remove the message. Coalesced with other settlements; an error surfaces as the connection's end. */
+  ack(): void
+  /** Back to its place in the queue. Uncounted by default; `{ counted: true }` when a run of it ended abnormally (its child was lost). */
+  release(options?: { readonly counted?: boolean }): void
+  /** To the dead letters, with the original bytes. */
+  reject(reason: string): void
+  /** Back until `untilMs` (wall clock). The prefetch slot is free at once, and the message's bytes leave the worker's memory where the broker can keep them. */
+  defer(untilMs: number): void
+}
+
+export interface DeadLetter {
+  /** Names the dead letter in this broker. */
+  readonly id: string
+  readonly queue: string
+  readonly reason: string
+  /** When it was put here, ms since the epoch. */
+  readonly diedAtMs: number
+  readonly deliveries: number
+  /** With the original bytes. */
+  readonly message: Message
+}
+
+/** Messages that could not be run, kept until somebody decides: bounded, the oldest go first. */
+export interface DeadLetters {
+  list(options?: { readonly queue?: string; readonly limit?: number }): Promise<readonly DeadLetter[]>
+  /** Back to the queue it came from, with its delivery count at 0. False: there is no such dead letter. */
+  replay(id: string): Promise<boolean>
+  drop(id: string): Promise<boolean>
+  count(): Promise<number>
+}
