@@ -27,13 +27,11 @@ export function givenInEnvironment(environment: Environment): readonly GivenOpti
     const name = names.find((candidate) => (environment[candidate] ?? '') !== '')
     if (name !== undefined) given.push({ option, value: readText(environment[name] ?? ''), spelling: name, source: name })
   }
+  const ours = [...known].filter((name) => name.startsWith('CELERIAC_'))
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('CELERIAC_') || known.has(name) || isOther(name)) continue
-    const near = didYouMean(
-      name.slice('CELERIAC_'.length),
-      [...known].filter((other) => other.startsWith('CELERIAC_')).map((other) => other.slice('CELERIAC_'.length)),
-    )
-    if (near !== undefined) throw new OptionUnknownError(name, `CELERIAC_${near}`)
+    const near = didYouMean(name, ours, { atMost: 2 })
+    if (near !== undefined) throw new OptionUnknownError(name, near)
   }
   return given
 }

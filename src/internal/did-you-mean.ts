@@ -1,12 +1,18 @@
-/** The candidate that `word` was most likely meant to be, or undefined when none is near. Case, `-` and `_` do not count. */
-export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate that `word` was most likely meant to be, or undefined when none is near. Case, `-` and `_` do not count. A third of the letters may be
+ * wrong: enough for a typo, too few to turn one word into another; `atMost` allows fewer.
+ */
+export function didYouMean(
+  word: string,
+  candidates: Iterable<string>,
+  { atMost = Number.POSITIVE_INFINITY }: { readonly atMost?: number } = {},
+): string | undefined {
   const wanted = plain(word)
   let best: { readonly candidate: string; readonly distance: number } | undefined
   for (const candidate of candidates) {
     const other = plain(candidate)
     const distance = editDistance(wanted, other)
-    // A third of the letters may be wrong: enough for a typo, too few to turn one word into another.
-    const most = Math.ceil(Math.max(wanted.length, other.length) / 3)
+    const most = Math.min(atMost, Math.ceil(Math.max(wanted.length, other.length) / 3))
     if (distance <= most && (best === undefined || distance < best.distance)) best = { candidate, distance }
   }
   return best?.candidate
