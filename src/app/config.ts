@@ -1,0 +1,86 @@
+/** From what a user gave to a whole Config: defaults are filled in, every value is checked, unknown names are refused. */
+import { NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { type aliases, findOption, type SnakeCase } from './config-names.js'
+import { type Config, configTable, type OptionInput, type OptionName, rows } from './config-table.js'
+
+export type { Config, OptionName } from './config-table.js'
+
+/** The options of `new Celeriac(name, options)`: by their names, by Celery's own (`task_acks_late`), and `broker` and `backend` for short. */
+export type ConfigInput = OptionInput & { readonly [K in OptionName as SnakeCase<K>]?: OptionInput[K] } & {
+  readonly [K in keyof typeof aliases]?: OptionInput[(typeof aliases)[K]]
+} & {
+  /** Refused with NotSupportedError: this version has no beat. */
+  readonly beatSchedule?: Readonly<Record<string, { readonly task: unknown; readonly schedule: unknown; readonly options?: unknown }>>
+}
+
+/** Where values come from, the weakest first. `app options` is what the program gave. */
+export interface GivenOption {
+  readonly option: OptionName
+  readonly value: unknown
+  /** The name under which it was given: messages use it. */
+  readonly spelling: string
+  readonly source: string
+}
+
+export interface ResolvedConfig {
+  readonly config: Config
+  /** Where the value of each option is from: `default`, `app options`, or the name of an environment variable. */
+  readonly sources: Readonly<Record<OptionName, string>>
+}
+
+/** Throws OptionUnknownError and OptionInvalidError; undefined is "not given". */
+export function resolveConfig(input: ConfigInput = {}): Config {
+  return resolveGiven(givenIn(input)).config
+}
+
+/** The options that an object gives, each once. */
+export function givenIn(input: ConfigInput): readonly GivenOption[] {
+  const given = new Map<OptionName, GivenOption>()
+  for (const [spelling, value] of Object.entries(input)) {
+    if (value === undefined) continue
+    if (spelling === 'beatSchedule') throw new NotSupportedError('beatSchedule', 'this version has no beat')
+    const found = findOption(spelling)
+    if (!('option' in found)) throw new OptionUnknownError(spelling, found.suggestion)
+    const before = given.get(found.option)
+    if (before !== undefined) throw new OptionInvalidError(found.option, 'given under one name', [before.spelling, spelling])
+    given.set(found.option, { option: found.option, value, spelling, source: 'app options' })
+  }
+  return [...given.values()]
+}
+
+/** Later ones win over earlier ones. */
+export function resolveGiven(given: readonly GivenOption[]): ResolvedConfig {
+  const values: Partial<Record<OptionName, unknown>> = {}
+  const sources: Partial<Record<OptionName, string>> = {}
+  for (const { option, value, spelling, source } of given) {
+    values[option] = configTable[option].kind.parse(value, spelling)
+    sources[option] = source
+  }
+  // brokerUrl stands first in the table: defaults that are found from it come after it.
+  for (const [option, { default: fallback }] of rows) {
+    if (option in values) continue
+    values[option] = 'value' in fallback ? fallback.value : fallback.find({ brokerUrl: (values as Config).brokerUrl }) // filled in by now, see above
+    sources[option] = 'default'
+  }
+  return Object.freeze({
+    config: Object.freeze(values as Config), // every row has filled in its own value
+    sources: Object.freeze(sources as Record<OptionName, string>),
+  })
+}
+
+/** Celery's own defaults where ours differ: `new Celeriac('shop', { ...celeryDefaults })`. See docs/config.md for what each gives up. */
+export const celeryDefaults: ConfigInput = Object.freeze(
+  Object.fromEntries(rows.filter(([, row]) => 'celery' in row).map(([option, row]) => [option, row.celery])),
+)
+
+export interface DescribedOption {
+  readonly option: OptionName
+  /** The value as text, secrets redacted. */
+  readonly value: string
+  readonly source: string
+}
+
+/** What `inspect-config` shows: every option in the table's order. */
+export function describeConfig({ config, sources }: ResolvedConfig): readonly DescribedOption[] {
+  return rows.map(([option, row]) => ({ option, value: row.kind.show(config[option]), source: sources[option] }))
+}
