@@ -13,24 +13,17 @@ export type ConfigInput = OptionInput & { readonly [K in OptionName as SnakeCase
   readonly beatSchedule?: Readonly<Record<string, { readonly task: unknown; readonly schedule: unknown; readonly options?: unknown }>>
 }
 
-/** Where values come from, the weakest first. `app options` is what the program gave. */
+/** One option as it was given. */
 export interface GivenOption {
   readonly option: OptionName
   readonly value: unknown
-  /** The name under which it was given: messages use it. */
+  /** The name under which it was given, which messages use: an option or an environment variable. */
   readonly spelling: string
-  readonly source: string
-}
-
-export interface ResolvedConfig {
-  readonly config: Config
-  /** Where the value of each option is from: `default`, `app options`, or the name of an environment variable. */
-  readonly sources: Readonly<Record<OptionName, string>>
 }
 
 /** Throws OptionUnknownError and OptionInvalidError; undefined is "not given". */
 export function resolveConfig(input: ConfigInput = {}): Config {
-  return resolveGiven(givenIn(input)).config
+  return resolveGiven(givenIn(input))
 }
 
 /** The options that an object gives, each once. */
@@ -43,29 +36,24 @@ export function givenIn(input: ConfigInput): readonly GivenOption[] {
     if (!('option' in found)) throw new OptionUnknownError(spelling, found.suggestion)
     const before = given.get(found.option)
     if (before !== undefined) throw new OptionInvalidError(found.option, 'given under one name', [before.spelling, spelling])
-    given.set(found.option, { option: found.option, value, spelling, source: 'app options' })
+    given.set(found.option, { option: found.option, value, spelling })
   }
   return [...given.values()]
 }
 
 /** Later ones win over earlier ones. */
-export function resolveGiven(given: readonly GivenOption[]): ResolvedConfig {
+export function resolveGiven(given: readonly GivenOption[]): Config {
   const values: Partial<Record<OptionName, unknown>> = {}
-  const sources: Partial<Record<OptionName, string>> = {}
-  for (const { option, value, spelling, source } of given) {
-    values[option] = configTable[option].kind.parse(value, spelling)
-    sources[option] = source
-  }
+  for (const { option, value, spelling } of given) values[option] = configTable[option].kind.parse(value, spelling)
   // brokerUrl stands first in the table: defaults that are found from it come after it.
-  for (const [option, { default: fallback }] of rows) {
-    if (option in values) continue
-    values[option] = 'value' in fallback ? fallback.value : fallback.find({ brokerUrl: (values as Config).brokerUrl }) // filled in by now, see above
-    sources[option] = 'default'
+  for (const [option, row] of rows) {
+    if (!(option in values)) values[option] = defaultOf(row, (values as Config).brokerUrl) // filled in by now, see above
   }
-  return Object.freeze({
-    config: Object.freeze(values as Config), // every row has filled in its own value
-    sources: Object.freeze(sources as Record<OptionName, string>),
-  })
+  return Object.freeze(values as Config) // every row has filled in its own value
+}
+
+function defaultOf({ default: fallback }: (typeof rows)[number][1], brokerUrl: readonly string[]): unknown {
+  return 'value' in fallback ? fallback.value : fallback.find({ brokerUrl })
 }
 
 /** Celery's own defaults where ours differ: `new Celeriac('shop', { ...celeryDefaults })`. See docs/config.md for what each gives up. */
@@ -77,10 +65,16 @@ export interface DescribedOption {
   readonly option: OptionName
   /** The value as text, secrets redacted. */
   readonly value: string
+  /** `default` (or the same value), `app`, or the name of the environment variable. */
   readonly source: string
 }
 
-/** What `inspect-config` shows: every option in the table's order. */
-export function describeConfig({ config, sources }: ResolvedConfig): readonly DescribedOption[] {
-  return rows.map(([option, row]) => ({ option, value: row.kind.show(config[option]), source: sources[option] }))
+/** What `inspect-config` shows: every option in the table's order. `environment`: what the environment gave. */
+export function describeConfig(config: Config, environment: readonly GivenOption[]): readonly DescribedOption[] {
+  return rows.map(([option, row]) => {
+    const value = row.kind.show(config[option])
+    const fallback = row.kind.show(defaultOf(row, config.brokerUrl))
+    const variable = environment.find((given) => given.option === option)?.spelling
+    return { option, value, source: variable ?? (value === fallback ? 'default' : 'app') }
+  })
 }

@@ -1,14 +1,14 @@
 /** The only place that reads the environment. Its values win over the program's own, as CELERY_BROKER_URL does in Celery. */
 import { OptionUnknownError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
-import { type ConfigInput, type GivenOption, givenIn, type ResolvedConfig, resolveGiven } from './config.js'
+import { type Config, type ConfigInput, type GivenOption, givenIn, resolveGiven } from './config.js'
 import { aliases, environmentNames } from './config-names.js'
 import { configTable, type OptionName, rows } from './config-table.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Options of the program and of the environment, resolved. Throws OptionUnknownError and OptionInvalidError. */
-export function loadConfig(input: ConfigInput = {}, environment: Environment = process.env): ResolvedConfig {
+export function loadConfig(input: ConfigInput = {}, environment: Environment = process.env): Config {
   return resolveGiven([...givenIn(input), ...givenInEnvironment(environment)])
 }
 
@@ -16,7 +16,7 @@ export function loadConfig(input: ConfigInput = {}, environment: Environment = p
  * The options that the environment gives. An empty variable is not given. A `CELERIAC_` name that is nearly an option is an error; other unknown
  * names are somebody else's: Kubernetes sets CELERIAC_PORT for a service that is called celeriac.
  */
-export function givenInEnvironment(environment: Environment): readonly GivenOption[] {
+export function givenInEnvironment(environment: Environment = process.env): readonly GivenOption[] {
   const given: GivenOption[] = []
   const known = new Set<string>()
   for (const [option, row] of rows) {
@@ -25,7 +25,7 @@ export function givenInEnvironment(environment: Environment): readonly GivenOpti
     const names = namesOf(option)
     for (const name of names) known.add(name)
     const name = names.find((candidate) => (environment[candidate] ?? '') !== '')
-    if (name !== undefined) given.push({ option, value: readText(environment[name] ?? ''), spelling: name, source: name })
+    if (name !== undefined) given.push({ option, value: readText(environment[name] ?? ''), spelling: name })
   }
   const ours = [...known].filter((name) => name.startsWith('CELERIAC_'))
   for (const name of Object.keys(environment)) {

@@ -11,6 +11,7 @@ import {
 } from '../../dist/app/config.js'
 import { celeryName } from '../../dist/app/config-names.js'
 import { rows } from '../../dist/app/config-table.js'
+import { givenInEnvironment } from '../../dist/app/load-config.js'
 import { CeleriacError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
 
 function complaint(input: object): string {
@@ -184,17 +185,19 @@ test('a config cannot be changed after it was made', () => {
 })
 
 test('a described config has the source of each value and no secret', () => {
-  const described = describeConfig(resolveGiven(givenIn({ broker: ['redis://:geheim@a', 'redis://:geheim@b'], resultExpires: '2h' })))
+  const environment = givenInEnvironment({ CELERY_BROKER_URL: 'redis://:geheim@a;redis://:geheim@b' })
+  const described = describeConfig(resolveGiven([...givenIn({ resultExpires: '2h' }), ...environment]), environment)
   expect(described.find(({ option }) => option === 'brokerUrl')).toEqual({
     option: 'brokerUrl',
     value: 'redis://:**@a;redis://:**@b',
-    source: 'app options',
+    source: 'CELERY_BROKER_URL',
   })
-  expect(described.find(({ option }) => option === 'resultExpires')).toEqual({
-    option: 'resultExpires',
-    value: '2h',
-    source: 'app options',
+  expect(described.find(({ option }) => option === 'resultBackend')).toEqual({
+    option: 'resultBackend',
+    value: 'redis://:**@a',
+    source: 'default',
   })
+  expect(described.find(({ option }) => option === 'resultExpires')).toEqual({ option: 'resultExpires', value: '2h', source: 'app' })
   expect(described.find(({ option }) => option === 'workerPool')?.source).toBe('default')
   expect(JSON.stringify(described)).not.toContain('geheim')
 })
