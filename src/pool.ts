@@ -102,6 +102,8 @@ export interface Pool {
   run(request: TaskRequest): Run
   /** How many requests can run at the same time. */
   readonly capacity: number
+  /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
+  readonly window: number
   resize(processes: number): Promise<void>
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
