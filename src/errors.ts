@@ -93,9 +93,7 @@ export class ArgumentsInvalidError extends CeleriacError {
     readonly task: string,
     readonly issues: readonly { readonly path: string; readonly message: string }[],
   ) {
-    super(
-      `invalid arguments for ${task}: ${issues.map((issue) => (issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`)).join('; ')}`,
-    )
+    super(`invalid arguments for ${task}: ${issues.map((issue) => (issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`)).join('; ')}`)
   }
 }
 
@@ -180,9 +178,7 @@ export class TooLargeError extends CeleriacError {
     readonly bytes: number,
     readonly limit: number,
   ) {
-    super(
-      `${what} has ${bytes} bytes, over the limit of ${limit}. Send a reference (a key, a URL) instead of the data, or raise the limit.`,
-    )
+    super(`${what} has ${bytes} bytes, over the limit of ${limit}. Send a reference (a key, a URL) instead of the data, or raise the limit.`)
   }
 }
 
