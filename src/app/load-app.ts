@@ -4,11 +4,12 @@ import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AppNotFoundError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
-import { type BrandedApp, isApp } from './brand.js'
+import type { Celeriac } from './app.js'
+import { appBrand } from './brand.js'
 import { importModule, resolvePackage } from './import-module.js'
 
 export interface LoadedApp {
-  readonly app: BrandedApp
+  readonly app: Celeriac
   /** Absolute. */
   readonly file: string
   readonly exportName: string
@@ -97,6 +98,11 @@ function withExtension(path: string): string | undefined {
   return extensions.map((extension) => path + extension).find(isFile)
 }
 
+/** An app of any copy of celeriac: the methods of it are those of its own copy. */
+function isApp(value: unknown): value is Celeriac {
+  return typeof value === 'object' && value !== null && Reflect.get(value, appBrand) === true
+}
+
 /** A CommonJS file has its exports in `default`, too. */
 function exportsOf(module: Readonly<Record<string, unknown>>): ReadonlyMap<string, unknown> {
   const { default: inner } = module
@@ -116,7 +122,7 @@ function namedApp(exports: ReadonlyMap<string, unknown>, exportName: string, sho
 }
 
 function onlyApp(exports: ReadonlyMap<string, unknown>, shown: string): Omit<LoadedApp, 'file'> {
-  const apps = new Map<BrandedApp, string>()
+  const apps = new Map<Celeriac, string>()
   for (const [exportName, value] of exports) if (isApp(value) && !apps.has(value)) apps.set(value, exportName)
   const [first, ...others] = apps
   if (first === undefined) {
