@@ -57,7 +57,7 @@ export class Celeriac implements AsyncDisposable {
 
   constructor(name: string, options: AppOptions = {}) {
     this.name = name
-    const config = loadConfig(options)
+    const { config } = loadConfig(options)
     this.#core = {
       name,
       config,
@@ -132,12 +132,12 @@ export class Celeriac implements AsyncDisposable {
   /** A task that lives elsewhere (a Python worker): only its type is known here. */
   // biome-ignore lint/suspicious/noExplicitAny: any function type describes a task
   remote<F extends (...a: any[]) => unknown>(name: string): RemoteTask<F> {
-    return remoteTask(this.#sender, name) as RemoteTask<F> // the type is the caller's claim about another program
+    return remoteTask(this.#sender, name) as unknown as RemoteTask<F> // the type is the caller's claim about another program
   }
 
   /** A whole contract: an interface of names to functions, or `typeof tasks` of another package. */
   remotes<T>(): { [K in keyof T]: RemoteTask<T[K]> } {
-    return remoteTasks(this.#sender) as { [K in keyof T]: RemoteTask<T[K]> } // as above
+    return remoteTasks(this.#sender) as unknown as { [K in keyof T]: RemoteTask<T[K]> } // as above
   }
 
   /** Untyped by name, as Celery's send_task. A task that is registered here lends its options. */

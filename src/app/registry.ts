@@ -1,5 +1,5 @@
 import { AlreadyRegisteredError, NameInvalidError, NotRegisteredError } from '../errors.js'
-import { closest } from '../internal/did-you-mean.js'
+import { didYouMean } from '../internal/did-you-mean.js'
 import type { TaskDefinition } from './task.js'
 
 /** The tasks of one app, by name. */
@@ -19,7 +19,7 @@ export class Registry {
   /** Throws NotRegisteredError, with the closest name. */
   need(name: string): TaskDefinition {
     const task = this.#tasks.get(name)
-    if (task === undefined) throw new NotRegisteredError(name, closest(name, this.names()))
+    if (task === undefined) throw new NotRegisteredError(name, didYouMean(name, this.names()))
     return task
   }
 

@@ -3,7 +3,7 @@ import type { Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions } from '../canvas/options.js'
 import { Signature } from '../canvas/signature.js'
 import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
-import { closest } from '../internal/did-you-mean.js'
+import { didYouMean } from '../internal/did-you-mean.js'
 import { type Arguments, boundArguments } from './arguments.js'
 import { runningTask } from './context.js'
 import type { Sender } from './sender.js'
@@ -26,7 +26,7 @@ const optionNames: ReadonlySet<string> = new Set<keyof TaskOptions | keyof TaskS
 /** From what a program wrote to what the app keeps. Throws for options that do not exist, contradict each other, or need a later version. */
 export function defineTask(name: string, options: TaskOptions & TaskShape, run: (...args: never[]) => unknown): TaskDefinition {
   for (const option of Object.keys(options)) {
-    if (!optionNames.has(option)) throw new OptionUnknownError(option, closest(option, [...optionNames]))
+    if (!optionNames.has(option)) throw new OptionUnknownError(option, didYouMean(option, [...optionNames]))
   }
   if (typeof run !== 'function') throw new OptionInvalidError(`the function of task ${name}`, 'a function', run)
   const { kwargs, args, params = [], bind = false, ...own } = options

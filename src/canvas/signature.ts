@@ -75,11 +75,11 @@ export class Signature implements Sig<never, unknown, true> {
   }
 
   link(callback: Sig<never, unknown, boolean>): Signature {
-    return this.set({ link: [...listOf(this.call.options.link), callback] })
+    return this.set({ link: [...listOf(this.call.options.link), signatureOf(callback)] })
   }
 
   linkError(errback: Sig<never, unknown, boolean>): Signature {
-    return this.set({ linkError: [...listOf(this.call.options.linkError), errback] })
+    return this.set({ linkError: [...listOf(this.call.options.linkError), signatureOf(errback)] })
   }
 
   onError(errback: Sig<never, unknown, boolean>): Signature {
