@@ -57,7 +57,7 @@ export class Celeriac implements AsyncDisposable {
 
   constructor(name: string, options: AppOptions = {}) {
     this.name = name
-    const { config } = loadConfig(options)
+    const config = loadConfig(options)
     this.#core = {
       name,
       config,

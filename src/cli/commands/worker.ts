@@ -1,19 +1,20 @@
 import type { Command } from 'commander'
-import type { Worker } from '../../app/worker-handle.js'
+import { importTasks } from '../../app/import-tasks.js'
+import { workerLog } from '../../worker/worker-log.js'
 import { banner } from '../banner.js'
-import { exitCodes } from '../exit-codes.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
 import { version } from '../program.js'
 import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
 import { withApp } from '../with-app.js'
-import { workerLog } from '../worker-log.js'
 
 interface WorkerFlags {
   readonly hostname?: string
   readonly queues?: string[]
   readonly excludeQueues?: string[]
   readonly purge?: true
+  /** Checked to be a whole number. */
+  readonly concurrency?: string
 }
 
 export function define(command: Command): void {
@@ -33,37 +34,16 @@ export function define(command: Command): void {
       const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
       if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
       if (flags.purge === true) for (const name of queues) terminal.note(`${name}: ${await app.control.purge(name)} messages removed`)
+      await importTasks(core.config)
       const worker = app.worker({
         queues,
         app: `${file}#${exportName}`,
         ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
       })
-      if (core.config.logger === null) core.log = workerLog(core.config, worker.hostname)
+      if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
       terminal.note(banner({ core, version: version(), hostname: worker.hostname, file, queues }))
       app.on('workerReady', () => terminal.note('ready.'))
-      process.exitCode = await untilStopped(worker, core.config.workerSoftShutdownTimeout > 0)
+      await worker.run()
     }),
   )
-}
-
-/** Runs the worker until it ends or a signal stops it: first warm (soft, where that has a time), then cold. Gives the exit code. */
-async function untilStopped(worker: Worker, soft: boolean): Promise<number> {
-  let signals = 0
-  let cold = false
-  const stop = (signal: NodeJS.Signals): void => {
-    signals++
-    cold = signal === 'SIGQUIT' || signals > 1
-    if (signals > 2) process.exit(exitCodes.failed)
-    // What goes wrong while it stops comes out of run(), too.
-    worker.stop({ mode: cold ? 'cold' : soft ? 'soft' : 'warm' }).catch(() => {})
-  }
-  const stopSignals = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const
-  for (const signal of stopSignals) process.on(signal, stop)
-  try {
-    await worker.run()
-  } finally {
-    for (const signal of stopSignals) process.off(signal, stop)
-  }
-  // As Celery: a worker that cut its tasks off did not end well.
-  return cold ? exitCodes.failed : exitCodes.ok
 }
