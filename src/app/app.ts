@@ -1,7 +1,9 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
+import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions } from '../canvas/options.js'
+import { NotSupportedError } from '../errors.js'
 import { systemClock } from '../internal/clock.js'
 import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
@@ -35,7 +37,10 @@ type KwOf<N extends readonly string[], A extends readonly unknown[]> = Simplify<
 }>
 
 /** Options of the app: every row of docs/config.md, by our names or Celery's. */
-export type AppOptions = ConfigInput
+export type AppOptions = ConfigInput & {
+  /** Refused at run time: this version has no beat. */
+  beatSchedule?: BeatSchedule
+}
 
 /**
  * The app: tasks, configuration and connections under one name. Nothing is opened until the first call.
@@ -55,8 +60,9 @@ export class Celeriac implements AsyncDisposable {
   readonly #core: AppCore
   readonly #sender: Sender
 
-  constructor(name: string, options: AppOptions = {}) {
+  constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
     this.name = name
+    if (beatSchedule !== undefined) throw noBeat('beatSchedule')
     const config = loadConfig(options)
     this.#core = {
       name,
@@ -170,6 +176,11 @@ export class Celeriac implements AsyncDisposable {
     return new WorkerHandle(this, options)
   }
 
+  /** The scheduler: not in this version. */
+  beat(_options: { scheduler?: 'file' | 'redis' | 'postgres' } = {}): Beat {
+    throw noBeat('app.beat()')
+  }
+
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
   async close(): Promise<void> {
     await this.#core.connections.close()
@@ -196,4 +207,8 @@ export class Celeriac implements AsyncDisposable {
       revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
     }
   }
+}
+
+function noBeat(what: string): NotSupportedError {
+  return new NotSupportedError(what, 'this version has no beat; send tasks with eta or countdown, or from a cron job')
 }

@@ -1,5 +1,6 @@
 import { NotSupportedError } from '../errors.js'
-import { encodeControl, pidboxExchange } from '../protocol/mailbox.js'
+import { encodeBroadcast, encodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
+import { json } from '../serializers/json.js'
 import { revokedMeta } from './outcomes.js'
 import type { AppCore } from './core.js'
 
@@ -27,7 +28,8 @@ export class Control {
     }
     const connection = await connections.publisher()
     await connection.declare({ exchanges: [pidboxExchange], queues: [] })
-    const request = encodeControl('revoke', { task_id: ids, terminate, signal }, this.#core.clock.now())
+    const broadcast = { method: 'revoke', arguments: encodeRevoke({ taskIds: ids, terminate, signal }), destination: null, pattern: null, matcher: null }
+    const request = encodeBroadcast(broadcast, json, { clock: 0 })
     await connection.publish(request, { exchange: pidboxExchange.name, routingKey: '' }, { deadlineMs: config.publishTimeout * 1000 })
     if (!backend.supports.results || !backend.supports.durableRevoke) return
     // A message that nobody has taken will be refused by whoever takes it: its end can be told now, not when its eta comes.

@@ -7,15 +7,15 @@ import type { Hooks } from './hooks.js'
 import type { Registry } from './registry.js'
 import type { Routes } from './routes.js'
 
-/** The parts of one app, for those who send, run and wait. A test replaces the clock and the connections; nobody else writes here. */
+/** The parts of one app, for those who send, run and wait. A test replaces what is not readonly; nobody else writes here. */
 export interface AppCore {
   readonly name: string
-  readonly config: Config
   readonly registry: Registry
   readonly routes: Routes
   readonly hooks: Hooks
   readonly serializers: Serializers
   readonly random: () => number
+  config: Config
   clock: Clock
   connections: Connections
   log: Logger

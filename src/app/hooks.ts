@@ -33,10 +33,15 @@ export class Hooks {
   readonly #listeners = new Map<keyof Signals, Listener[]>()
   readonly #middleware: Middleware[] = []
 
-  on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): void {
-    const list = this.#listeners.get(signal)
-    if (list === undefined) this.#listeners.set(signal, [listener as Listener])
-    else list.push(listener as Listener)
+  /** Gives back the function that stops listening. */
+  on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): () => void {
+    const list = this.#listeners.get(signal) ?? []
+    this.#listeners.set(signal, list)
+    list.push(listener as Listener)
+    return () => {
+      list.splice(list.indexOf(listener as Listener), 1)
+      if (list.length === 0) this.#listeners.delete(signal)
+    }
   }
 
   /** True when nobody listens: the caller need not build the event. */

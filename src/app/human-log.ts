@@ -1,15 +1,15 @@
 import type { Logger } from '../internal/logger.js'
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+type Method = keyof Logger
 
-const rank: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 }
+const rank: Record<Method | 'fatal', number> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 }
 
 /**
  * Lines in Celery's form: `[2026-11-22 19:15:00,123: INFO/MainProcess] Task add[id] succeeded in 0.18s: 5`.
  * The object's fields are for machines (see the JSON format); the human line shows the message, and the stack of `err`.
  */
-export function humanLogger({ level, process: processName, write }: { level: LogLevel; process: string; write: (line: string) => void }): Logger {
-  const line = (lineLevel: LogLevel, fields: unknown, message: string | undefined): void => {
+export function humanLogger({ level, process: processName, write }: { level: keyof typeof rank; process: string; write: (line: string) => void }): Logger {
+  const line = (lineLevel: Method, fields: unknown, message: string | undefined): void => {
     if (rank[lineLevel] < rank[level]) return
     const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : JSON.stringify(fields))
     const error = fields instanceof Error ? fields : isRecord(fields) ? fields.err : undefined
@@ -29,7 +29,7 @@ export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () 
 
 /** Puts fields in front of every line: `{ task, id }`. */
 export function childLogger(parent: Logger, fields: Readonly<Record<string, unknown>>, prefix: string): Logger {
-  const to = (level: LogLevel) => (given: unknown, message?: string) => {
+  const to = (level: Method) => (given: unknown, message?: string) => {
     if (given instanceof Error) parent[level]({ ...fields, err: given }, `${prefix}${message ?? given.message}`)
     else if (isRecord(given)) parent[level]({ ...fields, ...given }, `${prefix}${message ?? JSON.stringify(given)}`)
     else parent[level](fields, `${prefix}${message ?? String(given)}`)

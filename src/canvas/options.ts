@@ -15,7 +15,7 @@ export interface PublishRetryPolicy {
 
 // A link may take anything: what it gets is the result of the task it is linked to, which the types of `Sig.link` check.
 // biome-ignore lint/suspicious/noExplicitAny: a callback accepts any parent result here
-type AnyLink = Sig<any, unknown, boolean>
+export type AnyLink = Sig<any, unknown, boolean>
 
 /** Options of one call (Celery's apply_async). Each wins over the task's own options, and those over routes and config. */
 export interface ApplyOptions {

@@ -1,6 +1,6 @@
 import type { WireSignature } from '../protocol/signature.js'
 import type { Enqueued } from './handles.js'
-import type { ApplyOptions } from './options.js'
+import type { AnyLink, ApplyOptions } from './options.js'
 import { wireOptions } from './wire-options.js'
 
 /**
@@ -75,11 +75,11 @@ export class Signature implements Sig<never, unknown, true> {
   }
 
   link(callback: Sig<never, unknown, boolean>): Signature {
-    return this.set({ link: [...listOf(this.call.options.link), signatureOf(callback)] })
+    return this.set({ link: [...listOf(this.call.options.link), asLink(callback)] })
   }
 
   linkError(errback: Sig<never, unknown, boolean>): Signature {
-    return this.set({ linkError: [...listOf(this.call.options.linkError), signatureOf(errback)] })
+    return this.set({ linkError: [...listOf(this.call.options.linkError), asLink(errback)] })
   }
 
   onError(errback: Sig<never, unknown, boolean>): Signature {
@@ -108,6 +108,11 @@ export class Signature implements Sig<never, unknown, true> {
 export function signatureOf(sig: Sig<never, unknown, boolean>): Signature {
   if (sig instanceof Signature) return sig
   throw new TypeError('expected a signature made by task.s(), task.si(), chain(), group() or chord()')
+}
+
+/** Whether a callback fits its task is checked where it is linked (the types of `Sig.link`); in the options every link is as good as another. */
+function asLink(sig: Sig<never, unknown, boolean>): AnyLink {
+  return signatureOf(sig) as unknown as AnyLink
 }
 
 /** A list of what may be one or many. */

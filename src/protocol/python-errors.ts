@@ -39,7 +39,7 @@ export function pythonError(error: unknown): {
     if (error instanceof TaskFailure) return { excType: error.excType, excModule: error.excModule, excMessage: error.args }
     if (error instanceof Error)
       return (
-        ofCelery(error) ?? ofClass(error) ?? builtin(error) ?? { excType: nameOf(error), excModule: 'node', excMessage: [error.message] }
+        ofCelery(error) ?? ofClass(error) ?? builtin(error) ?? { excType: nameOf(error), excModule: 'node', excMessage: [messageOf(error)] }
       )
   } catch {
     // A getter of the error threw.
@@ -77,7 +77,7 @@ const celery = (excType: string, excMessage: readonly unknown[]): PythonError =>
 function ofClass(error: Error): PythonError | undefined {
   const python: unknown = 'python' in error.constructor ? error.constructor.python : undefined
   if (!isRecord(python) || typeof python.module !== 'string' || typeof python.type !== 'string') return undefined
-  return { excType: python.type, excModule: python.module, excMessage: [error.message] }
+  return { excType: python.type, excModule: python.module, excMessage: [messageOf(error)] }
 }
 
 // Only names whose Python class takes one text: Python's reader calls it with the arguments.
@@ -92,12 +92,18 @@ const builtins: Readonly<Record<string, string>> = {
 
 function builtin(error: Error): PythonError | undefined {
   const excType = Object.hasOwn(builtins, error.name) ? builtins[error.name] : undefined
-  return excType === undefined ? undefined : { excType, excModule: 'builtins', excMessage: [error.message] }
+  return excType === undefined ? undefined : { excType, excModule: 'builtins', excMessage: [messageOf(error)] }
 }
 
 /** A class of the user says more than the inherited `name` "Error". */
 function nameOf(error: Error): string {
-  const className: unknown = error.constructor.name
-  const name = error.name === 'Error' || error.name === '' ? className : error.name
+  const ownName: unknown = error.name
+  const name: unknown = ownName === 'Error' || ownName === '' ? error.constructor.name : ownName
   return typeof name === 'string' && name !== '' ? name : 'Error'
+}
+
+/** Text, whatever somebody assigned to it. */
+function messageOf(error: Error): string {
+  const message: unknown = error.message
+  return typeof message === 'string' ? message : show(message)
 }

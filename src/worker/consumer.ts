@@ -7,7 +7,7 @@ import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
-import { encodeJson } from '../serializers/json.js'
+import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RevokedSet } from './revoked.js'
@@ -32,7 +32,8 @@ interface ConsumerParts {
  */
 export class TaskConsumer {
   readonly #parts: ConsumerParts
-  readonly #active = new Map<string, ActiveTask>()
+  /** Two deliveries may carry one id: a message that was sent twice. */
+  readonly #active = new Set<ActiveTask>()
   readonly #waiting: ActiveTask[] = []
   #inPool = 0
   #draining = false
@@ -67,17 +68,23 @@ export class TaskConsumer {
     return this.#active.size
   }
 
+  /** A task that runs here reports a state of its own. */
+  async report(taskId: string, state: string, meta: unknown): Promise<void> {
+    for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
+  }
+
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. */
   revoke(taskId: string, terminate: NodeJS.Signals | undefined): void {
     this.#parts.revoked.add(taskId)
-    const task = this.#active.get(taskId)
-    if (task === undefined) return
-    const waiting = this.#waiting.indexOf(task)
-    if (waiting >= 0) {
-      this.#waiting.splice(waiting, 1)
-      this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
-    } else if (terminate !== undefined) {
-      task.run?.terminate(terminate)
+    for (const task of this.#active) {
+      if (task.head.id !== taskId) continue
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) {
+        this.#waiting.splice(waiting, 1)
+        this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+      } else if (terminate !== undefined) {
+        task.run?.terminate(terminate)
+      }
     }
   }
 
@@ -101,7 +108,7 @@ export class TaskConsumer {
 
   /** Tells running tasks to end: their signal aborts. */
   abortAll(cause: 'shutdown'): void {
-    for (const task of this.#active.values()) task.run?.abort(cause)
+    for (const task of this.#active) task.run?.abort(cause)
   }
 
   #open(delivery: Delivery): ActiveTask | undefined {
@@ -125,8 +132,10 @@ export class TaskConsumer {
   /** Protocol 1 keeps its head in the body. */
   #upgraded(message: Delivery['message']): Delivery['message'] {
     const { core } = this.#parts
-    const body = core.serializers.decodeNow(message, { accept: core.config.acceptContent })
-    return upgradeProtocol1(message, body)
+    const compression = message.headers.compression
+    const content = { ...message, ...(typeof compression === 'string' ? { compression } : {}) }
+    // The worker loads every accepted serializer before it consumes, so that the body is here and no promise of it.
+    return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
   }
 
   async #ask(tasks: readonly ActiveTask[]): Promise<void> {
@@ -147,10 +156,10 @@ export class TaskConsumer {
     const { core, settler } = this.#parts
     const { delivery, head } = task
     if (this.#draining) return delivery.release()
-    this.#active.set(head.id, task)
+    this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
     core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
-    if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, endedAs(stored)))
+    if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
@@ -224,23 +233,10 @@ export class TaskConsumer {
   }
 
   #close(task: ActiveTask): void {
-    if (this.#active.get(task.head.id) === task) this.#active.delete(task.head.id)
+    this.#active.delete(task)
     if (this.#active.size === 0) this.#idle?.()
-  }
-
-  /** The task that runs here under that id. */
-  find(taskId: string): ActiveTask | undefined {
-    return this.#active.get(taskId)
   }
 }
 
 const noIds: ReadonlySet<string> = new Set()
 const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
-
-/** A stored end as the outcome that it was, as far as what follows it is concerned. */
-function endedAs(stored: ResultMeta): Outcome {
-  if (stored.status === 'SUCCESS') {
-    return { status: 'success', result: encodeJson(stored.result, 'result'), repr: '', runtimeMs: 0, children: [], continuations: null }
-  }
-  return { status: 'revoked', reason: stored.status, continuations: null }
-}

@@ -7,6 +7,9 @@ import { DecodeError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import type { Outcome } from '../pool.js'
 import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
+import type { ResultMeta } from '../protocol/result.js'
+import { decodeBody } from '../protocol/task-body.js'
+import { encodeJson } from '../serializers/json.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 
@@ -67,11 +70,21 @@ export class Settler {
   }
 
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. */
-  async finishAgain(task: ActiveTask, outcome: Outcome): Promise<void> {
-    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) {
+  async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
+    for (const next of continuationsAfter(this.#parts.core, task.head, await this.#endOf(task, stored))) {
       if (!(await this.#isKnown(next.id))) await this.#send(next)
     }
     task.delivery.ack()
+  }
+
+  /** A stored end as the outcome that it was, as far as what follows it is concerned: the links stand in the message. */
+  async #endOf({ message, head }: ActiveTask, stored: ResultMeta): Promise<Outcome> {
+    const { core } = this.#parts
+    const { embed } = decodeBody(await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }))
+    const rest = { runtimeMs: 0, children: [], continuations: embed }
+    if (stored.status === 'SUCCESS') return { status: 'success', result: encodeJson(stored.result, 'result'), repr: '', ...rest }
+    if (stored.status === 'REVOKED') return { status: 'revoked', reason: 'revoked', continuations: embed }
+    return { status: 'failure', error: { excType: '', excModule: null, excMessage: [], traceback: null }, expected: true, ...rest }
   }
 
   async #settle(task: ActiveTask, outcome: Outcome): Promise<void> {
