@@ -1,5 +1,4 @@
 /** Imports a file of the user's: JavaScript, or TypeScript on any version of Node. */
-import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
 /** What Node's own type stripping cannot do: enums, `./x.js` for a file x.ts, TypeScript in node_modules. Node says so before it runs anything. */
@@ -26,20 +25,8 @@ export async function importModule(file: string): Promise<Readonly<Record<string
   return (await transformer(file)).import<Readonly<Record<string, unknown>>>(file)
 }
 
-/** The file that a package's name (and sub-path) stands for, seen from a folder; undefined when there is none. */
-export async function resolvePackage(specifier: string, folder: string): Promise<string | undefined> {
-  try {
-    return createRequire(`${folder}/package.json`).resolve(specifier)
-  } catch {
-    // A package for `import` only is invisible to require().
-    return (await transformer(`${folder}/package.json`)).esmResolve(specifier, {
-      parentURL: pathToFileURL(`${folder}/package.json`),
-      try: true,
-    })
-  }
-}
-
-async function transformer(from: string) {
+/** Reads TypeScript, and resolves as `import` does. */
+export async function transformer(from: string) {
   const { createJiti } = await import('jiti')
   // Exports as they are: a proxy around them would make apps that are the same look different.
   return createJiti(pathToFileURL(from).href, { interopDefault: false })

@@ -1,30 +1,37 @@
 /** Finds the app that a command line names, or the one that a project has where such files usually are. */
-import { existsSync, readFileSync, statSync } from 'node:fs'
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
 import { AppNotFoundError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
-import { type BrandedApp, isApp } from './brand.js'
-import { importModule, resolvePackage } from './import-module.js'
+import type { Celeriac } from './app.js'
+import { appBrand } from './brand.js'
+import { findFile, isPath, withExtension } from './find-file.js'
+import { importModule } from './import-module.js'
 
 export interface LoadedApp {
-  readonly app: BrandedApp
+  readonly app: Celeriac
   /** Absolute. */
   readonly file: string
   readonly exportName: string
 }
 
-const extensions = ['.ts', '.mts', '.js', '.mjs', '.cts', '.cjs']
 /** Where an app is looked for that was not named, in this order. */
 const usualPlaces = ['celeriac.config', 'src/celeriac', 'celeriac', 'tasks', 'app']
 
 /**
- * `spec` is a file (`./app.ts`, `./dist/app`), a package (`@shop/tasks`), or either with the name of an export (`./app.ts:mailer`). Without it, the
+ * `spec` is a file (`./app.ts`, `./dist/app`), a package (`@shop/tasks`), or either with the name of an export
+ * (`./app.ts:mailer`, or after a `#`). Without it, the
  * project's own choice counts (`"celeriac": { "app": "./src/app.ts" }` in package.json), then the usual places. Throws AppNotFoundError.
  */
 export async function loadApp(spec?: string, { cwd = process.cwd() }: { readonly cwd?: string } = {}): Promise<LoadedApp> {
   const { path, exportName } = splitSpec(spec ?? findSpec(cwd))
   const file = await findFile(path, cwd)
+  if (file === undefined) {
+    const where = isPath(path) ? `no such file in ${cwd}` : `no such file in ${cwd}, and no such package`
+    throw new AppNotFoundError(
+      `there is no app at ${JSON.stringify(path)}: ${where}. -A takes a file (./src/app.ts), a package, or either with an export (./src/app.ts:app).`,
+    )
+  }
   const shown = relative(cwd, file)
   let exports: ReadonlyMap<string, unknown>
   try {
@@ -36,7 +43,7 @@ export async function loadApp(spec?: string, { cwd = process.cwd() }: { readonly
 }
 
 function splitSpec(spec: string): { readonly path: string; readonly exportName: string | undefined } {
-  const match = /^(.+):([\p{ID_Start}$_][\p{ID_Continue}$]*)$/u.exec(spec)
+  const match = /^(.+)[:#]([\p{ID_Start}$_][\p{ID_Continue}$]*)$/u.exec(spec)
   return { path: match?.[1] ?? spec, exportName: match?.[2] }
 }
 
@@ -77,24 +84,9 @@ function isOurs(file: string, place: string): boolean {
   return place.includes('celeriac') || /['"]celeriac['"]/.test(readFileSync(file, 'utf8'))
 }
 
-async function findFile(path: string, cwd: string): Promise<string> {
-  const asPath = path.startsWith('file:') ? fileURLToPath(path) : resolve(cwd, path)
-  const file = isFile(asPath) ? asPath : (withExtension(asPath) ?? withExtension(join(asPath, 'index')))
-  if (file !== undefined) return file
-  const looksLikePath = path.startsWith('.') || isAbsolute(path) || path.startsWith('file:')
-  const inPackage = looksLikePath ? undefined : await resolvePackage(path, cwd)
-  if (inPackage !== undefined) return inPackage.startsWith('file:') ? fileURLToPath(inPackage) : inPackage
-  throw new AppNotFoundError(
-    `there is no app at ${JSON.stringify(path)}: no such file in ${cwd}${looksLikePath ? '' : ', and no such package'}. -A takes a file (./src/app.ts), a package, or either with an export (./src/app.ts:app).`,
-  )
-}
-
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true
-}
-
-function withExtension(path: string): string | undefined {
-  return extensions.map((extension) => path + extension).find(isFile)
+/** An app of any copy of celeriac: the methods of it are those of its own copy. */
+function isApp(value: unknown): value is Celeriac {
+  return typeof value === 'object' && value !== null && Reflect.get(value, appBrand) === true
 }
 
 /** A CommonJS file has its exports in `default`, too. */
@@ -116,7 +108,7 @@ function namedApp(exports: ReadonlyMap<string, unknown>, exportName: string, sho
 }
 
 function onlyApp(exports: ReadonlyMap<string, unknown>, shown: string): Omit<LoadedApp, 'file'> {
-  const apps = new Map<BrandedApp, string>()
+  const apps = new Map<Celeriac, string>()
   for (const [exportName, value] of exports) if (isApp(value) && !apps.has(value)) apps.set(value, exportName)
   const [first, ...others] = apps
   if (first === undefined) {
