@@ -28,14 +28,40 @@ export interface Continuations {
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
-  | { readonly status: 'success'; readonly result: string; readonly repr: string; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'failure'; readonly error: RemoteErrorData; readonly expected: boolean; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'retry'; readonly error: RemoteErrorData | null; readonly retry: RetryRequest; readonly runtimeMs: number; readonly children: readonly ResultTuple[] }
+  | {
+      readonly status: 'success'
+      readonly result: string
+      readonly repr: string
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'failure'
+      readonly error: RemoteErrorData
+      readonly expected: boolean
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'retry'
+      readonly error: RemoteErrorData | null
+      readonly retry: RetryRequest
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+    }
   | { readonly status: 'ignored'; readonly reason: string }
   | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
   | { readonly status: 'undecodable'; readonly reason: string }
-  | { readonly status: 'killed'; readonly by: KilledBy; readonly pid: number; readonly detail: string; readonly continuations: Continuations | null }
+  | {
+      readonly status: 'killed'
+      readonly by: KilledBy
+      readonly pid: number
+      readonly detail: string
+      readonly continuations: Continuations | null
+    }
 
 /** time limit: hard limit passed. terminated: by `terminate()`. lost: the process died by itself. shutdown: the pool was stopped cold. */
 export type KilledBy = 'time limit' | 'terminated' | 'lost' | 'shutdown'
@@ -91,4 +117,7 @@ export interface PoolHost {
 }
 
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */
-export type Execute = (request: TaskRequest, run: { readonly signal: AbortSignal; storeState(state: string, meta: unknown): Promise<void>; accepted(): void }) => Promise<Outcome>
+export type Execute = (
+  request: TaskRequest,
+  run: { readonly signal: AbortSignal; storeState(state: string, meta: unknown): Promise<void>; accepted(): void },
+) => Promise<Outcome>
