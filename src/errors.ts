@@ -261,7 +261,7 @@ export class TaskFailure extends CeleriacError {
   /** The worker's traceback or stack, as text. */
   readonly traceback: string | null
   constructor(failure: { taskId: string; excType: string; excModule: string | null; args: readonly unknown[]; traceback: string | null }) {
-    super(failure.args.map((arg) => (typeof arg === 'string' ? arg : show(arg))).join(', '))
+    super(failure.args.map((arg) => (typeof arg === 'string' ? arg : show(arg))).join(', ') || failure.excType)
     this.taskId = failure.taskId
     this.excType = failure.excType
     this.excModule = failure.excModule
@@ -365,19 +365,22 @@ export class ChildBootError extends CeleriacError {
   readonly code = 'ERR_CHILD_BOOT'
 }
 
-/** A value as it looks in an error message: short, on one line, and never a huge dump. */
+/** A value as it looks in an error message: short, on one line, and never a huge dump. Never throws. */
 export function show(value: unknown): string {
   let text: string
-  if (typeof value === 'string') text = JSON.stringify(value)
-  else if (typeof value === 'bigint') text = `${value}n`
-  else if (typeof value === 'function') text = `function ${value.name || '(anonymous)'}`
-  else if (value instanceof Error) text = `${value.name}: ${value.message}`
-  else {
-    try {
-      text = JSON.stringify(value) ?? String(value)
-    } catch {
-      text = Object.prototype.toString.call(value)
-    }
+  try {
+    text = shown(value)
+  } catch {
+    // A cycle, a proxy or a getter that throws.
+    text = Array.isArray(value) ? 'an array' : `a ${typeof value}`
   }
   return text.length > 200 ? `${text.slice(0, 197)}...` : text
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`
+  if (value instanceof Error) return `${value.name}: ${value.message}`
+  return JSON.stringify(value) ?? String(value)
 }

@@ -1,0 +1,21 @@
+import { DriverNotInstalledError } from '../errors.js'
+
+/**
+ * Loads an optional package on first use. `Module` is the part of it that is used, typed by structure: the package's own types are not needed to build with celeriac.
+ * Throws DriverNotInstalledError, which says what to run, when the package is missing; other errors of its loading pass through.
+ */
+export async function importPeer<Module>(feature: string, packageName: string): Promise<Module> {
+  try {
+    // The caller's claim about a package that its own tests run.
+    return (await import(packageName)) as Module
+  } catch (cause) {
+    if (isMissing(cause, packageName)) throw new DriverNotInstalledError(feature, packageName, { cause })
+    throw cause
+  }
+}
+
+/** The package itself, and not something that it imports. */
+function isMissing(error: unknown, packageName: string): boolean {
+  if (!(error instanceof Error) || !('code' in error)) return false
+  return (error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND') && error.message.includes(`'${packageName}'`)
+}

@@ -1,0 +1,24 @@
+/** Names of headers: which belong to the protocol, which to a broker; all others are the caller's own (`customHeaders`). */
+
+// The attributes of celery/app/task.py Context, and the wire's own names beside them.
+const taskHeaders: ReadonlySet<string> = new Set(
+  [
+    'lang task id shadow eta expires group group_index retries timelimit time_limit soft_time_limit root_id parent_id argsrepr kwargsrepr origin',
+    'ignore_result replaced_task_nesting stamped_headers stamps compression meth taskset utc',
+    'args kwargs callbacks errbacks chain chord called_directly correlation_id delivery_info headers hostname is_eager logfile loglevel properties reply_to',
+  ].flatMap((line) => line.split(' ')),
+)
+
+/** True for a name that the protocol uses, so that a caller may not. */
+export function isTaskHeader(name: string): boolean {
+  return taskHeaders.has(name)
+}
+
+/**
+ * True for what a broker adds on the way: RabbitMQ's death and delivery counts, Celery's leftover `redelivered`.
+ * Publishing `x-death` again makes RabbitMQ drop the message as a cycle.
+ */
+export function isBrokerHeader(name: string): boolean {
+  if (name === 'redelivered') return true
+  return name.startsWith('x-') && /^x-(?:death|(?:first|last)-death-\w+|delivery-count|acquired-count|opt-\S+)$/.test(name)
+}
