@@ -28,9 +28,29 @@ export interface Continuations {
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
-  | { readonly status: 'success'; readonly result: string; readonly repr: string; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'failure'; readonly error: RemoteErrorData; readonly expected: boolean; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'retry'; readonly error: RemoteErrorData | null; readonly retry: RetryRequest; readonly runtimeMs: number; readonly children: readonly ResultTuple[] }
+  | {
+      readonly status: 'success'
+      readonly result: string
+      readonly repr: string
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'failure'
+      readonly error: RemoteErrorData
+      readonly expected: boolean
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'retry'
+      readonly error: RemoteErrorData | null
+      readonly retry: RetryRequest
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+    }
   | { readonly status: 'ignored'; readonly reason: string }
   | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */

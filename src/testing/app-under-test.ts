@@ -31,7 +31,7 @@ export class AppUnderTest implements TestApp {
     const { core, sender } = Celeriac.internals(app)
     const before = { clock: core.clock, connections: core.connections, config: core.config }
     const clock = new VirtualClock()
-    const published = new PublishLog(new MemoryTransport({ clock }))
+    const published = new PublishLog(new MemoryTransport('memory://', { clock }))
     const backend = new MemoryBackend({ clock })
     core.clock = clock
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager' }
