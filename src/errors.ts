@@ -208,6 +208,29 @@ export class ConnectionError extends CeleriacError {
   readonly code = 'ERR_CONNECTION'
 }
 
+/** The broker has no queue of that name: it was never declared, or went with its last consumer. */
+export class QueueMissingError extends CeleriacError {
+  readonly code = 'ERR_QUEUE_MISSING'
+  constructor(readonly queue: string) {
+    super(`the broker has no queue ${show(queue)}: declare it first`)
+  }
+}
+
+/** A queue or exchange exists with other properties than those declared. */
+export class DeclarationMismatchError extends CeleriacError {
+  readonly code = 'ERR_DECLARATION_MISMATCH'
+  constructor(
+    readonly kind: 'queue' | 'exchange',
+    readonly entity: string,
+    readonly existing: string,
+    readonly declared: string,
+  ) {
+    super(
+      `the ${kind} ${show(entity)} exists as ${existing} and was declared as ${declared}. Declare it alike everywhere, or give it another name.`,
+    )
+  }
+}
+
 /** A URL is not one that celeriac can read. The message never holds its password. */
 export class UrlInvalidError extends CeleriacError {
   readonly code = 'ERR_URL_INVALID'

@@ -125,9 +125,9 @@ export interface PoolHost {
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */
 export type Execute = (request: TaskRequest, run: ExecuteRun) => Promise<Outcome>
 
-/** What a pool gives to the place that runs a request. */
+/** What a pool gives to the place that runs a request. To be called as methods of it. */
 export interface ExecuteRun {
-  /** Aborts with an `AbortCause` as its reason. Pools make it on first use: do not touch it for tasks that do not ask for it. */
+  /** Its reason is the error of errors.ts for the `AbortCause`. It is made on first use: do not touch it for tasks that do not ask for it. */
   readonly signal: AbortSignal
   /** Settles when the state is stored. A `JsonText` as meta crosses process borders as it is written. */
   storeState(state: string, meta: unknown): Promise<void>

@@ -2,7 +2,7 @@
 import { OptionInvalidError } from '../errors.js'
 import { type Duration, formatDuration, parseDuration } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
-import { redactUrl } from '../internal/redact-url.js'
+import { redactUrl } from '../internal/url.js'
 
 export interface Kind<In, Out> {
   /** Completes "expected workerConcurrency to be …". */

@@ -1,7 +1,7 @@
 import { relative } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { formatDuration } from '../internal/duration.js'
-import { redactUrl } from '../internal/redact-url.js'
+import { redactUrl } from '../internal/url.js'
 
 export interface BannerFacts {
   readonly core: AppCore

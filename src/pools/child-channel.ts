@@ -94,17 +94,20 @@ class ChildChannel {
         return
       }
       case 'abort':
-        return (this.#running.get(head.n) ?? this.#waiting.find((run) => run.n === head.n))?.task.abort(head.cause)
+        ;(this.#running.get(head.n) ?? this.#waiting.find((run) => run.n === head.n))?.task.abort(head.cause)
+        return
       case 'giveBack': {
         const runs = this.#waiting.map((run) => run.n)
         this.#waiting = []
-        return write(encodeFrame({ t: 'gaveBack', runs } satisfies FromChild))
+        write(encodeFrame({ t: 'gaveBack', runs } satisfies FromChild))
+        return
       }
       case 'stored': {
         const waiter = this.#storing.get(head.s)
         this.#storing.delete(head.s)
-        if (head.error === null) return waiter?.resolve()
-        return waiter?.reject(new ConnectionError(`the state could not be stored: ${head.error}`))
+        if (head.error === null) waiter?.resolve()
+        else waiter?.reject(new ConnectionError(`the state could not be stored: ${head.error}`))
+        return
       }
       case 'drain':
         this.#draining = true
@@ -199,7 +202,7 @@ function write(frame: Buffer): void {
       // The pipe blocks by itself on all systems known; where it does not, waiting a moment is the same.
       if (error instanceof Error && 'code' in error && error.code === 'EAGAIN')
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
-      else return endProcessGroup()
+      else endProcessGroup()
     }
   }
 }

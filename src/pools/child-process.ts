@@ -124,8 +124,8 @@ export class ChildProcess {
     this.#flush()
     const look = (): void => {
       if (!this.givingBack || this.state === 'gone') return
-      if ((this.#input?.writableLength ?? 0) > 0) return lookLater()
-      this.#events.onGaveBack(this, this.#take([...this.runs.keys()].slice(1)))
+      if ((this.#input?.writableLength ?? 0) > 0) lookLater()
+      else this.#events.onGaveBack(this, this.#take([...this.runs.keys()].slice(1)))
     }
     // After the timers of a turn, what lies in the pipes is read: the look comes behind that.
     const lookLater = (): void => void this.#options.clock.setTimer(giveBackPatienceMs, () => setImmediate(look))
@@ -187,24 +187,29 @@ export class ChildProcess {
       case 'ready':
         if (this.state === 'booting') this.state = 'ready'
         this.#isBooted()
-        return this.#events.onReady(this)
+        this.#events.onReady(this)
+        return
       case 'bootFailed':
       case 'crashed':
         this.reportedError = head.error
         if (this.state === 'ready') this.state = 'draining'
-        return this.#expectExit(killPatienceMs)
+        this.#expectExit(killPatienceMs)
+        return
       case 'accepted': {
         const run = this.runs.get(head.n)
         if (run === undefined) return
         this.worked = true
         run.since = this.#options.clock.monotonic()
-        return run.started(this.pid, head.continuations ?? null)
+        run.started(this.pid, head.continuations ?? null)
+        return
       }
       case 'outcome':
-        return this.#onOutcome(head.n, head.ms, head.rss, decodeOutcome(head.outcome, body))
+        this.#onOutcome(head.n, head.ms, head.rss, decodeOutcome(head.outcome, body))
+        return
       case 'gaveBack':
         this.givingBack = false
-        return this.#events.onGaveBack(this, this.#take(head.runs))
+        this.#events.onGaveBack(this, this.#take(head.runs))
+        return
       case 'state':
         void this.#storeState(head, body)
         return

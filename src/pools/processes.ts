@@ -153,9 +153,13 @@ export class ProcessPool implements Pool, PoolRunOwner {
     const child = this.#childOf(run)
     if (child === undefined) {
       this.#waiting = this.#waiting.filter((other) => other !== run)
-      return run.endKilled(kill.by, 0, `${kill.detail}; not started`)
+      run.endKilled(kill.by, 0, `${kill.detail}; not started`)
+      return
     }
-    if (child.runs.size > 1 && this.#slots > 1 && kill.by === 'terminated') return run.abort('revoked')
+    if (child.runs.size > 1 && this.#slots > 1 && kill.by === 'terminated') {
+      run.abort('revoked')
+      return
+    }
     run.kill = kill
     if (child.runs.size === 1 || this.#slots > 1) child.kill(kill, run)
     else child.giveBack()
@@ -213,10 +217,11 @@ export class ProcessPool implements Pool, PoolRunOwner {
     try {
       child.send(run)
     } catch (error) {
-      return run.end({
+      run.end({
         status: 'undecodable',
         reason: `the request cannot be sent to a process: ${error instanceof Error ? error.message : String(error)}`,
       })
+      return
     }
     if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
     this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())

@@ -8,9 +8,8 @@ import { requestOf } from '../app/run-request.js'
 import type { Sender } from '../app/sender.js'
 import { MemoryBackend } from '../backends/memory.js'
 import type { ApplyOptions } from '../canvas/options.js'
-import { NotSupportedError, Retry } from '../errors.js'
+import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
-import { failureFromRemote } from '../protocol/remote-error.js'
 import { decodeBody } from '../protocol/task-body.js'
 import { decodeHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
@@ -32,7 +31,7 @@ export class AppUnderTest implements TestApp {
     const { core, sender } = Celeriac.internals(app)
     const before = { clock: core.clock, connections: core.connections, config: core.config }
     const clock = new VirtualClock()
-    const published = new PublishLog(new MemoryTransport({ clock }))
+    const published = new PublishLog(new MemoryTransport('memory://', { clock }))
     const backend = new MemoryBackend({ clock })
     core.clock = clock
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager' }
@@ -111,7 +110,7 @@ export class AppUnderTest implements TestApp {
       // The task's own type says what it returns.
       if (outcome.status === 'success') return decodeJson(outcome.result) as never
       if (thrown !== undefined) throw thrown.error
-      if (outcome.status === 'retry') throw new Retry('the task asked to be run again', { cause: outcome.error === null ? undefined : failureFromRemote(id, outcome.error) })
+      if (outcome.status === 'retry') throw new Retry('the task asked to be run again', { cause: outcome.error === null ? undefined : new TaskFailure({ taskId: id, ...outcome.error, args: outcome.error.excMessage }) })
       throw new Error(`the task ended as ${outcome.status}${'reason' in outcome ? `: ${outcome.reason}` : ''}`)
     } finally {
       off()

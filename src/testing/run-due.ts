@@ -17,7 +17,7 @@ export async function runDue(core: AppCore, sender: Sender, published: PublishLo
   const settler = new Settler({ core, sender, backend, connection, hostname })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
-  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: null })
+  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
   tasks = new TaskConsumer({ core, backend, pool, settler, revoked: new RevokedSet(() => core.clock.monotonic()), hostname })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {

@@ -1,6 +1,7 @@
 import type { AppCore } from '../app/core.js'
 import type { WorkerOptions } from '../app/worker-handle.js'
 import { NotSupportedError } from '../errors.js'
+import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
 
 /** Calls that the async pool runs at the same time when nobody says how many: they wait for I/O most of their time. */
@@ -25,7 +26,7 @@ export async function makePool(
       return new ProcessPool({
         size: options.concurrency ?? config.workerConcurrency,
         entry: new URL('./child.js', import.meta.url),
-        args: [String(options.app)],
+        args: [String(options.app), nodeName(options.hostname)],
         env: process.env,
         childConcurrency: config.workerChildConcurrency,
         ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
@@ -40,7 +41,7 @@ export async function makePool(
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
       const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? asyncConcurrency)
-      return new InlinePool({ name: kind, concurrency, execute, host: { storeState }, clock, maxBlockMs: config.workerStuckTimeout === null ? null : config.workerStuckTimeout * 1000 })
+      return new InlinePool({ name: kind, concurrency, execute, host: { storeState }, clock, maxBlockMs: (config.workerStuckTimeout ?? 0) * 1000 })
     }
     case 'threads':
       throw new NotSupportedError('the threads pool', 'this version has prefork (processes), async and solo (in this process)')

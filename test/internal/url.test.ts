@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { redactUrl } from '../../dist/internal/redact-url.js'
+import { redactUrl } from '../../dist/internal/url.js'
 
 test.each([
   ['amqp://user:secret@host:5672/vhost', 'amqp://user:**@host:5672/vhost'],
