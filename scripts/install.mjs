@@ -1,3 +1,4 @@
+// @ts-check
 // Set-up: what is there is left alone, so that this takes no time when nothing is missing. `--test` adds what the tests need.
 // With CI=true a thing that cannot be made is a failure; otherwise a warning, and the tests that need it skip.
 import { spawnSync } from 'node:child_process'

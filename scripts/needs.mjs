@@ -1,3 +1,4 @@
+// @ts-check
 // What the tests need of the machine beyond npm packages: one row each. `find` is quick and starts nothing; `make` installs what is missing and throws
 // an Error that says exactly why it could not. scripts/install.mjs makes, tests ask `needs` and skip with the reason.
 import { execFileSync } from 'node:child_process'

@@ -1,3 +1,4 @@
+// @ts-check
 // Servers for tests and benchmarks: each on a free port of its own, with its data in a folder of its own, gone when it is stopped or its starter ends.
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// @ts-check
 // Everything that must hold, as CI runs it: build, format and lint, types, docs, package, tests. The last line counts all of it: `N passed, N failed`.
 // Arguments are given to Vitest: `npm test -- test/app`.
 import { spawn } from 'node:child_process'

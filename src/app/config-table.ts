@@ -177,7 +177,7 @@ export const configTable = {
     sentence: 'Modules that a worker imports when it starts: those that define tasks.',
   }),
   include: row('Worker', listOf('module names or paths', text), [], {
-    sentence: 'As imports; both lists are imported.',
+    sentence: 'Modules that a worker imports beside those of imports.',
     flag: '-I, --include <modules>',
   }),
   workerPool: row('Worker', oneOf('prefork', 'threads', 'async', 'solo'), 'prefork', {

@@ -1,5 +1,5 @@
 /** From what a user gave to a whole Config: defaults are filled in, every value is checked, unknown names are refused. */
-import { NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { OptionInvalidError, OptionUnknownError } from '../errors.js'
 import { type aliases, findOption, type SnakeCase } from './config-names.js'
 import { type Config, configTable, type OptionInput, type OptionName, rows } from './config-table.js'
 
@@ -8,9 +8,6 @@ export type { Config, OptionName } from './config-table.js'
 /** The options of `new Celeriac(name, options)`: by their names, by Celery's own (`task_acks_late`), and `broker` and `backend` for short. */
 export type ConfigInput = OptionInput & { readonly [K in OptionName as SnakeCase<K>]?: OptionInput[K] } & {
   readonly [K in keyof typeof aliases]?: OptionInput[(typeof aliases)[K]]
-} & {
-  /** Refused with NotSupportedError: this version has no beat. */
-  readonly beatSchedule?: Readonly<Record<string, { readonly task: unknown; readonly schedule: unknown; readonly options?: unknown }>>
 }
 
 /** One option as it was given. */
@@ -31,7 +28,6 @@ export function givenIn(input: ConfigInput): readonly GivenOption[] {
   const given = new Map<OptionName, GivenOption>()
   for (const [spelling, value] of Object.entries(input)) {
     if (value === undefined) continue
-    if (spelling === 'beatSchedule') throw new NotSupportedError('beatSchedule', 'this version has no beat')
     const found = findOption(spelling)
     if (!('option' in found)) throw new OptionUnknownError(spelling, found.suggestion)
     const before = given.get(found.option)

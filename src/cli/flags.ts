@@ -8,9 +8,13 @@ import { UsageError } from './usage-error.js'
 /** The options of the app that each command takes as flags; those of the worker belong to it alone. */
 const globalOptions: readonly OptionName[] = ['brokerUrl', 'resultBackend']
 
+const heading = 'Flags of every command:'
+
 /** They may stand before the command, as in Celery, or after it. */
 export function addGlobalFlags(command: Command): Command {
-  command.option('-A, --app <app>', 'the app: a file (./src/app.ts), a package, or either with an export (./app.ts:mailer)')
+  command
+    .optionsGroup(heading)
+    .option('-A, --app <app>', 'the app: a file (./src/app.ts), a package, or either with an export (./app.ts:mailer)')
   addConfigFlags(command, globalOptions)
   return command
     .option('--workdir <folder>', 'work in this folder')

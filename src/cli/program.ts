@@ -6,15 +6,17 @@ import { addGlobalFlags } from './flags.js'
 
 /** With the commands of these names loaded; `all` is for documentation. */
 export async function buildProgram(used: readonly string[] | 'all'): Promise<Command> {
-  const program = addGlobalFlags(new Command('celeriac'))
+  const program = new Command('celeriac')
     .description('Celery for TypeScript: send tasks and run them.')
     .version(version(), '--version', 'show the version')
     .enablePositionalOptions()
     .showHelpAfterError('(celeriac --help shows what there is)')
     .addHelpText('after', '\nExample: celeriac -A ./app.ts worker --concurrency 4')
+  addGlobalFlags(program)
   for (const { name, summary, load } of commandTable) {
-    const command = addGlobalFlags(program.command(name).description(summary)).copyInheritedSettings(program)
+    const command = program.command(name).description(summary).copyInheritedSettings(program)
     if (used === 'all' || used.includes(name)) (await load())(command)
+    addGlobalFlags(command)
   }
   // Throws instead of ending the process: main.ts gives the exit code.
   for (const command of [program, ...program.commands]) command.exitOverride()

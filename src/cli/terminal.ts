@@ -1,6 +1,7 @@
 /** What a command writes: data to stdout, words for people to stderr. */
 import { styleText } from 'node:util'
 import { CommanderError } from 'commander'
+import { errorHelp } from '../error-help.js'
 import { errorCode, exitCodeOf, exitCodes } from './exit-codes.js'
 import { UsageError } from './usage-error.js'
 
@@ -29,6 +30,8 @@ export function report(error: unknown, { verbose, color }: { readonly verbose: b
   const code = errorCode(error)
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`${label}  ${code === undefined ? '' : `${code}  `}${message}\n`)
+  const help = code === undefined ? undefined : errorHelp[code]
+  if (help !== undefined) process.stderr.write(`       ${help.replaceAll('`', '')}\n`)
   if (verbose && error instanceof Error) process.stderr.write(`${stackWithCauses(error)}\n`)
   else if (code === undefined)
     process.stderr.write('       This is not an error that celeriac knows: --verbose shows where it comes from.\n')

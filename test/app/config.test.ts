@@ -12,7 +12,7 @@ import {
 import { celeryName } from '../../dist/app/config-names.js'
 import { rows } from '../../dist/app/config-table.js'
 import { givenInEnvironment } from '../../dist/app/load-config.js'
-import { CeleriacError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
+import { CeleriacError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
 
 function complaint(input: object): string {
   try {
@@ -173,10 +173,6 @@ test("celeryDefaults has Celery's own values where ours differ", () => {
     taskDeliveryLimit: null,
     taskDefaultQueue: 'celery',
   })
-})
-
-test('beat is refused, not ignored', () => {
-  expect(() => resolveConfig({ beatSchedule: {} })).toThrow(NotSupportedError)
 })
 
 test('a config cannot be changed after it was made', () => {

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
-import * as brand from '../../dist/app/brand.js'
 import { importModule } from '../../dist/app/import-module.js'
+import { importTasks } from '../../dist/app/import-tasks.js'
 import { loadApp } from '../../dist/app/load-app.js'
-import { AppNotFoundError } from '../../dist/errors.js'
+import { AppNotFoundError, TimeoutError } from '../../dist/errors.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 const folders: string[] = []
@@ -40,6 +40,7 @@ test.each([
   ['app.ts', 'app'],
   ['./app', 'app'],
   ['./app.ts:mailer', 'mailer'],
+  ['./app.ts#mailer', 'mailer'],
   ['./lib', 'default'],
   ['./old.cjs', 'app'],
   ['esm-only/tasks', 'app'],
@@ -69,18 +70,16 @@ test('a TypeScript app may import TypeScript as .js, packages, and await at its 
 
 test('an app and the worker that loads it share one celeriac, installed or in this repository', async () => {
   const source = (from: string): string =>
-    `import * as brand from '${from}'\nexport const app = ${anApp('shop')}\nexport const sees: unknown = brand`
+    `import { TimeoutError } from '${from}'\nexport const app = ${anApp('shop')}\nexport const sees: unknown = TimeoutError`
   const cwd = project({
-    'app.ts': source('celeriac/dist/app/brand.js'),
-    'near.ts': source(pathToFileURL(join(repository, 'dist/app/brand.js')).href),
+    'app.ts': source('celeriac/dist/errors.js'),
+    'near.ts': source(pathToFileURL(join(repository, 'dist/errors.js')).href),
+    'node_modules/celeriac/package.json': '{ "name": "celeriac", "type": "module" }',
   })
-  mkdirSync(join(cwd, 'node_modules/celeriac'), { recursive: true })
-  writeFileSync(join(cwd, 'node_modules/celeriac/package.json'), '{ "name": "celeriac", "type": "module" }')
   symlinkSync(join(repository, 'dist'), join(cwd, 'node_modules/celeriac/dist'))
   for (const file of ['app.ts', 'near.ts']) {
     await loadApp(`./${file}`, { cwd })
-    expect((await importModule(join(cwd, file))).sees).toHaveProperty('appBrand', brand.appBrand)
-    expect(Reflect.get((await importModule(join(cwd, file))).sees as object, 'isApp')).toBe(brand.isApp) // a function is the same only in the same copy
+    expect((await importModule(join(cwd, file))).sees).toBe(TimeoutError)
   }
 })
 
@@ -106,6 +105,17 @@ test('a web server that is called app.js is not started in search of an app', as
   expect(globalThis).not.toHaveProperty('serverStarted')
   writeFileSync(join(cwd, 'tasks.js'), `// import { Celeriac } from 'celeriac'\nexport const app = ${anApp('tasks')}`)
   expect((await loadApp(undefined, { cwd })).app.name).toBe('tasks')
+})
+
+test('modules of imports and include are loaded once each', async () => {
+  const cwd = project({
+    'a.ts': `globalThis.loadedTasks = [...(globalThis.loadedTasks ?? []), 'a']`,
+    'b/index.js': `globalThis.loadedTasks.push('b')`,
+  })
+  await importTasks({ imports: ['./a.ts', './b'], include: ['./a'] }, { cwd })
+  expect(Reflect.get(globalThis, 'loadedTasks')).toEqual(['a', 'b'])
+  Reflect.deleteProperty(globalThis, 'loadedTasks')
+  await expect(importTasks({ imports: [], include: ['./c'] }, { cwd })).rejects.toThrow(AppNotFoundError)
 })
 
 test('what is wrong is said in words', async () => {
