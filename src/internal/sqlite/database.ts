@@ -286,10 +286,14 @@ export class SqliteDatabase implements Sql {
       return
     }
     try {
-      if (!this.#begin()) return this.#flushLater()
+      if (!this.#begin()) {
+        this.#flushLater()
+        return
+      }
     } catch (error) {
       this.#scheduled = false
-      return this.#rejectAll(this.#takeOperations(), error)
+      this.#rejectAll(this.#takeOperations(), error)
+      return
     }
     this.#scheduled = false
     this.#transact(this.#takeOperations())

@@ -307,7 +307,10 @@ export class MemoryBroker implements DeadLetters {
 
   #armDueTimer(): void {
     const dueMs = this.#delayed.nextDueMs
-    if (dueMs === undefined || this.#takers.size === 0) return this.#cancelDueTimer()
+    if (dueMs === undefined || this.#takers.size === 0) {
+      this.#cancelDueTimer()
+      return
+    }
     if (this.#dueTimer !== undefined && this.#dueTimer.atMs <= dueMs) return
     this.#cancelDueTimer()
     const timer = this.clock.setTimer(Math.max(0, dueMs - this.clock.now()), () => {

@@ -2,12 +2,12 @@
 import { NotPublishedError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import { hash32 } from '../../internal/text-hash.js'
 import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
 import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
 import type { PublishOptions } from '../../transport.js'
-import { taskKey } from './stored-message.js'
 import type { TopologyCache } from './topology.js'
 
 /** Rung beside the queues' names when a message was published for later, so that consumers look when the next one is due. */
@@ -50,7 +50,7 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       // Written here and not in the transaction: a header that cannot be written rejects this call alone (the promise takes what is thrown).
       const head = encodeHead(message, to)
-      const key = taskKey(taskIdOf(message))
+      const key = hash32(taskIdOf(message))
       const deadlineAtMs = this.#clock.monotonic() + deadlineMs
       this.#batch.push({ head, key, message, to, notBeforeMs: notBefore, deadlineAtMs, resolve, reject, abandoned: false })
       if (this.#batch.length === 1) this.#queueBatch()

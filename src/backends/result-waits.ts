@@ -1,0 +1,119 @@
+/**
+ * Who waits for which task in this process. A driver has one subscription for all of them: it opens it with the first wait, feeds `deliver`, and closes it
+ * after the last.
+ */
+import type { ResultMeta } from '../protocol/result.js'
+import { isReady } from '../protocol/result.js'
+
+export interface Subscription {
+  /** Before the first wait reads: from here on `deliver` is called for every new state. */
+  open(): void
+  close(): void
+}
+
+class Waiter {
+  /** Tasks that have not ended as far as this waiter was told. */
+  readonly open: Set<string>
+  /** The newest state of each task that was not taken yet: states that follow each other quickly are merged. */
+  readonly fresh = new Map<string, ResultMeta>()
+  failure: Error | undefined
+  #wake: () => void = () => undefined
+
+  constructor(taskIds: readonly string[]) {
+    this.open = new Set(taskIds)
+  }
+
+  tell(meta: ResultMeta): void {
+    if (!this.open.has(meta.taskId)) return
+    this.fresh.set(meta.taskId, meta)
+    if (isReady(meta.status)) this.open.delete(meta.taskId)
+    this.#wake()
+  }
+
+  fail(error: Error): void {
+    this.failure = error
+    this.#wake()
+  }
+
+  /** Until something is fresh, failed or aborted. */
+  async news(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      if (this.fresh.size > 0 || this.failure !== undefined || signal.aborted) resolve()
+      signal.addEventListener('abort', this.#wakeOnAbort, { once: true })
+    })
+    signal.removeEventListener('abort', this.#wakeOnAbort)
+  }
+
+  readonly #wakeOnAbort = (): void => this.#wake()
+}
+
+export class ResultWaits {
+  readonly #subscription: Subscription
+  readonly #byTask = new Map<string, Set<Waiter>>()
+  readonly #waiters = new Set<Waiter>()
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription
+  }
+
+  isAwaited(taskId: string): boolean {
+    return this.#byTask.has(taskId)
+  }
+
+  deliver(meta: ResultMeta): void {
+    for (const waiter of [...(this.#byTask.get(meta.taskId) ?? [])]) waiter.tell(meta)
+  }
+
+  /** Ends every wait with this error. */
+  fail(error: Error): void {
+    for (const waiter of [...this.#waiters]) waiter.fail(error)
+  }
+
+  /** See ResultBackend.wait. `read` gives the states that are stored already. */
+  async *wait(
+    taskIds: readonly string[],
+    signal: AbortSignal,
+    read: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, ResultMeta>>,
+  ): AsyncGenerator<ResultMeta, void, undefined> {
+    signal.throwIfAborted()
+    const waiter = new Waiter(taskIds)
+    this.#add(waiter, taskIds)
+    try {
+      for (const meta of (await read(taskIds)).values()) waiter.tell(meta)
+      for (;;) {
+        while (waiter.fresh.size > 0) {
+          for (const [taskId, meta] of waiter.fresh) {
+            waiter.fresh.delete(taskId)
+            yield meta
+          }
+        }
+        if (waiter.open.size === 0) return
+        if (waiter.failure !== undefined) throw waiter.failure
+        signal.throwIfAborted()
+        await waiter.news(signal)
+      }
+    } finally {
+      this.#remove(waiter, taskIds)
+    }
+  }
+
+  #add(waiter: Waiter, taskIds: readonly string[]): void {
+    if (this.#waiters.size === 0) this.#subscription.open()
+    this.#waiters.add(waiter)
+    for (const taskId of taskIds) {
+      const same = this.#byTask.get(taskId)
+      if (same === undefined) this.#byTask.set(taskId, new Set([waiter]))
+      else same.add(waiter)
+    }
+  }
+
+  #remove(waiter: Waiter, taskIds: readonly string[]): void {
+    for (const taskId of taskIds) {
+      const same = this.#byTask.get(taskId)
+      if (same?.delete(waiter) && same.size === 0) this.#byTask.delete(taskId)
+    }
+    this.#waiters.delete(waiter)
+    if (this.#waiters.size === 0) this.#subscription.close()
+  }
+}

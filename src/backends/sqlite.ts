@@ -1,0 +1,231 @@
+/** Results in the embedded database, beside the broker's tables when both URLs name one file: then a tick's results and acks are one transaction. */
+import type { BackendSupports, ResultBackend } from '../backend.js'
+import { ConnectionError } from '../errors.js'
+import type { Clock } from '../internal/clock.js'
+import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
+import { parseSqliteUrl } from '../internal/sqlite/location.js'
+import { hash32 } from '../internal/text-hash.js'
+import { decodeMeta, encodeMeta, isReady, type ResultMeta } from '../protocol/result.js'
+import { ResultWaits } from './result-waits.js'
+
+// `seq` rises with each state that is stored, in any process: whoever waits reads what is new since the last one it saw.
+const schemaSteps: readonly string[] = [
+  `CREATE TABLE results (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+     task_key INTEGER NOT NULL,
+     task_id TEXT NOT NULL,
+     ready INTEGER NOT NULL,
+     expires INTEGER,
+     meta TEXT NOT NULL
+   );
+   CREATE INDEX results_by_task ON results (task_key);
+   CREATE INDEX results_by_expiry ON results (expires) WHERE expires IS NOT NULL;
+   CREATE TABLE revokes (task_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID`,
+]
+
+const cleanupEveryMs = 60_000
+const largestCleanup = 1_000
+
+export class SqliteBackend implements ResultBackend {
+  readonly name = 'sqlite'
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
+  readonly #database: SqliteDatabase
+  readonly #clock: Clock
+  readonly #waits: ResultWaits
+  #unlisten: (() => void) | undefined
+  #seenSeq = 0
+  #readQueued = false
+  #cleanedMs: number
+  #isClosed = false
+
+  static async open(url: string, { clock, cwd }: { readonly clock: Clock; readonly cwd: string }): Promise<SqliteBackend> {
+    const database = await openDatabase(parseSqliteUrl(url, cwd), { clock })
+    try {
+      await database.migrate('backend', schemaSteps)
+      return new SqliteBackend(database, clock)
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  }
+
+  private constructor(database: SqliteDatabase, clock: Clock) {
+    this.#database = database
+    this.#clock = clock
+    this.#cleanedMs = clock.monotonic()
+    this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
+  }
+
+  async store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
+    this.#refuseWhenClosed()
+    const { taskId } = meta
+    const text = encodeMeta(meta)
+    const key = hash32(taskId)
+    this.#cleanupNowAndThen()
+    return this.#database.write(
+      (sql) => {
+        const nowMs = this.#clock.now()
+        const [existing] = sql.all<{ seq: number; ready: number; expires: number | null }>(
+          'SELECT seq, ready, expires FROM results WHERE task_key = ? AND task_id = ?',
+          [key, taskId],
+        )
+        const isLive = existing !== undefined && (existing.expires === null || existing.expires > nowMs)
+        if (isLive && existing.ready === 1) return false
+        if (existing !== undefined) sql.run('DELETE FROM results WHERE seq = ?', [existing.seq])
+        const expires = expiresSeconds === null ? null : Math.ceil(nowMs + expiresSeconds * 1000)
+        sql.run('INSERT INTO results (task_key, task_id, ready, expires, meta) VALUES (?, ?, ?, ?, ?)', [
+          key,
+          taskId,
+          isReady(meta.status) ? 1 : 0,
+          expires,
+          text,
+        ])
+        sql.ring('results', taskId)
+        return true
+      },
+      { essential: true },
+    )
+  }
+
+  async get(taskId: string): Promise<ResultMeta | undefined> {
+    this.#refuseWhenClosed()
+    const [row] = await this.#database.read((sql) =>
+      sql.all<{ meta: string }>('SELECT meta FROM results WHERE task_key = ? AND task_id = ? AND coalesce(expires > ?, 1)', [
+        hash32(taskId),
+        taskId,
+        this.#clock.now(),
+      ]),
+    )
+    return row === undefined ? undefined : decodeMeta(row.meta)
+  }
+
+  async getMany(taskIds: readonly string[]): Promise<ReadonlyMap<string, ResultMeta>> {
+    this.#refuseWhenClosed()
+    const rows = await this.#database.read((sql) => this.#read(sql, taskIds))
+    return new Map(rows.map((row) => [row.task_id, decodeMeta(row.meta)]))
+  }
+
+  async *wait(taskIds: readonly string[], { signal }: { readonly signal: AbortSignal }): AsyncIterable<ResultMeta> {
+    this.#refuseWhenClosed()
+    yield* this.#waits.wait(taskIds, signal, (ids) => this.getMany(ids))
+  }
+
+  async forget(taskIds: readonly string[]): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#database.write(
+      (sql) => {
+        for (const taskId of taskIds) sql.run('DELETE FROM results WHERE task_key = ? AND task_id = ?', [hash32(taskId), taskId])
+      },
+      { essential: true },
+    )
+  }
+
+  async revoke(taskIds: readonly string[], { expiresSeconds }: { readonly expiresSeconds: number }): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#database.write(
+      (sql) => {
+        const expires = Math.ceil(this.#clock.now() + expiresSeconds * 1000)
+        for (const taskId of taskIds) {
+          sql.run(
+            'INSERT INTO revokes (task_id, expires) VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET expires = max(expires, excluded.expires)',
+            [taskId, expires],
+          )
+        }
+      },
+      { essential: true },
+    )
+  }
+
+  async revoked(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+    this.#refuseWhenClosed()
+    const rows = await this.#database.read((sql) =>
+      sql.all<{ task_id: string }>('SELECT task_id FROM revokes WHERE task_id IN (SELECT value FROM json_each(?)) AND expires > ?', [
+        JSON.stringify(taskIds),
+        this.#clock.now(),
+      ]),
+    )
+    return new Set(rows.map((row) => row.task_id))
+  }
+
+  async cleanup({ nowMs }: { readonly nowMs: number }): Promise<number> {
+    this.#refuseWhenClosed()
+    let removed = 0
+    for (;;) {
+      const some = await this.#database.write((sql) => removeExpired(sql, nowMs), { essential: true })
+      removed += some
+      // In pieces, so that no transaction is long.
+      if (some < largestCleanup) return removed
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#waits.fail(closedError())
+    this.#unsubscribe()
+    await this.#database.close()
+  }
+
+  #read(sql: Sql, taskIds: readonly string[]): readonly { readonly task_id: string; readonly meta: string }[] {
+    return sql.all(
+      `SELECT r.task_id, r.meta FROM json_each(?) AS wanted CROSS JOIN results AS r
+       ON r.task_key = json_extract(wanted.value, '$[0]') AND r.task_id = json_extract(wanted.value, '$[1]')
+       WHERE coalesce(r.expires > ?, 1)`,
+      [JSON.stringify(taskIds.map((taskId) => [hash32(taskId), taskId])), this.#clock.now()],
+    )
+  }
+
+  #subscribe(): void {
+    this.#unlisten = this.#database.listen('results', () => this.#readNewSoon())
+    this.#seenSeq = this.#database.all<{ seq: number }>("SELECT seq FROM sqlite_sequence WHERE name = 'results'")[0]?.seq ?? 0
+  }
+
+  #unsubscribe(): void {
+    this.#unlisten?.()
+    this.#unlisten = undefined
+  }
+
+  #readNewSoon(): void {
+    if (this.#readQueued) return
+    this.#readQueued = true
+    setImmediate(() => {
+      this.#readQueued = false
+      if (this.#unlisten === undefined) return
+      this.#readNew().catch((error) => this.#waits.fail(error instanceof Error ? error : new ConnectionError(String(error))))
+    })
+  }
+
+  /** Costs what is new, however many wait: ids first, and only what somebody waits for is read. */
+  async #readNew(): Promise<void> {
+    const rows = await this.#database.read((sql) => {
+      const fresh = sql.all<{ seq: number; task_id: string }>('SELECT seq, task_id FROM results WHERE seq > ? ORDER BY seq', [
+        this.#seenSeq,
+      ])
+      this.#seenSeq = fresh.at(-1)?.seq ?? this.#seenSeq
+      const awaited = fresh.map((row) => row.task_id).filter((taskId) => this.#waits.isAwaited(taskId))
+      return awaited.length === 0 ? [] : this.#read(sql, awaited)
+    })
+    for (const row of rows) this.#waits.deliver(decodeMeta(row.meta))
+  }
+
+  #cleanupNowAndThen(): void {
+    const nowMs = this.#clock.monotonic()
+    if (nowMs - this.#cleanedMs < cleanupEveryMs) return
+    this.#cleanedMs = nowMs
+    // A cleanup that fails is tried again in a minute; the store that comes with it tells what is wrong.
+    this.#database.write((sql) => removeExpired(sql, this.#clock.now()), { essential: true, last: true }).catch(() => undefined)
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#isClosed) throw closedError()
+  }
+}
+
+function removeExpired(sql: Sql, nowMs: number): number {
+  sql.run('DELETE FROM revokes WHERE expires <= ?', [nowMs])
+  return sql.run('DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires <= ? LIMIT ?)', [nowMs, largestCleanup])
+}
+
+function closedError(): ConnectionError {
+  return new ConnectionError('the sqlite result backend is closed')
+}
