@@ -1,12 +1,10 @@
 /** URLs of brokers and backends as they may be shown: in logs, errors and the dashboard. */
 
-/** The URL with its password, and query values that look like secrets, replaced by `***`. Text that is no URL is cut before its `@`. */
+/** A URL that may be shown: its password, and query values whose name says that they are secret, are `**`. Works on text that is no valid URL, too. */
 export function redactUrl(url: string): string {
-  const withoutPassword = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)([^/?#]*)@/i, (_, scheme: string, user: string) => {
-    const colon = user.indexOf(':')
-    return `${scheme}${colon === -1 ? user : `${user.slice(0, colon)}:***`}@`
-  })
-  return withoutPassword.replace(/([?&](?:password|passwd|secret|token|key)=)[^&#]*/gi, '$1***')
+  return url
+    .replace(/^([a-z0-9+.-]*:?\/\/)?([^:@]*):.*@/i, '$1$2:**@')
+    .replaceAll(/([?&][^=&]*(?:pass|secret|token|key|signature)[^=&]*=)[^&]*/gi, '$1**')
 }
 
 /** The scheme in lower case without its colon: `redis` of `Redis://host`; undefined when there is none. */

@@ -32,7 +32,7 @@ function isPlain(value: unknown, depth: number): boolean {
     case 'undefined':
       return true
     case 'number':
-      return Number.isFinite(value)
+      return value <= Number.MAX_SAFE_INTEGER && value >= Number.MIN_SAFE_INTEGER
     case 'object':
       return value === null || isPlainObject(value, depth)
     default:
@@ -55,10 +55,20 @@ function isPlainObject(value: object, depth: number): boolean {
   return true
 }
 
+/**
+ * A number beyond 2^53 is a float, and says so (`1152921504606846976.0`): as an integer it would come back as a BigInt, with digits that the number never had.
+ * Integers of that size are sent as BigInt.
+ */
+function floatText(value: number): string {
+  const text = String(value)
+  return Math.abs(value) > Number.MAX_SAFE_INTEGER && !text.includes('e') ? `${text}.0` : text
+}
+
 const jsonFormat: Format<string> = {
   scalar(value) {
-    if (typeof value === 'number' && !Number.isFinite(value)) throw new Refused(`is ${value}, which JSON cannot hold: send null or text`)
-    return JSON.stringify(value)
+    if (typeof value !== 'number') return JSON.stringify(value)
+    if (!Number.isFinite(value)) throw new Refused(`is ${value}, which JSON cannot hold: send null or text`)
+    return floatText(value)
   },
   bigint: (value) => value.toString(),
   bytes: writeBytes,

@@ -40,8 +40,14 @@ export async function loadMsgpack(): Promise<Serializer> {
   }
 }
 
+const tree = plainTree('msgpack')
 const format = {
-  ...plainTree('msgpack'),
+  ...tree,
+  record(entries: readonly (readonly [string, unknown])[]): unknown {
+    // The library refuses to read it.
+    if (entries.some(([key]) => key === '__proto__')) throw new Refused('has a key __proto__, which msgpack readers refuse')
+    return tree.record(entries)
+  },
   // The library writes larger numbers as floats, which Python would read as floats.
   scalar: (value: null | boolean | number | string): unknown =>
     Number.isSafeInteger(value) && !fits32Bits(Number(value)) ? BigInt(Number(value)) : value,

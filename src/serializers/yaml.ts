@@ -28,11 +28,17 @@ export async function loadYaml(): Promise<Serializer> {
     contentType: 'application/x-yaml',
     contentEncoding: 'utf-8',
     encode: (value, root) =>
-      stringify(fold(value, root, format), { version, sortMapEntries: true, aliasDuplicateObjects: false, lineWidth: 0 }),
+      stringify(fold(value, root, format), {
+        version,
+        sortMapEntries: true,
+        aliasDuplicateObjects: false,
+        lineWidth: 0,
+        customTags: (tags: readonly unknown[]) => [floatTag, ...tags],
+      }),
     decode(data) {
       const text = typeof data === 'string' ? data : decodeUtf8(data)
       try {
-        const document = parseDocument(text, { version, intAsBigInt: true, logLevel: 'silent', prettyErrors: false })
+        const document = parseDocument(text, { version, intAsBigInt: true, logLevel: 'error', prettyErrors: false })
         // An unknown tag is a warning of the library: PyYAML's safe_load refuses it, and so do we.
         const [problem] = [...document.errors, ...document.warnings]
         if (problem !== undefined) throw problem
@@ -45,5 +51,27 @@ export async function loadYaml(): Promise<Serializer> {
   }
 }
 
-// YAML has timestamps and binaries of its own.
-const format = { ...plainTree('yaml'), date: (value: Date): Date => value }
+/** A number as PyYAML reads a float: with a point, also before an exponent, and never as an integer. */
+class FloatText {
+  readonly text: string
+  constructor(value: number) {
+    const [mantissa = '', exponent] = String(value).split('e')
+    this.text = `${mantissa.includes('.') ? mantissa : `${mantissa}.0`}${exponent === undefined ? '' : `e${exponent}`}`
+  }
+}
+
+const floatTag = {
+  tag: 'tag:yaml.org,2002:float',
+  default: true,
+  identify: (value: unknown): boolean => value instanceof FloatText,
+  // Only values that it identified come here.
+  stringify: ({ value }: { readonly value: unknown }): string => (value as FloatText).text,
+}
+
+const format = {
+  ...plainTree('yaml'),
+  scalar: (value: null | boolean | number | string): unknown =>
+    typeof value === 'number' && Number.isFinite(value) && !Number.isSafeInteger(value) ? new FloatText(value) : value,
+  // YAML has timestamps and binaries of its own.
+  date: (value: Date): Date => value,
+}
