@@ -32,7 +32,7 @@ export class AppUnderTest implements TestApp {
     const before = { clock: core.clock, connections: core.connections, config: core.config }
     const clock = new VirtualClock()
     const published = new PublishLog(new MemoryTransport('memory://', { clock }))
-    const backend = new MemoryBackend({ clock })
+    const backend = new MemoryBackend('memory://', { clock })
     core.clock = clock
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager' }
     core.connections = new Connections({
