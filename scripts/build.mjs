@@ -1,3 +1,4 @@
+// @ts-check
 // Builds the package into dist/ with tsc, from nothing, so that a deleted source leaves no file behind.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, rmSync } from 'node:fs'

@@ -93,7 +93,9 @@ export class ArgumentsInvalidError extends CeleriacError {
     readonly task: string,
     readonly issues: readonly { readonly path: string; readonly message: string }[],
   ) {
-    super(`invalid arguments for ${task}: ${issues.map((issue) => (issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`)).join('; ')}`)
+    super(
+      `invalid arguments for ${task}: ${issues.map((issue) => (issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`)).join('; ')}`,
+    )
   }
 }
 
@@ -178,7 +180,9 @@ export class TooLargeError extends CeleriacError {
     readonly bytes: number,
     readonly limit: number,
   ) {
-    super(`${what} has ${bytes} bytes, over the limit of ${limit}. Send a reference (a key, a URL) instead of the data, or raise the limit.`)
+    super(
+      `${what} has ${bytes} bytes, over the limit of ${limit}. Send a reference (a key, a URL) instead of the data, or raise the limit.`,
+    )
   }
 }
 
@@ -202,6 +206,29 @@ export class PublishUncertainError extends CeleriacError {
 /** The broker or backend cannot be reached or used. */
 export class ConnectionError extends CeleriacError {
   readonly code = 'ERR_CONNECTION'
+}
+
+/** The broker has no queue of that name: it was never declared, or went with its last consumer. */
+export class QueueMissingError extends CeleriacError {
+  readonly code = 'ERR_QUEUE_MISSING'
+  constructor(readonly queue: string) {
+    super(`the broker has no queue ${show(queue)}: declare it first`)
+  }
+}
+
+/** A queue or exchange exists with other properties than those declared. */
+export class DeclarationMismatchError extends CeleriacError {
+  readonly code = 'ERR_DECLARATION_MISMATCH'
+  constructor(
+    readonly kind: 'queue' | 'exchange',
+    readonly entity: string,
+    readonly existing: string,
+    readonly declared: string,
+  ) {
+    super(
+      `the ${kind} ${show(entity)} exists as ${existing} and was declared as ${declared}. Declare it alike everywhere, or give it another name.`,
+    )
+  }
 }
 
 /** A URL is not one that celeriac can read. The message never holds its password. */

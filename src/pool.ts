@@ -28,14 +28,44 @@ export interface Continuations {
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
-  | { readonly status: 'success'; readonly result: string; readonly repr: string; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'failure'; readonly error: RemoteErrorData; readonly expected: boolean; readonly runtimeMs: number; readonly children: readonly ResultTuple[]; readonly continuations: Continuations | null }
-  | { readonly status: 'retry'; readonly error: RemoteErrorData | null; readonly retry: RetryRequest; readonly runtimeMs: number; readonly children: readonly ResultTuple[] }
+  | {
+      readonly status: 'success'
+      readonly result: string
+      readonly repr: string
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'failure'
+      readonly error: RemoteErrorData
+      readonly expected: boolean
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+      readonly continuations: Continuations | null
+    }
+  | {
+      readonly status: 'retry'
+      readonly error: RemoteErrorData | null
+      readonly retry: RetryRequest
+      readonly runtimeMs: number
+      readonly children: readonly ResultTuple[]
+    }
   | { readonly status: 'ignored'; readonly reason: string }
   | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
   | { readonly status: 'undecodable'; readonly reason: string }
-  | { readonly status: 'killed'; readonly by: KilledBy; readonly pid: number; readonly detail: string; readonly continuations: Continuations | null }
+  | {
+      readonly status: 'killed'
+      readonly by: KilledBy
+      readonly pid: number
+      readonly detail: string
+      /** The limit that was passed, for 'time limit'. */
+      readonly limitMs?: number
+      readonly continuations: Continuations | null
+    }
+  /** It may not run any more: its `expires` was over before it could start. */
+  | { readonly status: 'revoked'; readonly reason: string; readonly continuations: Continuations | null }
 
 /** time limit: hard limit passed. terminated: by `terminate()`. lost: the process died by itself. shutdown: the pool was stopped cold. */
 export type KilledBy = 'time limit' | 'terminated' | 'lost' | 'shutdown'
@@ -72,6 +102,8 @@ export interface Pool {
   run(request: TaskRequest): Run
   /** How many requests can run at the same time. */
   readonly capacity: number
+  /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
+  readonly window: number
   resize(processes: number): Promise<void>
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
@@ -91,4 +123,14 @@ export interface PoolHost {
 }
 
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */
-export type Execute = (request: TaskRequest, run: { readonly signal: AbortSignal; storeState(state: string, meta: unknown): Promise<void>; accepted(): void }) => Promise<Outcome>
+export type Execute = (request: TaskRequest, run: ExecuteRun) => Promise<Outcome>
+
+/** What a pool gives to the place that runs a request. To be called as methods of it. */
+export interface ExecuteRun {
+  /** Its reason is the error of errors.ts for the `AbortCause`. It is made on first use: do not touch it for tasks that do not ask for it. */
+  readonly signal: AbortSignal
+  /** Settles when the state is stored. A `JsonText` as meta crosses process borders as it is written. */
+  storeState(state: string, meta: unknown): Promise<void>
+  /** To be called once, right before the function starts, with the body's continuations: if the process dies now, `Outcome` killed carries them. */
+  accepted(continuations: Continuations | null): void
+}

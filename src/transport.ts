@@ -43,8 +43,12 @@ export interface PublishOptions {
 export interface Connection {
   /** Creates what is missing. Safe to repeat; an existing queue with other arguments is an error that names both. */
   declare(topology: Topology): Promise<void>
-  /** Settles when the broker has the message. Calls of one tick share one round trip. */
+  /**
+   * Settles when the broker has the message. Calls of one tick share one round trip.
+   * NotPublishedError when there is no such exchange, or when the default or a direct exchange finds no queue; on others such a message goes nowhere.
+   */
   publish(message: Message, to: Destination, options: PublishOptions): Promise<void>
+  /** QueueMissingError when one of the queues was not declared. */
   consume(options: ConsumeOptions): Promise<Consumer>
   /** Messages that wait in the queue (not the leased ones). */
   size(queue: string): Promise<number>
@@ -53,10 +57,19 @@ export interface Connection {
   /** Where the message of a task is; 'unknown' from a broker that cannot look. */
   locate(taskId: string): Promise<'waiting' | 'leased' | 'absent' | 'unknown'>
   readonly deadLetters: DeadLetters
+  readonly counters: ConnectionCounters
   /** Settles once: with the reason when the connection is lost, with undefined after `close()`. */
   readonly closed: Promise<Error | undefined>
   /** Unsettled deliveries go back, uncounted. Pending publishes and settlements are written first. Safe twice. */
   close(): Promise<void>
+}
+
+/** What this connection saw and nobody was told of otherwise; for metrics. They only rise. */
+export interface ConnectionCounters {
+  /** Acks, releases, rejects and defers that came after their lease was lost: they changed nothing. */
+  readonly lateSettlements: number
+  /** Dead letters that this connection dropped because there were too many. */
+  readonly deadLettersDropped: number
 }
 
 export interface ConsumeOptions {
@@ -112,7 +125,7 @@ export interface DeadLetter {
 /** Messages that could not be run, kept until somebody decides: bounded, the oldest go first. */
 export interface DeadLetters {
   list(options?: { readonly queue?: string; readonly limit?: number }): Promise<readonly DeadLetter[]>
-  /** Back to the queue it came from, with its delivery count at 0. False: there is no such dead letter. */
+  /** Back to the queue it came from, with its delivery count at 0. False: there is no such dead letter. QueueMissingError: the queue is gone. */
   replay(id: string): Promise<boolean>
   drop(id: string): Promise<boolean>
   count(): Promise<number>

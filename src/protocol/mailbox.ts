@@ -4,7 +4,7 @@ import type { Serializer } from '../serializer.js'
 import type { Message } from './message.js'
 import { isName } from './name.js'
 import { isRecord } from './plain.js'
-import type { Destination } from './topology.js'
+import type { Destination, Exchange } from './topology.js'
 
 export interface Broadcast {
   readonly method: string
@@ -18,6 +18,9 @@ export interface Broadcast {
   readonly ticket?: string
   readonly replyTo?: Destination
 }
+
+/** The exchange of all broadcasts, as Celery declares it. */
+export const pidboxExchange: Exchange = { name: 'celery.pidbox', type: 'fanout', durable: false, autoDelete: false }
 
 /** Ids of tasks that must not start; `terminate` also ends those that run. */
 export interface RevokeRequest {

@@ -1,0 +1,97 @@
+// @ts-check
+// What the tests need of the machine beyond npm packages: one row each. `find` is quick and starts nothing; `make` installs what is missing and throws
+// an Error that says exactly why it could not. scripts/install.mjs makes, tests ask `needs` and skip with the reason.
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const venv = join(root, '.cache', 'python')
+const python = join(venv, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python')
+const celery = 'celery[redis,msgpack,yaml]>=5.6'
+/** Written last, with what was installed: a venv that was interrupted half-way is made anew. */
+const venvStamp = join(venv, 'celeriac-installed')
+
+/** @type {Record<string, { what: string, find: () => string | undefined, make: () => void }>} */
+export const needs = {
+  celery: {
+    what: `Python with ${celery}`,
+    find: () => (existsSync(python) && existsSync(venvStamp) && readFileSync(venvStamp, 'utf8').startsWith(celery) ? python : undefined),
+    make: makeVenv,
+  },
+  redis: {
+    what: 'redis-server',
+    find: () => inPath('redis-server'),
+    make: () => apt('redis-server'),
+  },
+}
+
+function makeVenv() {
+  const python3 = inPath('python3') ?? inPath('python')
+  if (python3 === undefined) throw new Error('there is no python3 in PATH')
+  rmSync(venv, { recursive: true, force: true })
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  let installed = celery
+  try {
+    try {
+      run(python3, ['-m', 'venv', venv])
+    } catch (error) {
+      // Debian keeps ensurepip in a package of its own.
+      if (inPath('apt-get') === undefined) throw error
+      apt('python3-venv')
+      rmSync(venv, { recursive: true, force: true })
+      run(python3, ['-m', 'venv', venv])
+    }
+    run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', celery])
+  } catch (error) {
+    if (inPath('apt-get') === undefined) throw error
+    process.stderr.write(`set-up: pip could not install ${celery} (${lastLine(error)}); trying Debian's python3-celery\n`)
+    apt('python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml')
+    rmSync(venv, { recursive: true, force: true })
+    run('/usr/bin/python3', ['-m', 'venv', '--system-site-packages', '--without-pip', venv])
+    installed = `${celery} wanted, Debian's python3-celery taken`
+  }
+  run(python, ['-c', 'import celery'])
+  writeFileSync(venvStamp, `${installed}\n`)
+}
+
+/** @param {string[]} packages */
+function apt(...packages) {
+  if (inPath('apt-get') === undefined)
+    throw new Error(`install ${packages.join(' ')} with your system's package manager: there is no apt-get`)
+  if (process.getuid?.() !== 0) throw new Error(`run: sudo apt-get install ${packages.join(' ')}`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  try {
+    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+  } catch {
+    // Fresh images have no package lists, or old ones.
+    run('apt-get', ['update', '-q'], env)
+    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+  }
+}
+
+/** @param {string} command @param {string[]} args */
+function run(command, args, env = process.env) {
+  execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env, maxBuffer: 64 * 1024 ** 2 })
+}
+
+/** @param {unknown} error What a failed command said last, which mostly is why. */
+export function lastLine(error) {
+  const text = error instanceof Error ? String(Reflect.get(error, 'stderr') || error.message) : String(error)
+  return text.trim().split('\n').at(-1) ?? ''
+}
+
+/** @param {string} command */
+function inPath(command) {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const file = join(folder, process.platform === 'win32' ? `${command}.exe` : command)
+    try {
+      accessSync(file, constants.X_OK)
+      return file
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,97 @@
+// @ts-check
+// Everything that must hold, as CI runs it: build, format and lint, types, docs, package, tests. The last line counts all of it: `N passed, N failed`.
+// Arguments are given to Vitest: `npm test -- test/app`.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = `${root}/.cache/run-${process.pid}`
+const bin = (/** @type {string} */ path) => `${root}/node_modules/${path}`
+
+const checks = [
+  { name: 'build and types of src', command: [`${root}/scripts/build.mjs`], needed: true },
+  { name: 'format and lint', command: [bin('@biomejs/biome/bin/biome'), 'check', '.'] },
+  { name: 'types of tests and examples', command: [bin('typescript/bin/tsc'), '-p', `${root}/tsconfig.test.json`] },
+  { name: 'docs are current', command: [`${root}/scripts/docs.mjs`, '--check'] },
+  { name: 'package', command: [bin('publint/src/cli.js'), '--strict'] },
+]
+
+const count = { passed: 0, failed: 0, skipped: 0 }
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let running
+/** @type {NodeJS.Signals | undefined} */
+let stoppedBy
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.on(signal, () => {
+    stoppedBy ??= signal
+    running?.kill(signal)
+  })
+}
+
+try {
+  mkdirSync(folder, { recursive: true })
+  const complete = await runChecks()
+  if (complete && stoppedBy === undefined) await runTests()
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+if (stoppedBy !== undefined) console.log(`stopped by ${stoppedBy}`)
+console.log(`${count.passed} passed, ${count.failed} failed${count.skipped === 0 ? '' : `, ${count.skipped} skipped`}`)
+process.exitCode = stoppedBy !== undefined ? 130 : count.failed > 0 ? 1 : 0
+
+/** False when nothing that follows could work. */
+async function runChecks() {
+  for (const { name, command, needed = false } of checks) {
+    if (stoppedBy !== undefined) return false
+    const start = performance.now()
+    const { ok, output } = await node(command, { quiet: true })
+    console.log(`${ok ? 'ok    ' : 'FAILED'}  ${name}  (${((performance.now() - start) / 1000).toFixed(1)} s)`)
+    if (ok) count.passed++
+    else {
+      count.failed++
+      console.log(output)
+      if (needed) return false
+    }
+  }
+  return true
+}
+
+async function runTests() {
+  const report = `${folder}/vitest.json`
+  const { ok } = await node([
+    bin('vitest/vitest.mjs'),
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile=${report}`,
+    ...process.argv.slice(2),
+  ])
+  const counted = existsSync(report)
+    ? JSON.parse(readFileSync(report, 'utf8'))
+    : { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 }
+  count.passed += counted.numPassedTests
+  count.failed += counted.numFailedTests
+  count.skipped += counted.numPendingTests + counted.numTodoTests
+  // A file that cannot be loaded, or an error outside every test, fails the run and is no test.
+  if (!ok && counted.numFailedTests === 0) count.failed++
+}
+
+/** @param {string[]} command @returns {Promise<{ ok: boolean, output: string }>} */
+function node(command, { quiet = false } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, command, {
+      cwd: root,
+      stdio: quiet ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, CELERIAC_TEST_FOLDER: folder },
+    })
+    running = child
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
+    child.once('error', reject)
+    child.once('close', (code) => {
+      running = undefined
+      resolve({ ok: code === 0, output: output.trim() })
+    })
+  })
+}

@@ -1,0 +1,214 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { openBackend } from '../backends/index.js'
+import type { Beat, BeatSchedule } from '../canvas/schedules.js'
+import type { AsyncResult, Enqueued } from '../canvas/handles.js'
+import type { ApplyOptions } from '../canvas/options.js'
+import { NotSupportedError } from '../errors.js'
+import { systemClock } from '../internal/clock.js'
+import { Serializers } from '../serializers/index.js'
+import { openTransport } from '../transports/index.js'
+import { StoredResult } from './async-result.js'
+import { appBrand } from './brand.js'
+import type { ConfigInput } from './config.js'
+import { Connections } from './connections.js'
+import type { TaskContext } from './context.js'
+import { Control } from './control.js'
+import type { AppCore } from './core.js'
+import { DeadLetterBox } from './dead-letters.js'
+import { runEagerly } from './eager.js'
+import { Hooks, type Middleware, type Signals } from './hooks.js'
+import { silentLogger } from './human-log.js'
+import { loadConfig } from './load-config.js'
+import { Registry } from './registry.js'
+import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
+import { Routes } from './routes.js'
+import { Sender } from './sender.js'
+import type { Called, NamedTask, Task, TaskOptions } from './task.js'
+import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
+import { type Worker, WorkerHandle, type WorkerOptions } from './worker-handle.js'
+
+type Fn<A extends unknown[], R> = (...args: A) => R | Promise<R>
+type SchemaIn<S> = S extends StandardSchemaV1<infer I, unknown> ? I : never
+type SchemaOut<S> = S extends StandardSchemaV1<unknown, infer O> ? O : never
+type AsTuple<T> = T extends unknown[] ? T : never
+type Simplify<T> = { [K in keyof T]: T[K] } & {}
+type KwOf<N extends readonly string[], A extends readonly unknown[]> = Simplify<{
+  [I in Extract<keyof A, `${number}`> as I extends keyof N ? N[I] & string : never]: A[I]
+}>
+
+/** Options of the app: every row of docs/config.md, by our names or Celery's. */
+export type AppOptions = ConfigInput & {
+  /** Refused at run time: this version has no beat. */
+  beatSchedule?: BeatSchedule
+}
+
+/**
+ * The app: tasks, configuration and connections under one name. Nothing is opened until the first call.
+ *
+ * @example
+ * const app = new Celeriac('hello')
+ * export const add = app.task('add', (x: number, y: number) => x + y)
+ * const five = await add.delay(2, 3).get()
+ */
+export class Celeriac implements AsyncDisposable {
+  readonly [appBrand] = true
+  readonly name: string
+  /** Steers workers: revoke, purge. */
+  readonly control: Control
+  /** Messages that could not be run: listed, sent again, dropped. */
+  readonly deadLetters: DeadLetterBox
+  readonly #core: AppCore
+  readonly #sender: Sender
+
+  constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
+    this.name = name
+    if (beatSchedule !== undefined) throw noBeat('beatSchedule')
+    const config = loadConfig(options)
+    this.#core = {
+      name,
+      config,
+      registry: new Registry(),
+      routes: new Routes(config),
+      hooks: new Hooks(),
+      serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
+      random: Math.random,
+      clock: systemClock,
+      log: config.logger ?? silentLogger,
+      connections: new Connections({
+        brokerUrls: config.brokerUrl,
+        backendUrl: config.resultBackend,
+        connectTimeoutMs: config.brokerConnectionTimeout * 1000,
+        clock: systemClock,
+        drivers: { openTransport: (url) => openTransport(url, { clock: systemClock }), openBackend: (url) => openBackend(url, { clock: systemClock }) },
+      }),
+    }
+    this.control = new Control(this.#core)
+    this.deadLetters = new DeadLetterBox(this.#core)
+    this.#sender = new Sender(this.#core, this.#access, (call, id) => runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id))
+  }
+
+  /** True for an app made by any copy of celeriac, also one that another loader brought in. */
+  static isApp(value: unknown): value is Celeriac {
+    return typeof value === 'object' && value !== null && appBrand in value
+  }
+
+  /** (a) One object with a schema for the keyword arguments: TypeScript's one-object payload is Celery's kwargs. */
+  task<
+    const Name extends string,
+    // biome-ignore lint/suspicious/noExplicitAny: the schema's output may be anything; SchemaOut reads it
+    S extends StandardSchemaV1<Record<string, unknown>, any>,
+    R,
+    const F extends readonly (keyof SchemaIn<S>)[] = [],
+  >(
+    name: Name,
+    options: TaskOptions & { kwargs: S; params?: F },
+    run: (input: SchemaOut<S>, ctx: TaskContext) => R | Promise<R>,
+  ): NamedTask<SchemaIn<S>, R, F extends readonly [infer First extends keyof SchemaIn<S>, ...unknown[]] ? First : never> & Called<Name>
+  /** (b) A schema for the positional arguments. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  task<const Name extends string, S extends StandardSchemaV1<any, any>, R>(
+    name: Name,
+    options: TaskOptions & { args: S },
+    run: (...args: AsTuple<SchemaOut<S>>) => R | Promise<R>,
+  ): Task<AsTuple<SchemaIn<S>>, R> & Called<Name>
+  /** (c) Bound: the context comes first, as Celery's self. */
+  task<const Name extends string, A extends unknown[], R, const N extends readonly string[] = []>(
+    name: Name,
+    options: TaskOptions & { bind: true; params?: N },
+    run: (self: TaskContext, ...args: A) => R | Promise<R>,
+  ): Task<A, R, N extends readonly [] ? never : KwOf<N, A>> & Called<Name>
+  /** (d) Options and a plain function. */
+  task<const Name extends string, A extends unknown[], R, const N extends readonly string[] = []>(
+    name: Name,
+    options: TaskOptions & { params?: N },
+    run: Fn<A, R>,
+  ): Task<A, R, N extends readonly [] ? never : KwOf<N, A>> & Called<Name>
+  /** (e) A plain function. */
+  task<const Name extends string, A extends unknown[], R>(name: Name, run: Fn<A, R>): Task<A, R> & Called<Name>
+  task(name: string, optionsOrRun: (TaskOptions & TaskShape) | ((...args: never[]) => unknown), run?: (...args: never[]) => unknown): never {
+    const [options, fn] = typeof optionsOrRun === 'function' ? [{}, optionsOrRun] : [optionsOrRun, run]
+    const definition = defineTask(name, options, fn as (...args: never[]) => unknown) // defineTask refuses what is not a function
+    this.#core.registry.add(definition)
+    const shape = definition.kwargsSchema === undefined ? 'positional' : 'object'
+    const task: TaskObject = taskObject({ name, sender: this.#sender, definition, shape, options: {} })
+    // The overloads say what the one object behind them takes and gives.
+    return task as never
+  }
+
+  /** A task that lives elsewhere (a Python worker): only its type is known here. */
+  // biome-ignore lint/suspicious/noExplicitAny: any function type describes a task
+  remote<F extends (...a: any[]) => unknown>(name: string): RemoteTask<F> {
+    return remoteTask(this.#sender, name) as unknown as RemoteTask<F> // the type is the caller's claim about another program
+  }
+
+  /** A whole contract: an interface of names to functions, or `typeof tasks` of another package. */
+  remotes<T>(): { [K in keyof T]: RemoteTask<T[K]> } {
+    return remoteTasks(this.#sender) as unknown as { [K in keyof T]: RemoteTask<T[K]> } // as above
+  }
+
+  /** Untyped by name, as Celery's send_task. A task that is registered here lends its options. */
+  sendTask<R = unknown>(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}, options: ApplyOptions = {}): Enqueued<R> {
+    return this.#sender.apply<R>({ task: name, definition: this.#core.registry.get(name), args: call.args ?? [], kwargs: call.kwargs ?? {}, options })
+  }
+
+  /** The handle of a task that was sent before, here or elsewhere. */
+  result<R = unknown>(id: string): AsyncResult<R> {
+    return new StoredResult<R>(id, this.#access)
+  }
+
+  /** Names of the tasks that are registered here. */
+  get taskNames(): readonly string[] {
+    return this.#core.registry.names()
+  }
+
+  use(middleware: Middleware): this {
+    this.#core.hooks.use(middleware)
+    return this
+  }
+
+  on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
+    this.#core.hooks.on(signal, listener)
+    return this
+  }
+
+  /** A worker for this app. Nothing runs before `start()` or `run()`. */
+  worker(options: WorkerOptions = {}): Worker {
+    return new WorkerHandle(this, options)
+  }
+
+  /** The scheduler: not in this version. */
+  beat(_options: { scheduler?: 'file' | 'redis' | 'postgres' } = {}): Beat {
+    throw noBeat('app.beat()')
+  }
+
+  /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
+  async close(): Promise<void> {
+    await this.#core.connections.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** For the packages' own parts (worker, cli, testing): not covered by the version promise. */
+  static internals(app: Celeriac): { readonly core: AppCore; readonly sender: Sender } {
+    return { core: app.#core, sender: app.#sender }
+  }
+
+  get #access() {
+    const core = this.#core
+    return {
+      get connections() {
+        return core.connections
+      },
+      get clock() {
+        return core.clock
+      },
+      revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
+    }
+  }
+}
+
+function noBeat(what: string): NotSupportedError {
+  return new NotSupportedError(what, 'this version has no beat; send tasks with eta or countdown, or from a cron job')
+}

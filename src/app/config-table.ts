@@ -1,0 +1,247 @@
+/**
+ * Every option of an app, one row each. Types, validation, spellings, environment names, command line flags, docs/config.md and `inspect-config`
+ * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
+ */
+import { availableParallelism } from 'node:os'
+import {
+  backendUrl,
+  bool,
+  brokerUrls,
+  bytes,
+  deliveryMode,
+  expiry,
+  type Kind,
+  listOf,
+  logger,
+  logLevel,
+  name,
+  nullable,
+  oneOf,
+  seconds,
+  secondsAbove0,
+  text,
+  timeZone,
+  wholeNumber,
+} from './config-kinds.js'
+import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
+
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker'
+
+export interface Row<In, Out> {
+  readonly group: Group
+  readonly kind: Kind<In, Out>
+  readonly default: Default<Out>
+  /** Celery's own default, where ours differs: `celeryDefaults` is made of these. */
+  readonly celery?: Out
+  /** What the option does, as its documentation and its flag's help say it. */
+  readonly sentence: string
+  /** Celery has no such option. */
+  readonly own?: true
+  /** The option's flag in Commander's notation, and the commands that take it. */
+  readonly flag?: string
+}
+
+/** A default is a value, or is found from the options that were given; `says` tells how. */
+type Default<Out> = { readonly value: Out } | { readonly says: string; find(given: { readonly brokerUrl: readonly string[] }): Out }
+
+function row<In, Out>(
+  group: Group,
+  kind: Kind<In, Out>,
+  defaultValue: NoInfer<Out>,
+  rest: Omit<Row<In, NoInfer<Out>>, 'group' | 'kind' | 'default'>,
+): Row<In, Out> {
+  return { group, kind, default: { value: defaultValue }, ...rest }
+}
+
+export const configTable = {
+  brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
+    sentence:
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `memory://` this process. Several fail over in order.',
+    flag: '-b, --broker <url>',
+  }),
+  resultBackend: {
+    group: 'Broker and results',
+    kind: backendUrl,
+    default: {
+      says: "the broker's own store",
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (/^amqps?:/i.test(broker) ? 'disabled' : broker),
+    },
+    sentence:
+      'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
+    flag: '--result-backend <url>',
+  } satisfies Row<string, string>,
+  brokerConnectionTimeout: row('Broker and results', secondsAbove0, 4, {
+    sentence: 'How long opening a connection to the broker may take.',
+  }),
+  publishTimeout: row('Broker and results', secondsAbove0, 5, {
+    sentence: 'How long a publish may take, retries included, until the broker has confirmed the message.',
+    own: true,
+  }),
+  taskPublishRetry: row('Broker and results', bool, true, {
+    sentence: 'Try again to publish when the connection fails, as taskPublishRetryPolicy says.',
+  }),
+  taskPublishRetryPolicy: row('Broker and results', retryPolicy, celeryRetryPolicy, {
+    sentence: 'How often and how fast a failed publish is tried again: maxRetries, intervalStart, intervalStep, intervalMax.',
+  }),
+  resultExpires: row('Broker and results', expiry, 86_400, {
+    sentence: 'How long a result is kept after the task has ended; null or 0 keeps it for ever.',
+  }),
+  resultExtended: row('Broker and results', bool, false, {
+    sentence: "Store the task's name, arguments, worker, queue and retries with its result.",
+  }),
+  resultMaxBytes: row('Broker and results', nullable(bytes), 1024 ** 2, {
+    celery: null,
+    sentence: 'A result over this size fails its task with ERR_TOO_LARGE.',
+    own: true,
+  }),
+
+  taskSerializer: row('Messages', text, 'json', { sentence: 'How arguments are written: `json`, `msgpack` or `yaml`.' }),
+  acceptContent: row('Messages', listOf('serializer names or content types', text), ['json'], {
+    sentence: 'The content types that are decoded; messages and results of another type are refused unread.',
+  }),
+  taskCompression: row('Messages', nullable(oneOf('gzip', 'zlib', 'brotli', 'zstd')), null, {
+    sentence: 'How message bodies are compressed. zstd needs Node 22.15 or later.',
+  }),
+  messageMaxBytes: row('Messages', nullable(bytes), 16 * 1024 ** 2, {
+    celery: null,
+    sentence: 'A message body over this size, decompressed, is not sent, and not read by a worker.',
+    own: true,
+  }),
+  messageWarnBytes: row('Messages', nullable(bytes), 1024 ** 2, {
+    sentence: 'A message body over this size is sent with a warning.',
+    own: true,
+  }),
+  timezone: row('Messages', timeZone, 'UTC', { sentence: 'The time zone in which times are shown and eta is written.' }),
+  taskDefaultDeliveryMode: row('Messages', deliveryMode, 2, {
+    sentence: 'Whether messages outlive a restart of the broker, where the broker leaves the choice.',
+  }),
+
+  taskDefaultQueue: row('Routing', name, 'celery', { sentence: 'The queue of tasks that no route, task or call sends elsewhere.' }),
+  taskDefaultExchange: row('Routing', nullable(name), null, {
+    sentence: 'The exchange of queues that name none; null is the name of the default queue.',
+  }),
+  taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
+  taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
+    sentence: 'The priority of messages that are sent without one; null sends none.',
+  }),
+  taskInheritParentPriority: row('Routing', bool, false, {
+    sentence: 'A task sent by a running task has the priority of that task, unless it is given one.',
+  }),
+  taskQueues: row('Routing', nullable(queues), null, {
+    sentence: 'The queues that exist, and those a worker consumes by default; null is the default queue alone.',
+  }),
+  taskRoutes: row('Routing', routes, [], {
+    sentence: 'Which queue a task goes to: names and globs such as `mail.*`, regular expressions, or a function.',
+  }),
+  taskCreateMissingQueues: row('Routing', bool, true, {
+    sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
+  }),
+
+  taskAcksLate: row('Tasks', bool, true, {
+    celery: false,
+    sentence: 'Acknowledge a message after its task has run: the task of a killed worker runs again. Otherwise just before: it is lost.',
+  }),
+  taskAcksOnFailureOrTimeout: row('Tasks', bool, true, {
+    sentence: 'With late acks: acknowledge a task that failed or ran into its time limit too.',
+  }),
+  taskRejectOnWorkerLost: row('Tasks', bool, true, {
+    celery: false,
+    sentence: 'With late acks: run a task again whose process died. Otherwise it fails with WorkerLostError.',
+  }),
+  taskDeliveryLimit: row('Tasks', nullable(wholeNumber(1)), 5, {
+    celery: null,
+    sentence: 'How often a message may lose its worker before it goes to the dead letters; null is no limit.',
+    own: true,
+  }),
+  taskUnknown: row('Tasks', oneOf('dead-letter', 'requeue'), 'dead-letter', {
+    sentence: 'What a worker does with a message of a task that it does not know.',
+    own: true,
+  }),
+  taskIgnoreResult: row('Tasks', bool, false, { sentence: 'Store no states and results, unless the task or the call says otherwise.' }),
+  taskStoreErrorsEvenIfIgnored: row('Tasks', bool, false, { sentence: 'Store the failure of a task whose result is ignored.' }),
+  taskTrackStarted: row('Tasks', bool, false, { sentence: 'Store the state STARTED when a task begins to run.' }),
+  taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
+    sentence: 'Kill the process of a task that runs longer, in pools that can.',
+    flag: '--time-limit <duration>',
+  }),
+  taskSoftTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
+    sentence: 'Abort the signal of a task that runs longer, with SoftTimeLimitExceeded.',
+    flag: '--soft-time-limit <duration>',
+  }),
+  taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
+  taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),
+  taskStoreEagerResult: row('Tasks', bool, false, { sentence: 'In eager mode: store results in the backend too.' }),
+
+  imports: row('Worker', listOf('module names or paths', text), [], {
+    sentence: 'Modules that a worker imports when it starts: those that define tasks.',
+  }),
+  include: row('Worker', listOf('module names or paths', text), [], {
+    sentence: 'Modules that a worker imports beside those of imports.',
+    flag: '-I, --include <modules>',
+  }),
+  workerPool: row('Worker', oneOf('prefork', 'threads', 'async', 'solo'), 'prefork', {
+    sentence: 'Where tasks run: child processes, threads, this process many at a time, or this process one at a time.',
+    flag: '-P, --pool <pool>',
+  }),
+  workerConcurrency: {
+    group: 'Worker',
+    kind: wholeNumber(1),
+    default: { says: 'the number of CPUs', find: () => availableParallelism() },
+    sentence: 'How many tasks run at the same time; in the prefork pool, how many child processes there are.',
+    flag: '-c, --concurrency <number>',
+  } satisfies Row<number, number>,
+  workerChildConcurrency: row('Worker', wholeNumber(1), 1, {
+    sentence: 'How many tasks one child process runs at the same time: above 1 for tasks that mostly wait.',
+    own: true,
+  }),
+  workerPrefetchMultiplier: row('Worker', wholeNumber(0), 4, {
+    sentence: 'How many messages a worker holds for each task that can run; 0 is no limit.',
+    flag: '--prefetch-multiplier <number>',
+  }),
+  workerMaxTasksPerChild: row('Worker', nullable(wholeNumber(1)), null, {
+    sentence: 'Replace a child process after so many tasks.',
+    flag: '--max-tasks-per-child <number>',
+  }),
+  workerMaxMemoryPerChild: row('Worker', nullable(wholeNumber(1)), null, {
+    sentence: 'Replace a child process that has more memory than so many KiB after a task.',
+    flag: '--max-memory-per-child <KiB>',
+  }),
+  workerSoftShutdownTimeout: row('Worker', seconds, 0, {
+    sentence: 'How long a stopping worker gives tasks to end after their signal aborted, before they go back to their queue.',
+  }),
+  workerStuckTimeout: row('Worker', nullable(secondsAbove0), 10, {
+    sentence: 'In pools that run tasks in this process: name the task that blocks the event loop for longer.',
+    own: true,
+  }),
+  workerLogLevel: row('Worker', logLevel, 'info', {
+    sentence: 'The least severe log lines that are written.',
+    own: true,
+    flag: '-l, --loglevel <level>',
+  }),
+  workerLogFormat: row('Worker', oneOf('auto', 'human', 'json'), 'auto', {
+    sentence: 'Log lines for people or as JSON; auto is human on a terminal and JSON elsewhere.',
+    own: true,
+    flag: '--log-format <format>',
+  }),
+  logger: row('Worker', nullable(logger), null, {
+    sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
+    own: true,
+  }),
+}
+
+export type OptionName = keyof typeof configTable
+
+type InOf<R> = R extends Row<infer In, infer _Out> ? In : never
+type OutOf<R> = R extends Row<infer _In, infer Out> ? Out : never
+
+/** Every option with its value: what the parts of celeriac are given theirs from. */
+export type Config = { readonly [K in OptionName]: OutOf<(typeof configTable)[K]> }
+/** Options as a user gives them, by their own names. */
+export type OptionInput = { readonly [K in OptionName]?: InOf<(typeof configTable)[K]> | undefined }
+
+/** The table for those who go through all rows. */
+export const rows: readonly (readonly [OptionName, Row<unknown, unknown>])[] = Object.entries(configTable) as [
+  OptionName,
+  Row<unknown, unknown>,
+][] // entries() forgets which names there are

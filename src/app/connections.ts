@@ -1,0 +1,103 @@
+import type { ResultBackend } from '../backend.js'
+import { ConnectionError } from '../errors.js'
+import type { Clock } from '../internal/clock.js'
+import type { Connection, Transport } from '../transport.js'
+
+/** How drivers are opened: the real ones by URL, or a test's own. */
+export interface Drivers {
+  openTransport(url: string): Promise<Transport>
+  openBackend(url: string): Promise<ResultBackend>
+}
+
+export interface ConnectionsOptions {
+  /** Tried in order until one answers. */
+  readonly brokerUrls: readonly string[]
+  readonly backendUrl: string
+  readonly connectTimeoutMs: number
+  readonly clock: Clock
+  readonly drivers: Drivers
+}
+
+/** The broker connection and the result backend of one app in one process: opened on first use, opened again after a loss. */
+export class Connections {
+  readonly #options: ConnectionsOptions
+  #transport: Promise<Transport> | undefined
+  #publisher: Promise<Connection> | undefined
+  #backend: Promise<ResultBackend> | undefined
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
+  }
+
+  transport(): Promise<Transport> {
+    this.#transport ??= this.#openTransport().catch((error: unknown) => {
+      this.#transport = undefined
+      throw error
+    })
+    return this.#transport
+  }
+
+  /** The connection that this process publishes on. */
+  publisher(): Promise<Connection> {
+    this.#publisher ??= this.connect().then(
+      (connection) => {
+        void connection.closed.then(() => {
+          this.#publisher = undefined
+        })
+        return connection
+      },
+      (error: unknown) => {
+        this.#publisher = undefined
+        throw error
+      },
+    )
+    return this.#publisher
+  }
+
+  /** A connection of its own, to consume on. */
+  async connect(): Promise<Connection> {
+    const transport = await this.transport()
+    const deadline = new AbortController()
+    const timer = this.#options.clock.setTimer(this.#options.connectTimeoutMs, () =>
+      deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${this.#options.connectTimeoutMs / 1000} s`)),
+    )
+    try {
+      return await transport.connect({ signal: deadline.signal })
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  backend(): Promise<ResultBackend> {
+    this.#backend ??= this.#options.drivers.openBackend(this.#options.backendUrl).catch((error: unknown) => {
+      this.#backend = undefined
+      throw error
+    })
+    return this.#backend
+  }
+
+  /** Closes what was opened. The next use opens again. */
+  async close(): Promise<void> {
+    const [publisher, backend] = [this.#publisher, this.#backend]
+    this.#publisher = undefined
+    this.#backend = undefined
+    this.#transport = undefined
+    await publisher?.then((connection) => connection.close(), ignoreFailedOpen)
+    await backend?.then((opened) => opened.close(), ignoreFailedOpen)
+  }
+
+  async #openTransport(): Promise<Transport> {
+    let last: unknown
+    for (const url of this.#options.brokerUrls) {
+      try {
+        return await this.#options.drivers.openTransport(url)
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
+  }
+}
+
+/** Whoever asked for the connection was told that it failed; there is nothing to close. */
+function ignoreFailedOpen(): void {}

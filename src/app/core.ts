@@ -1,0 +1,22 @@
+import type { Clock } from '../internal/clock.js'
+import type { Logger } from '../internal/logger.js'
+import type { Serializers } from '../serializers/index.js'
+import type { Config } from './config.js'
+import type { Connections } from './connections.js'
+import type { Hooks } from './hooks.js'
+import type { Registry } from './registry.js'
+import type { Routes } from './routes.js'
+
+/** The parts of one app, for those who send, run and wait. A test replaces what is not readonly; nobody else writes here. */
+export interface AppCore {
+  readonly name: string
+  readonly registry: Registry
+  readonly routes: Routes
+  readonly hooks: Hooks
+  readonly serializers: Serializers
+  readonly random: () => number
+  config: Config
+  clock: Clock
+  connections: Connections
+  log: Logger
+}

@@ -1,0 +1,180 @@
+import { ArgumentsInvalidError, EncodeError, Ignore, NotRegisteredError, Reject, TooLargeError } from '../errors.js'
+import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskRequest } from '../pool.js'
+import { decodeBody, type TaskBody } from '../protocol/task-body.js'
+import { errorToRemote } from '../protocol/remote-error.js'
+import { repr } from '../protocol/repr.js'
+import type { ResultTuple } from '../protocol/result.js'
+import { encodeJson } from '../serializers/json.js'
+import { boundArguments } from './arguments.js'
+import { asRunningTask } from './context.js'
+import type { AppCore } from './core.js'
+import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
+import type { TaskDefinition } from './task.js'
+
+/** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
+export function executeWith(core: AppCore): Execute {
+  return async (request, run) => {
+    let body: TaskBody
+    try {
+      body = decodeBody(await core.serializers.decode(request, { accept: core.config.acceptContent }))
+    } catch (error) {
+      return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
+    }
+    const info = infoOf(request)
+    const continuations = continuationsOf(body)
+    if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
+    const task = core.registry.get(request.task)
+    if (task === undefined) return notRegistered(core, request, continuations)
+    run.accepted(continuations)
+    return new Execution(core, task, request, info, body, continuations, run).run()
+  }
+}
+
+class Execution {
+  readonly #children: ResultTuple[] = []
+  readonly #startedMs: number
+  readonly #context: TaskRun
+
+  constructor(
+    readonly core: AppCore,
+    readonly task: TaskDefinition,
+    readonly request: TaskRequest,
+    readonly info: RunInfo,
+    readonly body: TaskBody,
+    readonly continuations: Continuations | null,
+    run: ExecuteRun,
+  ) {
+    this.#startedMs = core.clock.monotonic()
+    this.#context = new TaskRun({ core, task, info, body, run })
+  }
+
+  async run(): Promise<Outcome> {
+    const { core, task, info } = this
+    const running = { context: this.#context, priority: info.priority ?? undefined, children: this.#children }
+    return asRunningTask(running, async () => {
+      if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
+      let outcome: Outcome
+      try {
+        const args = await boundArguments(task, this.body)
+        const value = await (core.hooks.execute(this.#context, () => this.#call(args)) ?? this.#call(args))
+        outcome = this.#success(value)
+      } catch (error) {
+        outcome = this.#failed(error)
+      }
+      if (!core.hooks.silent('taskPostrun')) core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
+      return outcome
+    })
+  }
+
+  async #call(args: readonly unknown[]): Promise<unknown> {
+    // The function's parameters were checked where the task was defined; here they are only a list.
+    const run = this.task.run as (...args: unknown[]) => unknown
+    if (this.task.kwargsSchema !== undefined) return run(args[0], this.#context)
+    return this.task.bound ? run(this.#context, ...args) : run(...args)
+  }
+
+  #success(value: unknown): Outcome {
+    const { core, task, info } = this
+    const result = encodeJson(value, 'result')
+    const limit = core.config.resultMaxBytes
+    if (limit !== null && result.length > limit && Buffer.byteLength(result) > limit) throw new TooLargeError('the result', Buffer.byteLength(result), limit)
+    if (!core.hooks.silent('taskSuccess')) core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value }, core.log)
+    return {
+      status: 'success',
+      result,
+      repr: repr(value),
+      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      children: this.#children,
+      continuations: this.continuations,
+    }
+  }
+
+  #failed(error: unknown): Outcome {
+    if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
+    if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
+    if (error instanceof RetrySignal) return this.#retry(error)
+    if (!(error instanceof EncodeError || error instanceof ArgumentsInvalidError || error instanceof TooLargeError)) {
+      const again = this.#byItself(error)
+      if (again instanceof RetrySignal) return this.#retry(again)
+      if (again !== undefined) return this.#failure(again)
+    }
+    return this.#failure(error)
+  }
+
+  /** Undefined: the error is not one to retry. Another error: the retry could not be made. */
+  #byItself(error: unknown): unknown {
+    try {
+      return this.#context.autoretry(error)
+    } catch (other) {
+      return other
+    }
+  }
+
+  #failure(error: unknown): Outcome {
+    const { core, task, info } = this
+    if (!core.hooks.silent('taskFailure')) core.hooks.emit('taskFailure', { task: task.name, id: info.id, error }, core.log)
+    return {
+      status: 'failure',
+      error: errorToRemote(error),
+      expected: (task.options.throws ?? []).some((errorClass) => error instanceof errorClass),
+      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      children: this.#children,
+      continuations: this.continuations,
+    }
+  }
+
+  #retry(signal: RetrySignal): Outcome {
+    const { core, task, info } = this
+    let request: RetryRequest
+    try {
+      request = signal.request()
+    } catch (error) {
+      return this.#failure(error)
+    }
+    if (!core.hooks.silent('taskRetry')) core.hooks.emit('taskRetry', { task: task.name, id: info.id, error: signal.cause }, core.log)
+    return {
+      status: 'retry',
+      error: signal.cause === undefined ? null : errorToRemote(signal.cause),
+      retry: request,
+      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      children: this.#children,
+    }
+  }
+}
+
+function notRegistered(core: AppCore, request: TaskRequest, continuations: Continuations | null): Outcome {
+  const error = new NotRegisteredError(request.task)
+  core.log.error({ task: request.task, task_id: request.id }, error.message)
+  return { status: 'failure', error: errorToRemote(error), expected: false, runtimeMs: 0, children: [], continuations }
+}
+
+/** The context of a request is what the worker (app/run-info) made; it only crossed a pipe. */
+function infoOf(request: TaskRequest): RunInfo {
+  return request.context as unknown as RunInfo
+}
+
+function continuationsOf({ embed }: TaskBody): Continuations | null {
+  const { callbacks, errbacks, chain, chord } = embed
+  return callbacks === null && errbacks === null && chain === null && chord === null ? null : { callbacks, errbacks, chain, chord }
+}
+
+function stateOf(outcome: Outcome): string {
+  switch (outcome.status) {
+    case 'success':
+      return 'SUCCESS'
+    case 'failure':
+    case 'undecodable':
+    case 'killed':
+      return 'FAILURE'
+    case 'retry':
+      return 'RETRY'
+    case 'revoked':
+      return 'REVOKED'
+    case 'ignored':
+      return 'IGNORED'
+    case 'rejected':
+      return 'REJECTED'
+    default:
+      return outcome satisfies never
+  }
+}

@@ -1,0 +1,97 @@
+import type { ApplyOptions } from '../canvas/options.js'
+import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
+import { toMs } from '../internal/duration.js'
+import type { Message } from '../protocol/message.js'
+import type { Connection } from '../transport.js'
+import type { AppCore } from './core.js'
+import type { Routed } from './routes.js'
+
+export interface Publication {
+  readonly message: Message
+  readonly routed: Routed
+  readonly notBefore: number | undefined
+}
+
+/** Puts messages at the broker: declares their queues once a connection, tries again as the retry policy says. */
+export class Publisher {
+  readonly #core: AppCore
+  readonly #declared = new WeakMap<Connection, Map<string, Promise<void>>>()
+
+  constructor(core: AppCore) {
+    this.#core = core
+  }
+
+  /** Settles when the broker has the message. Throws NotPublishedError (safe to repeat) or PublishUncertainError (repeat with the same id). */
+  async publish(publication: Publication, { retry, signal }: { retry?: ApplyOptions['retry']; signal?: AbortSignal | undefined }): Promise<void> {
+    const { clock, config } = this.#core
+    const startedMs = clock.monotonic()
+    const deadlineMs = config.publishTimeout * 1000
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await withSignal(this.#publishOnce(publication, deadlineMs - (clock.monotonic() - startedMs)), signal)
+        return
+      } catch (error) {
+        const waitMs = this.#retryWaitMs(error, attempt, retry)
+        if (waitMs === undefined || clock.monotonic() - startedMs + waitMs > deadlineMs) throw error
+        if (waitMs > 0) await withSignal(new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true })), signal)
+      }
+    }
+  }
+
+  async #publishOnce({ message, routed, notBefore }: Publication, deadlineMs: number): Promise<void> {
+    const connection = await this.#core.connections.publisher()
+    if (routed.queue !== undefined) {
+      const declared = this.#declare(connection, routed.queue)
+      if (declared !== undefined) await declared
+    }
+    await connection.publish(message, routed.to, notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore })
+  }
+
+  /** Undefined when the queue is known to exist. */
+  #declare(connection: Connection, queue: string): Promise<void> | undefined {
+    let queues = this.#declared.get(connection)
+    if (queues === undefined) {
+      queues = new Map()
+      this.#declared.set(connection, queues)
+    }
+    const known = queues.get(queue)
+    if (known !== undefined) return known === done ? undefined : known
+    const declaring = connection.declare(this.#core.routes.topology(queue)).then(
+      () => {
+        queues.set(queue, done)
+      },
+      (error: unknown) => {
+        queues.delete(queue)
+        throw error
+      },
+    )
+    queues.set(queue, declaring)
+    return declaring
+  }
+
+  /** Undefined: do not try again. A full broker is told at once; an uncertain publish is the caller's decision. */
+  #retryWaitMs(error: unknown, attempt: number, retry: ApplyOptions['retry']): number | undefined {
+    if (error instanceof BrokerFullError || error instanceof PublishUncertainError) return undefined
+    if (!(error instanceof NotPublishedError || error instanceof ConnectionError)) return undefined
+    const { taskPublishRetry, taskPublishRetryPolicy: policy } = this.#core.config
+    if (retry === false || (retry === undefined && !taskPublishRetry)) return undefined
+    const own = typeof retry === 'object' ? retry : {}
+    if (attempt >= (own.maxRetries ?? policy.maxRetries)) return undefined
+    const start = own.intervalStart === undefined ? policy.intervalStart : toMs(own.intervalStart, 'retry.intervalStart') / 1000
+    const step = own.intervalStep === undefined ? policy.intervalStep : toMs(own.intervalStep, 'retry.intervalStep') / 1000
+    const max = own.intervalMax === undefined ? policy.intervalMax : toMs(own.intervalMax, 'retry.intervalMax') / 1000
+    return Math.min(start + step * attempt, max) * 1000
+  }
+}
+
+const done = Promise.resolve()
+
+/** The caller's signal ends the wait; the message may have gone out all the same. */
+function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise<T>((resolve, reject) => {
+    const aborted = (): void => reject(new PublishUncertainError('the call was aborted while the broker was asked; it may have the message', { cause: signal.reason }))
+    signal.addEventListener('abort', aborted, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted))
+  })
+}

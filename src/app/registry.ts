@@ -1,0 +1,35 @@
+import { AlreadyRegisteredError, NameInvalidError, NotRegisteredError } from '../errors.js'
+import { didYouMean } from '../internal/did-you-mean.js'
+import type { TaskDefinition } from './task.js'
+
+/** The tasks of one app, by name. */
+export class Registry {
+  readonly #tasks = new Map<string, TaskDefinition>()
+
+  add(task: TaskDefinition): void {
+    checkName('task', task.name)
+    if (this.#tasks.has(task.name)) throw new AlreadyRegisteredError(task.name)
+    this.#tasks.set(task.name, task)
+  }
+
+  get(name: string): TaskDefinition | undefined {
+    return this.#tasks.get(name)
+  }
+
+  /** Throws NotRegisteredError, with the closest name. */
+  need(name: string): TaskDefinition {
+    const task = this.#tasks.get(name)
+    if (task === undefined) throw new NotRegisteredError(name, didYouMean(name, this.names()))
+    return task
+  }
+
+  names(): string[] {
+    return [...this.#tasks.keys()].sort()
+  }
+}
+
+/** Names become keys, SQL values and routing keys: printable text of 1 to 255 characters. Throws NameInvalidError. */
+export function checkName(kind: string, name: unknown): asserts name is string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+  if (typeof name !== 'string' || name.length === 0 || name.length > 255 || /[\u0000-\u001f\u007f]/.test(name)) throw new NameInvalidError(kind, name)
+}

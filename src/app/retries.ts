@@ -1,0 +1,29 @@
+import { type Duration, toMs } from '../internal/duration.js'
+import type { TaskContext } from './context.js'
+import type { TaskDefinition } from './task.js'
+
+/** Celery's default for `max_retries`. */
+export const defaultMaxRetries = 3
+const defaultRetryDelaySeconds = 180
+const defaultBackoffMaxSeconds = 600
+
+/** Whether an error that a task threw is retried without asking (celery/app/autoretry.py). */
+export function retriesByItself(task: TaskDefinition, error: unknown, ctx: TaskContext): boolean {
+  const { autoretryFor, dontAutoretryFor = [] } = task.options
+  if (autoretryFor === undefined || dontAutoretryFor.some((errorClass) => error instanceof errorClass)) return false
+  if (typeof autoretryFor === 'function') return autoretryFor(error, ctx)
+  return autoretryFor.some((errorClass) => error instanceof errorClass)
+}
+
+/**
+ * How long to wait before the next run, in ms: the task's backoff if it has one, else its delay.
+ * As Celery: factor * 2^retries, at most retryBackoffMax, and with jitter any whole number of seconds up to that.
+ */
+export function retryDelayMs(task: TaskDefinition, retries: number, error: unknown, random: () => number): number {
+  const { retryBackoff = false, retryBackoffMax = defaultBackoffMaxSeconds, retryJitter = true, defaultRetryDelay = defaultRetryDelaySeconds } = task.options
+  if (retryBackoff === false) return toMs(defaultRetryDelay, 'defaultRetryDelay')
+  if (typeof retryBackoff === 'function') return toMs(retryBackoff(retries, error), 'retryBackoff')
+  const first: Duration = retryBackoff === true ? 1 : retryBackoff
+  const seconds = Math.min(toMs(retryBackoffMax, 'retryBackoffMax') / 1000, Math.max(1, toMs(first, 'retryBackoff') / 1000) * 2 ** retries)
+  return (retryJitter ? Math.floor(random() * (seconds + 1)) : seconds) * 1000
+}

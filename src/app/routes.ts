@@ -1,0 +1,121 @@
+import { QueueNotFoundError } from '../errors.js'
+import type { Destination, Exchange, Queue, Topology } from '../protocol/topology.js'
+import type { Config } from './config.js'
+import type { QueueOption, Route, Router } from './config-routing.js'
+import { checkName } from './registry.js'
+
+/** What a call or its task says about where to go; empty fields are decided by the routes and the config. */
+export interface RouteRequest {
+  readonly task: string
+  readonly args: readonly unknown[]
+  readonly kwargs: Readonly<Record<string, unknown>>
+  readonly queue?: string | undefined
+  readonly exchange?: string | undefined
+  readonly routingKey?: string | undefined
+  readonly priority?: number | undefined
+}
+
+export interface Routed {
+  readonly to: Destination
+  /** The queue that must exist before the message is published; undefined when an exchange decides. */
+  readonly queue: string | undefined
+  readonly priority: number | undefined
+}
+
+/** Where messages go: `taskRoutes` and `taskQueues` of one app (celery/app/routes.py, celery/app/amqp.py). */
+export class Routes {
+  readonly #config: Config
+  readonly #queues: ReadonlyMap<string, QueueOption>
+  readonly #routers: readonly CompiledRouter[]
+
+  constructor(config: Config) {
+    this.#config = config
+    this.#queues = new Map((config.taskQueues ?? []).map((queue) => [queue.name, queue]))
+    this.#routers = config.taskRoutes.map(compile)
+  }
+
+  route(request: RouteRequest): Routed {
+    const found = this.#match(request)
+    const queue = request.queue ?? found?.queue
+    const exchange = request.exchange ?? found?.exchange
+    const routingKey = request.routingKey ?? found?.routingKey
+    const priority = request.priority ?? found?.priority
+    if (exchange !== undefined && exchange !== '') {
+      return { to: { exchange, routingKey: routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue }, queue, priority }
+    }
+    const name = queue ?? this.#config.taskDefaultQueue
+    const options = this.queueOptions(name)
+    // A queue on a direct exchange is reached by its name, through the default exchange; others only through their own exchange.
+    if ((options.exchangeType ?? 'direct') === 'direct') return { to: { exchange: '', routingKey: name }, queue: name, priority }
+    return { to: { exchange: options.exchange ?? name, routingKey: routingKey ?? options.routingKey ?? name }, queue: name, priority }
+  }
+
+  /** The queues that a worker consumes when it is not told which: those of `taskQueues`, or the default queue. */
+  defaultQueues(): string[] {
+    return this.#queues.size > 0 ? [...this.#queues.keys()] : [this.#config.taskDefaultQueue]
+  }
+
+  /** What must exist so that messages reach the queue: the queue, its exchange, the binding between them. */
+  topology(name: string): Topology {
+    const options = this.queueOptions(name)
+    const exchange: Exchange = {
+      name: options.exchange ?? name,
+      type: options.exchangeType ?? this.#config.taskDefaultExchangeType,
+      durable: true,
+      autoDelete: false,
+    }
+    const queue: Queue = {
+      name,
+      durable: options.durable ?? true,
+      exclusive: options.exclusive ?? false,
+      autoDelete: options.autoDelete ?? false,
+      arguments: options.arguments ?? {},
+      bindings: [{ exchange: exchange.name, routingKey: options.routingKey ?? name }],
+    }
+    return { exchanges: [exchange], queues: [queue] }
+  }
+
+  /** Throws QueueNotFoundError for a queue that is not configured, unless missing queues are created. */
+  queueOptions(name: string): QueueOption {
+    const options = this.#queues.get(name)
+    if (options !== undefined) return options
+    checkName('queue', name)
+    if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
+    return { name }
+  }
+
+  #match(request: RouteRequest): Route | undefined {
+    for (const router of this.#routers) {
+      const route = router(request)
+      if (route !== undefined) return route
+    }
+    return undefined
+  }
+}
+
+type CompiledRouter = (request: RouteRequest) => Route | undefined
+
+/** An exact name is looked up first; then the patterns, in order. */
+function compile(router: Router): CompiledRouter {
+  if (typeof router === 'function') {
+    return ({ task, args, kwargs, ...options }) => {
+      const route = router(task, args, kwargs, options)
+      return typeof route === 'string' ? { queue: route } : (route ?? undefined)
+    }
+  }
+  const exact = new Map<string, Route>()
+  const patterns: (readonly [(task: string) => boolean, Route])[] = []
+  for (const [pattern, route] of router) {
+    if (pattern instanceof RegExp) patterns.push([(task) => task.search(pattern) >= 0, route])
+    else if (pattern.includes('*')) patterns.push([glob(pattern), route])
+    else if (!exact.has(pattern)) exact.set(pattern, route)
+  }
+  return ({ task }) => exact.get(task) ?? patterns.find(([matches]) => matches(task))?.[1]
+}
+
+/** A shell glob anchored at both ends: `*` is any text, `?` one character (Python's fnmatch, without its sets). */
+function glob(pattern: string): (task: string) => boolean {
+  const source = Array.from(pattern, (char) => (char === '*' ? '.*' : char === '?' ? '.' : char.replace(/[\\^$.|+()[\]{}]/, '\\$&'))).join('')
+  const expression = new RegExp(`^${source}$`, 's')
+  return (task) => expression.test(task)
+}

@@ -1,0 +1,129 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import type { Enqueued } from '../canvas/handles.js'
+import type { ApplyOptions } from '../canvas/options.js'
+import { Signature } from '../canvas/signature.js'
+import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { didYouMean } from '../internal/did-you-mean.js'
+import { type Arguments, boundArguments } from './arguments.js'
+import { runningTask } from './context.js'
+import type { Sender } from './sender.js'
+import type { TaskDefinition, TaskOptions } from './task.js'
+
+/** What `app.task()` may be given beside TaskOptions: the shape of the task. */
+export interface TaskShape {
+  kwargs?: StandardSchemaV1<unknown, unknown>
+  args?: StandardSchemaV1<unknown, unknown>
+  params?: readonly string[]
+  bind?: boolean
+}
+
+const optionNames: ReadonlySet<string> = new Set<keyof TaskOptions | keyof TaskShape>([
+  'queue', 'routingKey', 'priority', 'serializer', 'compression', 'expires', 'maxRetries', 'defaultRetryDelay', 'autoretryFor', 'dontAutoretryFor',
+  'retryBackoff', 'retryBackoffMax', 'retryJitter', 'rateLimit', 'timeLimit', 'softTimeLimit', 'acksLate', 'acksOnFailureOrTimeout', 'rejectOnWorkerLost',
+  'trackStarted', 'ignoreResult', 'storeErrorsEvenIfIgnored', 'throws', 'pool', 'concurrency', 'description', 'kwargs', 'args', 'params', 'bind',
+])
+
+/** From what a program wrote to what the app keeps. Throws for options that do not exist, contradict each other, or need a later version. */
+export function defineTask(name: string, options: TaskOptions & TaskShape, run: (...args: never[]) => unknown): TaskDefinition {
+  for (const option of Object.keys(options)) {
+    if (!optionNames.has(option)) throw new OptionUnknownError(option, didYouMean(option, [...optionNames]))
+  }
+  if (typeof run !== 'function') throw new OptionInvalidError(`the function of task ${name}`, 'a function', run)
+  const { kwargs, args, params = [], bind = false, ...own } = options
+  if (kwargs !== undefined && args !== undefined) throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
+  if (own.pool !== undefined) throw new NotSupportedError(`the option pool of task ${name}`, 'a worker has one pool for all its tasks in this version; start a second worker with another pool for their queue')
+  if (own.concurrency !== undefined) throw new NotSupportedError(`the option concurrency of task ${name}`, 'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency')
+  if (own.rateLimit !== undefined) throw new NotSupportedError(`the option rateLimit of task ${name}`, 'this version has no rate limits')
+  return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
+}
+
+/** What `app.task()` gives back: callable, and with everything that sends it. One class serves tasks of both shapes, and remote ones. */
+export interface TaskObject {
+  (...args: unknown[]): Promise<unknown>
+  readonly name: string
+  delay(...args: unknown[]): Enqueued<unknown>
+  applyAsync(call: unknown, options?: ApplyOptions): Enqueued<unknown>
+  s(...args: unknown[]): Signature
+  si(...args: unknown[]): Signature
+  with(options: ApplyOptions): TaskObject
+  starmap(items: Iterable<readonly unknown[]>): Signature
+  chunks(items: Iterable<readonly unknown[]>, size: number): Signature
+  map(items: Iterable<unknown>): Signature
+}
+
+/** How a call's arguments become Celery's: a task of one object sends its fields as kwargs. */
+export type CallShape = 'positional' | 'object'
+
+export interface TaskObjectParts {
+  readonly name: string
+  readonly sender: Sender
+  /** Undefined for a task that lives elsewhere. */
+  readonly definition: TaskDefinition | undefined
+  readonly shape: CallShape | 'unknown'
+  readonly options: ApplyOptions
+}
+
+export function taskObject(parts: TaskObjectParts): TaskObject {
+  const { name, sender, definition, options } = parts
+  const apply = (call: Arguments, more: ApplyOptions = {}): Enqueued<unknown> => sender.apply({ task: name, definition, ...call, options: { ...options, ...more } })
+  const signature = (call: Arguments, immutable: boolean): Signature => new Signature({ task: name, ...call, options, subtaskType: null, immutable }, sender)
+  const over = (kind: string, kwargs: Record<string, unknown>): Signature =>
+    new Signature({ task: `celery.${kind}`, args: [], kwargs: { task: signature({ args: [], kwargs: {} }, false), ...kwargs }, options, subtaskType: null, immutable: true }, sender)
+  const positional = (args: readonly unknown[]): Arguments => spread(parts, args)
+  const task = Object.assign((...args: unknown[]) => callHere(parts, positional(args)), {
+    delay: (...args: unknown[]) => apply(positional(args)),
+    applyAsync: (call: unknown, more?: ApplyOptions) => apply(argumentsOf(parts, call), more),
+    s: (...args: unknown[]) => signature(positional(args), false),
+    si: (...args: unknown[]) => signature(positional(args), true),
+    with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...more } }),
+    starmap: (items: Iterable<readonly unknown[]>) => over('starmap', { it: Array.from(items) }),
+    chunks: (items: Iterable<readonly unknown[]>, size: number) => over('chunks', { it: Array.from(items), n: size }),
+    map: (items: Iterable<unknown>) => over('map', { it: Array.from(items) }),
+  })
+  return Object.defineProperty(task, 'name', { value: name, enumerable: true })
+}
+
+/** Arguments as written at the call: `delay(1, 2)`, or `delay({ to })` for a task of one object. */
+function spread({ shape }: TaskObjectParts, args: readonly unknown[]): Arguments {
+  const [only] = args
+  // A remote task's shape is not known here: one plain object is what a task of one object takes.
+  if (shape === 'object' || (shape === 'unknown' && args.length === 1 && isPlainObject(only))) return { args: [], kwargs: isPlainObject(only) ? only : {} }
+  return { args, kwargs: {} }
+}
+
+/** The first argument of applyAsync: a list, the parameters by name, or `{ args, kwargs }`. */
+function argumentsOf(parts: TaskObjectParts, call: unknown): Arguments {
+  if (Array.isArray(call)) return { args: call, kwargs: {} }
+  if (!isPlainObject(call)) throw new OptionInvalidError(`the first argument of ${parts.name}.applyAsync`, 'a list of arguments, or an object of named ones', call)
+  const { args, kwargs } = call
+  if (Array.isArray(args) && isPlainObject(kwargs) && Object.keys(call).length === 2) return { args, kwargs }
+  return { args: [], kwargs: call }
+}
+
+/** A plain local call: schema and function, no middleware, no message. */
+async function callHere({ name, definition }: TaskObjectParts, call: Arguments): Promise<unknown> {
+  if (definition === undefined) throw new NotSupportedError(`calling ${name} here`, 'only its type is known in this program; use delay()')
+  const args = await boundArguments(definition, call)
+  const run = definition.run as (...args: unknown[]) => unknown // the list was bound to its parameters just now
+  const context = runningTask()
+  if (definition.kwargsSchema === undefined && !definition.bound) return run(...args)
+  const self = context?.context ?? localContext(name)
+  return definition.kwargsSchema === undefined ? run(self, ...args) : run(args[0], self)
+}
+
+/** A task called as a function outside any worker has no message: what needs one says so. */
+function localContext(name: string): unknown {
+  return new Proxy(Object.create(null), {
+    get: (_, property) => {
+      if (property === 'signal') return new AbortController().signal
+      if (property === 'then') return undefined
+      throw new ArgumentsInvalidError(name, [{ path: `self.${String(property)}`, message: 'there is no running task: the function was called directly. Use delay(), or testApp().run() in a test' }])
+    },
+  })
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

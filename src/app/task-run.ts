@@ -1,0 +1,162 @@
+import type { AsyncResult } from '../canvas/handles.js'
+import { MaxRetriesExceededError, NotSupportedError, Retry } from '../errors.js'
+import { toMs } from '../internal/duration.js'
+import type { Logger } from '../internal/logger.js'
+import type { ExecuteRun, RetryRequest } from '../pool.js'
+import type { TaskBody } from '../protocol/task-body.js'
+import { encodeJson } from '../serializers/json.js'
+import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
+import type { AppCore } from './core.js'
+import { childLogger } from './human-log.js'
+import { defaultMaxRetries, retriesByItself, retryDelayMs } from './retries.js'
+import type { TaskDefinition } from './task.js'
+
+/** What a pool is told of a message beside its body: plain data that crosses to another process. */
+export interface RunInfo {
+  readonly id: string
+  readonly rootId: string
+  readonly parentId: string | null
+  readonly retries: number
+  readonly queue: string
+  readonly redelivered: boolean
+  readonly priority: number | null
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly group: string | null
+  readonly expiresMs: number | null
+  readonly softTimeLimitMs: number | null
+  readonly timeLimitMs: number | null
+  readonly worker: string
+}
+
+interface RunParts {
+  readonly core: AppCore
+  readonly task: TaskDefinition
+  readonly info: RunInfo
+  readonly body: TaskBody
+  readonly run: ExecuteRun
+}
+
+/** The context of one run. */
+export class TaskRun implements TaskContext {
+  readonly request: RequestInfo
+  readonly #parts: RunParts
+  #log: Logger | undefined
+
+  constructor(parts: RunParts) {
+    const { core, task, info } = parts
+    const limitMs = info.softTimeLimitMs ?? info.timeLimitMs
+    this.#parts = parts
+    this.request = {
+      id: info.id,
+      rootId: info.rootId,
+      parentId: info.parentId,
+      retries: info.retries,
+      maxRetries: maxRetriesOf(task),
+      queue: info.queue,
+      redelivered: info.redelivered,
+      headers: info.headers,
+      deadline: limitMs === null ? null : new Date(core.clock.now() + limitMs),
+      group: info.group,
+      worker: info.worker,
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#parts.run.signal
+  }
+
+  get log(): Logger {
+    const { core, task, info } = this.#parts
+    this.#log ??= childLogger(core.log, { task: task.name, task_id: info.id }, `${task.name}[${info.id}]: `)
+    return this.#log
+  }
+
+  progress(done: number, total?: number, meta: Record<string, unknown> = {}): Promise<void> {
+    return this.updateState('PROGRESS', { current: done, ...(total === undefined ? {} : { total }), ...meta })
+  }
+
+  updateState(state: string, meta: Record<string, unknown> = {}): Promise<void> {
+    return this.#parts.run.storeState(state, meta)
+  }
+
+  retry(options: RetryOptions = {}): never {
+    throw this.#retrySignal(options)
+  }
+
+  /** What happens with an error that the task threw: a retry, the error of too many retries, or undefined for "not one to retry". */
+  autoretry(error: unknown): RetrySignal | undefined {
+    if (!retriesByItself(this.#parts.task, error, this)) return undefined
+    return this.#retrySignal({ cause: error })
+  }
+
+  replace(): never {
+    throw new NotSupportedError('self.replace()', 'workflows (canvas) cannot run in this version')
+  }
+
+  addToChord(): Promise<AsyncResult<unknown>> {
+    return Promise.reject(new NotSupportedError('self.addToChord()', 'workflows (canvas) cannot run in this version'))
+  }
+
+  ignore(): never {
+    return endings.ignore()
+  }
+
+  reject(options: { requeue?: boolean } = {}): never {
+    return endings.reject(options)
+  }
+
+  /** Throws the cause (or MaxRetriesExceededError) when there are no retries left. */
+  #retrySignal(options: RetryOptions): RetrySignal {
+    const { core, task, info, body } = this.#parts
+    const maxRetries = options.maxRetries === undefined ? maxRetriesOf(task) : options.maxRetries
+    if (maxRetries !== null && info.retries + 1 > maxRetries) {
+      if (options.cause !== undefined) throw options.cause
+      throw new MaxRetriesExceededError(`Can't retry ${task.name}[${info.id}]: maxRetries is ${maxRetries}, and it ran ${info.retries + 1} times`)
+    }
+    const delayMs =
+      options.eta !== undefined
+        ? options.eta.getTime() - core.clock.now()
+        : options.countdown !== undefined
+          ? toMs(options.countdown, 'countdown')
+          : retryDelayMs(task, info.retries, options.cause, core.random)
+    return new RetrySignal(options, core.clock.now() + delayMs, delayMs > 0, body)
+  }
+}
+
+function maxRetriesOf(task: TaskDefinition): number | null {
+  return task.options.maxRetries === undefined ? defaultMaxRetries : task.options.maxRetries
+}
+
+/** How `self.retry()` leaves the task's function. */
+export class RetrySignal extends Retry {
+  readonly #options: RetryOptions
+  readonly #etaMs: number
+  readonly #later: boolean
+  readonly #body: TaskBody
+
+  constructor(options: RetryOptions, etaMs: number, later: boolean, body: TaskBody) {
+    super('the task asked to be run again', { cause: options.cause })
+    this.#options = options
+    this.#etaMs = etaMs
+    this.#later = later
+    this.#body = body
+  }
+
+  /** The next run, as data. Throws EncodeError for new arguments that cannot be written. */
+  request(): RetryRequest {
+    const { args, kwargs, queue, priority, expires, headers, timeLimit, softTimeLimit } = this.#options
+    const changed = args !== undefined || kwargs !== undefined
+    return {
+      etaMs: this.#later ? this.#etaMs : null,
+      body: changed ? encodeJson([args ?? this.#body.args, kwargs ?? this.#body.kwargs, this.#body.embed], 'body') : null,
+      options: {
+        ...(queue === undefined ? {} : { queue }),
+        ...(priority === undefined ? {} : { priority }),
+        ...(expires === undefined ? {} : { expiresMs: expires instanceof Date ? expires.getTime() : this.#etaMs + toMs(expires, 'expires') }),
+        ...(headers === undefined ? {} : { headers }),
+        ...(timeLimit === undefined ? {} : { timeLimit: toMs(timeLimit, 'timeLimit') / 1000 }),
+        ...(softTimeLimit === undefined ? {} : { softTimeLimit: toMs(softTimeLimit, 'softTimeLimit') / 1000 }),
+      },
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import type { Duration } from '../internal/duration.js'
+import { nodeName } from '../internal/node-name.js'
+import type { Celeriac } from './app.js'
+
+export interface WorkerOptions {
+  /** Default: those of `taskQueues`, else the default queue. */
+  queues?: string[]
+  /** Tasks at the same time: processes of prefork, calls of async. Default: `workerConcurrency`. */
+  concurrency?: number
+  /** Default: `prefork` when `app` is given, else `async`: children load the app from its file. */
+  pool?: 'prefork' | 'threads' | 'async' | 'solo'
+  /** Node name; `%h` is the host name, `%n` the part before the dot, `%d` the domain. Default `celery@%h`. */
+  hostname?: string
+  /** Stops the worker (warm) when it aborts. */
+  signal?: AbortSignal
+  /** Replace a child after so many tasks. */
+  maxTasksPerChild?: number
+  /** Replace a child whose memory is over so many KiB. */
+  maxMemoryPerChild?: number
+  /** The file that exports the app, for `prefork`: a path or file URL, with `#name` for one export of several. */
+  app?: string | URL
+}
+
+export interface StopOptions {
+  /** warm: what runs may finish. soft: as warm for `workerSoftShutdownTimeout`, then as cold. cold: what runs is cut off and goes back to its queue. Default warm. */
+  mode?: 'warm' | 'soft' | 'cold'
+  /** Cold after it. Default: no limit for warm. */
+  timeout?: Duration
+}
+
+export interface Worker extends AsyncDisposable {
+  readonly hostname: string
+  /** Starts, and settles when the worker has stopped. */
+  run(): Promise<void>
+  /** Settles when the worker consumes. */
+  start(): Promise<this>
+  /** Always ends. Safe twice, and during start. */
+  stop(options?: StopOptions): Promise<void>
+}
+
+/** The worker of an app before its code is loaded: a program that only sends tasks never loads it. */
+export class WorkerHandle implements Worker {
+  readonly hostname: string
+  readonly #app: Celeriac
+  readonly #options: WorkerOptions
+  #worker: Promise<Worker> | undefined
+
+  constructor(app: Celeriac, options: WorkerOptions) {
+    this.#app = app
+    this.#options = options
+    this.hostname = nodeName(options.hostname)
+  }
+
+  async start(): Promise<this> {
+    await (await this.#load()).start()
+    return this
+  }
+
+  async run(): Promise<void> {
+    await (await this.#load()).run()
+  }
+
+  async stop(options?: StopOptions): Promise<void> {
+    if (this.#worker !== undefined) await (await this.#worker).stop(options)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  #load(): Promise<Worker> {
+    this.#worker ??= import('../worker/worker.js').then(({ AppWorker }) => new AppWorker(this.#app, { ...this.#options, hostname: this.hostname }))
+    return this.#worker
+  }
+}

@@ -1,0 +1,21 @@
+/** Every command: its line in the help, and the file that is loaded when it is used. */
+import type { Command } from 'commander'
+
+export interface CommandEntry {
+  readonly name: string
+  readonly summary: string
+  /** Gives the function that adds arguments, flags and the action to the command. */
+  load(): Promise<(command: Command) => void>
+}
+
+export const commandTable: readonly CommandEntry[] = [
+  { name: 'worker', summary: 'run tasks', load: async () => (await import('./commands/worker.js')).define },
+  { name: 'call', summary: 'send a task', load: async () => (await import('./commands/call.js')).define },
+  { name: 'result', summary: 'show the state and result of a task', load: async () => (await import('./commands/result.js')).define },
+  { name: 'purge', summary: 'remove all waiting messages of queues', load: async () => (await import('./commands/purge.js')).define },
+  {
+    name: 'inspect-config',
+    summary: 'show every option, its value and where that comes from',
+    load: async () => (await import('./commands/inspect-config.js')).define,
+  },
+]

@@ -1,0 +1,49 @@
+import type { Command } from 'commander'
+import { importTasks } from '../../app/import-tasks.js'
+import { workerLog } from '../../worker/worker-log.js'
+import { banner } from '../banner.js'
+import { addConfigFlags, workerOptions } from '../flags.js'
+import { version } from '../program.js'
+import { UsageError } from '../usage-error.js'
+import { nameList } from '../values.js'
+import { withApp } from '../with-app.js'
+
+interface WorkerFlags {
+  readonly hostname?: string
+  readonly queues?: string[]
+  readonly excludeQueues?: string[]
+  readonly purge?: true
+  /** Checked to be a whole number. */
+  readonly concurrency?: string
+}
+
+export function define(command: Command): void {
+  command
+    .option('-n, --hostname <name>', 'the name of this worker; %h is the host, %n and %d its name and domain (default: celery@%h)')
+    .option('-Q, --queues <names>', "take messages from these queues, separated by commas; by default the app's own", nameList)
+    .option('-X, --exclude-queues <names>', 'not from these', nameList)
+    .option('--purge', 'first remove all messages that wait in these queues')
+  addConfigFlags(command, workerOptions())
+  command.addHelpText(
+    'after',
+    '\nSIGTERM and SIGINT let running tasks finish; a second one, or SIGQUIT, gives them back to their queue at once.',
+  )
+  command.action((flags: WorkerFlags) =>
+    withApp(command, async ({ app, core, file, exportName, terminal }) => {
+      const excluded = new Set(flags.excludeQueues)
+      const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
+      if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
+      if (flags.purge === true) for (const name of queues) terminal.note(`${name}: ${await app.control.purge(name)} messages removed`)
+      await importTasks(core.config)
+      const worker = app.worker({
+        queues,
+        app: `${file}#${exportName}`,
+        ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
+      })
+      if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
+      terminal.note(banner({ core, version: version(), hostname: worker.hostname, file, queues }))
+      app.on('workerReady', () => terminal.note('ready.'))
+      await worker.run()
+    }),
+  )
+}

@@ -1,0 +1,53 @@
+/** What a process ends with, after sysexits.h: the codes that Celery uses, and those that tell a script whether to try again. */
+export const exitCodes = {
+  ok: 0,
+  /** A task or command failed. */
+  failed: 1,
+  /** The command line is wrong. */
+  usage: 64,
+  /** The broker or backend cannot be reached. */
+  unavailable: 69,
+  /** A fault in celeriac or in the app's own code. */
+  internal: 70,
+  /** Not yet, or not certain: try again later. */
+  temporary: 75,
+  /** The app, its options or its packages need a change. */
+  config: 78,
+} as const
+
+const byErrorCode: Readonly<Record<string, number>> = {
+  ERR_NAME_INVALID: exitCodes.usage,
+  ERR_ARGUMENTS_INVALID: exitCodes.usage,
+  ERR_QUEUE_NOT_FOUND: exitCodes.usage,
+  ERR_CONNECTION: exitCodes.unavailable,
+  ERR_NOT_PUBLISHED: exitCodes.unavailable,
+  ERR_BROKER_FULL: exitCodes.unavailable,
+  ERR_TIMEOUT: exitCodes.temporary,
+  ERR_PUBLISH_UNCERTAIN: exitCodes.temporary,
+  ERR_OPTION_INVALID: exitCodes.config,
+  ERR_OPTION_UNKNOWN: exitCodes.config,
+  ERR_NOT_SUPPORTED: exitCodes.config,
+  ERR_DRIVER_NOT_INSTALLED: exitCodes.config,
+  ERR_APP_NOT_FOUND: exitCodes.config,
+  ERR_URL_INVALID: exitCodes.config,
+  ERR_UNSAFE_FILE: exitCodes.config,
+  ERR_DATABASE_UNUSABLE: exitCodes.config,
+  ERR_RESULTS_DISABLED: exitCodes.config,
+  ERR_CHILD_BOOT: exitCodes.config,
+}
+
+export function exitCodeOf(error: unknown): number {
+  const code = errorCode(error)
+  if (code === undefined) return exitCodes.internal
+  return byErrorCode[code] ?? exitCodes.failed
+}
+
+/** The stable code of an error of celeriac: of any copy of it, so by its shape. */
+export function errorCode(error: unknown): string | undefined {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  return typeof code === 'string' &&
+    /^ERR_[A-Z_]+$/.test(code) &&
+    Reflect.get(Object.getPrototypeOf(error), 'constructor')?.name !== 'NodeError'
+    ? code
+    : undefined
+}

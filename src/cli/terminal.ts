@@ -1,0 +1,44 @@
+/** What a command writes: data to stdout, words for people to stderr. */
+import { styleText } from 'node:util'
+import { CommanderError } from 'commander'
+import { errorHelp } from '../error-help.js'
+import { errorCode, exitCodeOf, exitCodes } from './exit-codes.js'
+import { UsageError } from './usage-error.js'
+
+export interface Terminal {
+  /** A line of data. */
+  data(line: string): void
+  /** A line for people; `--quiet` keeps it back. */
+  note(line: string): void
+}
+
+export function openTerminal({ quiet }: { readonly quiet: boolean }): Terminal {
+  return {
+    data: (line) => void process.stdout.write(`${line}\n`),
+    note: (line) => void (quiet || process.stderr.write(`${line}\n`)),
+  }
+}
+
+/** Tells of the error on stderr and gives the exit code for it. Commander has written its own already. */
+export function report(error: unknown, { verbose, color }: { readonly verbose: boolean; readonly color: boolean }): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  const label = color ? styleText('red', 'error') : 'error'
+  if (error instanceof UsageError) {
+    process.stderr.write(`${label}  ${error.message}\n`)
+    return exitCodes.usage
+  }
+  const code = errorCode(error)
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`${label}  ${code === undefined ? '' : `${code}  `}${message}\n`)
+  const help = code === undefined ? undefined : errorHelp[code]
+  if (help !== undefined) process.stderr.write(`       ${help.replaceAll('`', '')}\n`)
+  if (verbose && error instanceof Error) process.stderr.write(`${stackWithCauses(error)}\n`)
+  else if (code === undefined)
+    process.stderr.write('       This is not an error that celeriac knows: --verbose shows where it comes from.\n')
+  return exitCodeOf(error)
+}
+
+function stackWithCauses(error: Error): string {
+  const stack = error.stack ?? error.message
+  return error.cause instanceof Error ? `${stack}\ncaused by: ${stackWithCauses(error.cause)}` : stack
+}

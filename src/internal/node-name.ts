@@ -1,0 +1,9 @@
+import { hostname } from 'node:os'
+
+/** A worker's node name, as Celery expands it: `%h` host name, `%n` its part before the first dot, `%d` the rest; a name without @ is put before the host's. */
+export function nodeName(format = 'celery@%h'): string {
+  const host = hostname()
+  const [short = host, ...domain] = host.split('.')
+  const name = format.replaceAll('%h', host).replaceAll('%n', short).replaceAll('%d', domain.join('.')).replaceAll('%%', '%')
+  return name.includes('@') ? name : `${name}@${host}`
+}

@@ -1,0 +1,113 @@
+import type { Clock, Timer } from '../internal/clock.js'
+import type { AbortCause, Continuations, KilledBy, Outcome, Run, TaskRequest } from '../pool.js'
+
+/** Why the process of a run is about to be killed. */
+export interface Kill {
+  readonly by: KilledBy
+  readonly signal: NodeJS.Signals
+  readonly detail: string
+}
+
+/** A signal that does not end a Node process is sent as SIGTERM: SIGUSR1, for one, would open its debugger. */
+const endsProcess: ReadonlySet<NodeJS.Signals> = new Set(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGABRT'])
+
+export interface PoolRunOwner {
+  readonly clock: Clock
+  abortRun(run: PoolRun, cause: AbortCause): void
+  killRun(run: PoolRun, kill: Kill): void
+}
+
+/**
+ * One run in a process pool:
+ *
+ *     waiting (in the pool) -> sent (in a child, may come back to waiting) -> started (accepted by the child) -> ended
+ *
+ * It ends once, from any of them; everything after the end is without effect.
+ */
+export class PoolRun implements Run {
+  readonly accepted: Promise<{ readonly pid: number }>
+  readonly outcome: Promise<Outcome>
+  state: 'waiting' | 'sent' | 'started' | 'ended' = 'waiting'
+  /** Set once somebody asked for the death of its process. */
+  kill: Kill | undefined
+  /** The first cause to abort it for; told to the child when the run is sent there later. */
+  abortCause: AbortCause | undefined
+  /** How many processes died when this was the next that they would have started. */
+  deaths = 0
+  /** Monotonic ms of the last change of state. */
+  since = 0
+  readonly #owner: PoolRunOwner
+  #accept!: (value: { readonly pid: number }) => void
+  #end!: (outcome: Outcome) => void
+  #continuations: Continuations | null = null
+  #timers: Timer[] | undefined
+
+  constructor(
+    readonly n: number,
+    readonly request: TaskRequest,
+    owner: PoolRunOwner,
+  ) {
+    this.#owner = owner
+    this.accepted = new Promise((resolve) => {
+      this.#accept = resolve
+    })
+    this.outcome = new Promise((resolve) => {
+      this.#end = resolve
+    })
+  }
+
+  abort(cause: AbortCause): void {
+    if (this.state === 'ended' || this.abortCause !== undefined) return
+    this.abortCause = cause
+    this.#owner.abortRun(this, cause)
+  }
+
+  terminate(asked: NodeJS.Signals): void {
+    const signal = endsProcess.has(asked) ? asked : 'SIGTERM'
+    this.#owner.killRun(this, { by: 'terminated', signal, detail: `terminated with ${signal}` })
+  }
+
+  /** The limits count from the moment when nothing is in front of the run any more: a process that is stuck before the start is noticed, too. */
+  startLimits(): void {
+    if (this.#timers !== undefined || this.state === 'ended') return
+    const { softTimeLimitMs, timeLimitMs } = this.request
+    if (softTimeLimitMs === undefined && timeLimitMs === undefined) return
+    this.#timers = []
+    if (softTimeLimitMs !== undefined) this.#timers.push(this.#owner.clock.setTimer(softTimeLimitMs, () => this.abort('soft time limit')))
+    if (timeLimitMs === undefined) return
+    const kill: Kill = { by: 'time limit', signal: 'SIGKILL', detail: `time limit of ${timeLimitMs / 1000}s` }
+    this.#timers.push(this.#owner.clock.setTimer(timeLimitMs, () => this.#owner.killRun(this, kill)))
+  }
+
+  started(pid: number, continuations: Continuations | null): void {
+    if (this.state !== 'sent') return
+    this.state = 'started'
+    this.#continuations = continuations
+    this.startLimits()
+    this.#accept({ pid })
+  }
+
+  /** Back in the pool: nothing of it ran. */
+  wait(): void {
+    this.state = 'waiting'
+    this.#stopTimers()
+  }
+
+  end(outcome: Outcome): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    this.#stopTimers()
+    this.#end(outcome)
+  }
+
+  endKilled(by: KilledBy, pid: number, detail: string): void {
+    const { timeLimitMs } = this.request
+    const limit = by === 'time limit' && timeLimitMs !== undefined ? { limitMs: timeLimitMs } : {}
+    this.end({ status: 'killed', by, pid, detail, ...limit, continuations: this.#continuations })
+  }
+
+  #stopTimers(): void {
+    for (const timer of this.#timers ?? []) timer.cancel()
+    this.#timers = undefined
+  }
+}

@@ -1,0 +1,40 @@
+import type { AppCore } from '../app/core.js'
+import { executeWith } from '../app/execute.js'
+import type { Sender } from '../app/sender.js'
+import { systemClock } from '../internal/clock.js'
+import { InlinePool } from '../pools/inline.js'
+import { TaskConsumer } from '../worker/consumer.js'
+import { RevokedSet } from '../worker/revoked.js'
+import { Settler } from '../worker/settler.js'
+import type { PublishLog, Published } from './publish-log.js'
+
+const hostname = 'test@memory'
+
+/** The worker's pipeline over the memory broker, until nothing is due: consumer, pool and settler are those of every worker. */
+export async function runDue(core: AppCore, sender: Sender, published: PublishLog, wanted: (published: Published) => boolean): Promise<void> {
+  const backend = await core.connections.backend()
+  const connection = await core.connections.connect()
+  const settler = new Settler({ core, sender, backend, connection, hostname })
+  let tasks: TaskConsumer | undefined
+  const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
+  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
+  tasks = new TaskConsumer({ core, backend, pool, settler, revoked: new RevokedSet(() => core.clock.monotonic()), hostname })
+  const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
+  try {
+    await pool.start()
+    const consumer = await connection.consume({ queues: [], prefetch: 1_000, onDeliveries: tasks.take })
+    const queues = new Set<string>()
+    while (tasks.activeCount > 0 || published.waiting.some(isDue)) {
+      for (const { queue } of published.waiting.filter(isDue)) {
+        if (queues.has(queue)) continue
+        queues.add(queue)
+        await consumer.addQueue(queue)
+      }
+      await (tasks.activeCount > 0 ? tasks.idle() : new Promise((resolve) => setImmediate(resolve)))
+    }
+    await consumer.cancel()
+  } finally {
+    await pool.stop({ signal: AbortSignal.abort() })
+    await connection.close()
+  }
+}

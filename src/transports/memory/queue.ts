@@ -1,0 +1,73 @@
+/** A queue of the memory broker: what waits in it, in the order in which it is claimed. */
+import { BinaryHeap } from '../../internal/binary-heap.js'
+import type { QueueLimits } from '../../protocol/routing.js'
+
+export interface StoredMessage {
+  readonly id: number
+  readonly queue: MemoryQueue
+  readonly priority: number
+  /** Its place: when it was published, or when it became due. */
+  readonly atMs: number
+  readonly expiresMs: number | undefined
+  readonly taskId: string
+  readonly head: string
+  readonly body: string | Uint8Array
+  deliveries: number
+  redelivered: boolean
+  state: 'waiting' | 'delayed' | 'leased' | 'gone'
+}
+
+export class MemoryQueue {
+  readonly name: string
+  readonly definition: string
+  readonly limits: QueueLimits
+  readonly autoDelete: boolean
+  /** The connection of an exclusive queue. */
+  readonly owner: object | undefined
+  readonly consumers = new Set<object>()
+  readonly #waiting = new BinaryHeap<StoredMessage>(isBefore)
+
+  constructor(queue: { name: string; definition: string; limits: QueueLimits; autoDelete: boolean; owner: object | undefined }) {
+    this.name = queue.name
+    this.definition = queue.definition
+    this.limits = queue.limits
+    this.autoDelete = queue.autoDelete
+    this.owner = queue.owner
+  }
+
+  get size(): number {
+    return this.#waiting.size
+  }
+
+  put(message: StoredMessage): void {
+    message.state = 'waiting'
+    this.#waiting.add(message)
+  }
+
+  /** Leases up to `count` messages; those whose time in the queue is over go away. */
+  take(count: number, nowMs: number): StoredMessage[] {
+    const taken: StoredMessage[] = []
+    while (taken.length < count) {
+      const message = this.#waiting.takeFirst()
+      if (message === undefined) break
+      if (message.expiresMs !== undefined && message.expiresMs <= nowMs) message.state = 'gone'
+      else {
+        message.state = 'leased'
+        taken.push(message)
+      }
+    }
+    return taken
+  }
+
+  /** Removes all that waits; what it was. */
+  clear(): StoredMessage[] {
+    const removed = this.#waiting.remove(() => true)
+    for (const message of removed) message.state = 'gone'
+    return removed
+  }
+}
+
+function isBefore(a: StoredMessage, b: StoredMessage): boolean {
+  if (a.priority !== b.priority) return a.priority > b.priority
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.id < b.id)
+}

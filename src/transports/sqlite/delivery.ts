@@ -1,0 +1,82 @@
+/** A message that this process holds the lease of. */
+import { LockLost } from '../../errors.js'
+import type { Message } from '../../protocol/message.js'
+import type { Destination } from '../../protocol/topology.js'
+import type { Delivery } from '../../transport.js'
+import type { Settlement } from './settle.js'
+
+export interface ClaimedMessage {
+  readonly id: number
+  readonly queue: string
+  readonly message: Message
+  readonly to: Destination
+  readonly deliveries: number
+  readonly redelivered: boolean
+}
+
+export class SqliteDelivery implements Delivery {
+  readonly id: number
+  readonly message: Message
+  readonly queue: string
+  readonly exchange: string
+  readonly routingKey: string
+  readonly redelivered: boolean
+  readonly deliveries: number
+  readonly #onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void
+  /** Made when somebody asks: most deliveries are settled before anybody does. */
+  #lost: AbortController | undefined
+  #state: 'held' | 'settled' | 'lost' = 'held'
+
+  constructor(claimed: ClaimedMessage, onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void) {
+    this.id = claimed.id
+    this.message = claimed.message
+    this.queue = claimed.queue
+    this.exchange = claimed.to.exchange
+    this.routingKey = claimed.to.routingKey
+    this.redelivered = claimed.redelivered
+    this.deliveries = claimed.deliveries
+    this.#onSettled = onSettled
+  }
+
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController()
+      if (this.#state === 'lost') this.#lost.abort(lockLost())
+    }
+    return this.#lost.signal
+  }
+
+  ack(): void {
+    this.#settle({ kind: 'ack', id: this.id })
+  }
+
+  release({ counted = false }: { readonly counted?: boolean } = {}): void {
+    this.#settle({ kind: 'release', id: this.id, counted })
+  }
+
+  reject(reason: string): void {
+    this.#settle({ kind: 'reject', id: this.id, reason })
+  }
+
+  defer(untilMs: number): void {
+    this.#settle({ kind: 'defer', id: this.id, untilMs })
+  }
+
+  /** The lease is gone: nothing that is said about this delivery counts any more. */
+  lose(): void {
+    if (this.#state !== 'held') return
+    this.#state = 'lost'
+    this.#lost?.abort(lockLost())
+  }
+
+  #settle(settlement: Settlement): void {
+    if (this.#state === 'settled') return
+    this.#state = 'settled'
+    // A lost one is handed on as well, once: its connection counts it as late.
+    this.#onSettled(this, settlement)
+  }
+}
+
+function lockLost(): LockLost {
+  return new LockLost('the lease of this delivery was lost: another worker has the message')
+}

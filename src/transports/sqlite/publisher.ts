@@ -1,0 +1,165 @@
+/** Publishes of one tick are one insert each in one transaction, and one statement that puts them all in line. */
+import { NotPublishedError, TimeoutError } from '../../errors.js'
+import type { Clock, Timer } from '../../internal/clock.js'
+import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { Message } from '../../protocol/message.js'
+import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
+import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
+import type { Destination } from '../../protocol/topology.js'
+import type { PublishOptions } from '../../transport.js'
+import { taskKey } from './stored-message.js'
+import type { TopologyCache } from './topology.js'
+
+/** Rung beside the queues' names when a message was published for later, so that consumers look when the next one is due. */
+export const delayedMark = ''
+
+interface Entry {
+  readonly head: string
+  readonly key: number
+  readonly message: Message
+  readonly to: Destination
+  readonly notBeforeMs: number | undefined
+  readonly deadlineAtMs: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+  /** Its deadline passed before the database was free: it must not be written any more. */
+  abandoned: boolean
+}
+
+interface Row {
+  readonly entry: Entry
+  readonly queue: string
+  readonly limits: QueueLimits
+}
+
+const unlimited: QueueLimits = { maxPriority: 255, messageTtlMs: undefined, expiresMs: undefined }
+
+export class Publisher {
+  readonly #database: SqliteDatabase
+  readonly #topology: TopologyCache
+  readonly #clock: Clock
+  #batch: Entry[] = []
+
+  constructor(database: SqliteDatabase, topology: TopologyCache, clock: Clock) {
+    this.#database = database
+    this.#topology = topology
+    this.#clock = clock
+  }
+
+  publish(message: Message, to: Destination, { deadlineMs, notBefore }: PublishOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // Written here and not in the transaction: a header that cannot be written rejects this call alone (the promise takes what is thrown).
+      const head = encodeHead(message, to)
+      const key = taskKey(taskIdOf(message))
+      const deadlineAtMs = this.#clock.monotonic() + deadlineMs
+      this.#batch.push({ head, key, message, to, notBeforeMs: notBefore, deadlineAtMs, resolve, reject, abandoned: false })
+      if (this.#batch.length === 1) this.#queueBatch()
+    })
+  }
+
+  #queueBatch(): void {
+    // The transaction takes the array as it is when the lock is free: later publishes of this tick are in it.
+    const batch = this.#batch
+    const timer = this.#watchDeadlines(batch)
+    this.#database
+      .write((sql) => {
+        this.#batch = batch === this.#batch ? [] : this.#batch
+        return this.#insert(sql, batch)
+      })
+      .then(
+        (failures) => {
+          for (const entry of batch) {
+            const failure = failures.get(entry)
+            if (failure === undefined) entry.resolve()
+            else entry.reject(failure)
+          }
+        },
+        (error) => {
+          if (batch === this.#batch) this.#batch = []
+          for (const entry of batch) entry.reject(error)
+        },
+      )
+      .finally(() => timer.cancel())
+  }
+
+  /** One timer for the batch: it rejects what is late, and waits again for the rest. */
+  #watchDeadlines(batch: readonly Entry[]): Timer {
+    let timer: Timer
+    const arm = (): void => {
+      let earliestMs = Number.POSITIVE_INFINITY
+      for (const entry of batch) if (!entry.abandoned) earliestMs = Math.min(earliestMs, entry.deadlineAtMs)
+      timer = this.#clock.setTimer(Math.min(earliestMs - this.#clock.monotonic(), 60_000), check)
+    }
+    const check = (): void => {
+      const nowMs = this.#clock.monotonic()
+      for (const entry of batch) {
+        if (entry.abandoned || entry.deadlineAtMs > nowMs) continue
+        entry.abandoned = true
+        entry.reject(
+          new NotPublishedError('the message was not published: the embedded database stayed locked until the deadline', {
+            cause: new TimeoutError('the deadline of the publish is over'),
+          }),
+        )
+      }
+      if (batch.some((entry) => !entry.abandoned)) arm()
+    }
+    arm()
+    return { cancel: () => timer.cancel() }
+  }
+
+  /** What could not be routed, by entry. */
+  #insert(sql: Sql, batch: readonly Entry[]): ReadonlyMap<Entry, unknown> {
+    const failures = new Map<Entry, unknown>()
+    this.#topology.refresh(sql)
+    const now = this.#clock.now()
+    const ready: Row[] = []
+    const delayed: Row[] = []
+    for (const entry of batch) {
+      if (entry.abandoned) continue
+      try {
+        const rows = entry.notBeforeMs !== undefined && entry.notBeforeMs > now ? delayed : ready
+        for (const queue of this.#topology.route(entry.to)) rows.push({ entry, queue, limits: this.#topology.limits(queue) ?? unlimited })
+      } catch (error) {
+        failures.set(entry, error)
+      }
+    }
+    if (ready.length + delayed.length === 0) return failures
+    // Ids are given here, so that the two statements below know theirs: this transaction is the only writer.
+    const first = (sql.all<{ id: number | null }>('SELECT max(id) AS id FROM messages')[0]?.id ?? 0) + 1
+    let id = first
+    for (const row of ready) insertMessage(sql, id++, row, now)
+    const firstDelayed = id
+    for (const row of delayed) insertMessage(sql, id++, row, Math.ceil(row.entry.notBeforeMs ?? now))
+    if (ready.length > 0) {
+      sql.run('INSERT INTO waiting (queue, rank, at, id) SELECT queue, -priority, at, id FROM messages WHERE id >= ? AND id < ?', [
+        first,
+        firstDelayed,
+      ])
+    }
+    if (delayed.length > 0) {
+      sql.run('INSERT INTO delayed (due, id, queue) SELECT at, id, queue FROM messages WHERE id >= ?', [firstDelayed])
+      sql.ring('tasks', delayedMark)
+    }
+    let rung: string | undefined
+    for (const { queue } of ready) {
+      if (queue === rung) continue
+      rung = queue
+      sql.ring('tasks', queue)
+    }
+    return failures
+  }
+}
+
+function insertMessage(sql: Sql, id: number, { entry, queue, limits }: Row, availableMs: number): void {
+  const { properties, body } = entry.message
+  sql.run('INSERT INTO messages (id, task_key, queue, priority, at, expires, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
+    id,
+    entry.key,
+    queue,
+    effectivePriority(properties.priority, limits),
+    availableMs,
+    messageExpiryMs(properties.expiration, limits, availableMs) ?? null,
+    entry.head,
+    body,
+  ])
+}

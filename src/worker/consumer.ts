@@ -1,0 +1,242 @@
+import type { AppCore } from '../app/core.js'
+import { requestOf } from '../app/run-request.js'
+import type { ResultBackend } from '../backend.js'
+import { NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
+import type { Outcome, Pool } from '../pool.js'
+import { errorToRemote } from '../protocol/remote-error.js'
+import { isReady, type ResultMeta } from '../protocol/result.js'
+import { upgradeProtocol1 } from '../protocol/protocol-1.js'
+import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
+import { json } from '../serializers/json.js'
+import type { Delivery } from '../transport.js'
+import type { ActiveTask } from './active-task.js'
+import type { RevokedSet } from './revoked.js'
+import type { Settler } from './settler.js'
+
+/** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
+const unknownTaskDelayMs = 10_000
+
+interface ConsumerParts {
+  readonly core: AppCore
+  readonly backend: ResultBackend
+  readonly pool: Pool
+  readonly settler: Settler
+  readonly revoked: RevokedSet
+  readonly hostname: string
+}
+
+/**
+ * From deliveries to runs: reads the head, asks whether the task may run at all, and gives it to the pool when the pool has a place.
+ *
+ *   delivery ─▶ head readable? ─▶ revoked? expired? not yet due? known? ─▶ waiting ─▶ pool ─▶ settler
+ */
+export class TaskConsumer {
+  readonly #parts: ConsumerParts
+  /** Two deliveries may carry one id: a message that was sent twice. */
+  readonly #active = new Set<ActiveTask>()
+  readonly #waiting: ActiveTask[] = []
+  #inPool = 0
+  #draining = false
+  #idle: (() => void) | undefined
+
+  constructor(parts: ConsumerParts) {
+    this.#parts = parts
+  }
+
+  /** Deliveries of one batch share their questions to the backend. Never throws. */
+  readonly take = (deliveries: readonly Delivery[]): void => {
+    const tasks: ActiveTask[] = []
+    for (const delivery of deliveries) {
+      const task = this.#open(delivery)
+      if (task !== undefined) tasks.push(task)
+    }
+    if (tasks.length === 0) return
+    const { backend, core } = this.#parts
+    const asks = backend.supports.durableRevoke || (backend.supports.results && tasks.some((task) => task.delivery.redelivered))
+    if (!asks) {
+      for (const task of tasks) this.#admit(task, undefined)
+      this.#pump()
+      return
+    }
+    this.#ask(tasks).catch((error: unknown) => {
+      core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
+      for (const task of tasks) task.delivery.release()
+    })
+  }
+
+  get activeCount(): number {
+    return this.#active.size
+  }
+
+  /** A task that runs here reports a state of its own. */
+  async report(taskId: string, state: string, meta: unknown): Promise<void> {
+    for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
+  }
+
+  /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. */
+  revoke(taskId: string, terminate: NodeJS.Signals | undefined): void {
+    this.#parts.revoked.add(taskId)
+    for (const task of this.#active) {
+      if (task.head.id !== taskId) continue
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) {
+        this.#waiting.splice(waiting, 1)
+        this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+      } else if (terminate !== undefined) {
+        task.run?.terminate(terminate)
+      }
+    }
+  }
+
+  /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
+  drain(): void {
+    this.#draining = true
+    for (const task of this.#waiting.splice(0)) {
+      task.delivery.release()
+      this.#close(task)
+    }
+  }
+
+  /** Settles when no task is held any more. */
+  async idle(): Promise<void> {
+    while (this.#active.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+  }
+
+  /** Tells running tasks to end: their signal aborts. */
+  abortAll(cause: 'shutdown'): void {
+    for (const task of this.#active) task.run?.abort(cause)
+  }
+
+  #open(delivery: Delivery): ActiveTask | undefined {
+    const { core } = this.#parts
+    try {
+      const limit = core.config.messageMaxBytes
+      const bytes = typeof delivery.message.body === 'string' ? delivery.message.body.length : delivery.message.body.byteLength
+      if (limit !== null && bytes > limit) throw new TooLargeError('the message body', bytes, limit)
+      const message = isProtocol2(delivery.message) ? delivery.message : this.#upgraded(delivery.message)
+      const head = decodeHead(message)
+      const definition = core.registry.get(head.task)
+      return { delivery, message, head, definition, acksLate: definition?.options.acksLate ?? core.config.taskAcksLate, run: undefined, started: false }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      core.log.error({ queue: delivery.queue, err: error }, `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`)
+      delivery.reject(reason)
+      return undefined
+    }
+  }
+
+  /** Protocol 1 keeps its head in the body. */
+  #upgraded(message: Delivery['message']): Delivery['message'] {
+    const { core } = this.#parts
+    const compression = message.headers.compression
+    const content = { ...message, ...(typeof compression === 'string' ? { compression } : {}) }
+    // The worker loads every accepted serializer before it consumes, so that the body is here and no promise of it.
+    return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
+  }
+
+  async #ask(tasks: readonly ActiveTask[]): Promise<void> {
+    const { backend } = this.#parts
+    const again = tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id)
+    const [revokedIds, stored] = await Promise.all([
+      backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds,
+      again.length > 0 && backend.supports.results ? backend.getMany(again) : noMetas,
+    ])
+    for (const task of tasks) {
+      if (revokedIds.has(task.head.id)) this.#parts.revoked.add(task.head.id)
+      this.#admit(task, stored.get(task.head.id))
+    }
+    this.#pump()
+  }
+
+  #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
+    const { core, settler } = this.#parts
+    const { delivery, head } = task
+    if (this.#draining) return delivery.release()
+    this.#active.add(task)
+    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
+    core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
+    if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
+    const limit = core.config.taskDeliveryLimit
+    if (limit !== null && delivery.deliveries >= limit) {
+      const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
+      return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
+    }
+    if (this.#parts.revoked.has(head.id)) return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+    const now = core.clock.now()
+    if (head.expiresMs !== null && head.expiresMs <= now) return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
+    if (task.definition === undefined) return this.#unknown(task)
+    if (head.etaMs !== null && head.etaMs > now) {
+      delivery.defer(head.etaMs)
+      return this.#close(task)
+    }
+    this.#waiting.push(task)
+  }
+
+  #unknown(task: ActiveTask): void {
+    const { core, settler } = this.#parts
+    if (core.config.taskUnknown === 'requeue') {
+      core.log.warn({ task: task.head.task, task_id: task.head.id }, `no task ${task.head.task} is registered here; ${task.head.id} goes back to its queue for 10 s`)
+      task.delivery.defer(core.clock.now() + unknownTaskDelayMs)
+      return this.#close(task)
+    }
+    const error = new NotRegisteredError(task.head.task)
+    this.#after(task, settler.bury(task, error.message, errorToRemote(error)))
+  }
+
+  #pump(): void {
+    const { pool } = this.#parts
+    while (this.#inPool < pool.window) {
+      const task = this.#waiting.shift()
+      if (task === undefined) return
+      this.#run(task)
+    }
+  }
+
+  #run(task: ActiveTask): void {
+    const { core, pool, settler, hostname } = this.#parts
+    const { delivery, head, message, definition } = task
+    this.#inPool++
+    const run = pool.run(requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }))
+    task.run = run
+    const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
+    void run.accepted.then(({ pid }) => {
+      task.started = true
+      if (!task.acksLate) delivery.ack()
+      if (tracks) settler.report(task, 'STARTED', { pid, hostname }).catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
+    })
+    const lost = (): void => run.abort('lock lost')
+    delivery.lost.addEventListener('abort', lost, { once: true })
+    void run.outcome.then(async (outcome) => {
+      delivery.lost.removeEventListener('abort', lost)
+      this.#inPool--
+      this.#pump()
+      await settler.settle(task, outcome)
+      this.#close(task)
+    })
+  }
+
+  #end(task: ActiveTask, outcome: Outcome): void {
+    this.#after(task, this.#parts.settler.settle(task, outcome))
+  }
+
+  #after(task: ActiveTask, settled: Promise<void>): void {
+    settled
+      .catch((error: unknown) => {
+        this.#parts.core.log.error({ err: error, task_id: task.head.id }, `task ${task.head.id} could not be settled and goes back to its queue`)
+        task.delivery.release()
+      })
+      .finally(() => this.#close(task))
+  }
+
+  #close(task: ActiveTask): void {
+    this.#active.delete(task)
+    if (this.#active.size === 0) this.#idle?.()
+  }
+}
+
+const noIds: ReadonlySet<string> = new Set()
+const noMetas: ReadonlyMap<string, ResultMeta> = new Map()

@@ -1,0 +1,51 @@
+import type { AppCore } from '../app/core.js'
+import type { WorkerOptions } from '../app/worker-handle.js'
+import { NotSupportedError } from '../errors.js'
+import { nodeName } from '../internal/node-name.js'
+import type { Execute, Pool, PoolHost } from '../pool.js'
+
+/** Calls that the async pool runs at the same time when nobody says how many: they wait for I/O most of their time. */
+const asyncConcurrency = 100
+
+/** The pool that the options ask for. Its code is loaded here: a worker has one. */
+export async function makePool(
+  core: AppCore,
+  options: WorkerOptions,
+  { execute, storeState, onFatal }: PoolHost & { execute: Execute; onFatal(error: Error): void },
+): Promise<Pool> {
+  const { config, clock, log } = core
+  const kind = options.pool ?? (options.app === undefined && config.workerPool === 'prefork' ? 'async' : config.workerPool)
+  switch (kind) {
+    case 'prefork': {
+      if (options.app === undefined) {
+        throw new NotSupportedError('the prefork pool', 'its child processes load the app from a file. Pass { app: import.meta.url } (or run: celeriac -A ./app.ts worker), or take pool: "async"')
+      }
+      const { ProcessPool } = await import('../pools/processes.js')
+      const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
+      const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild
+      return new ProcessPool({
+        size: options.concurrency ?? config.workerConcurrency,
+        entry: new URL('./child.js', import.meta.url),
+        args: [String(options.app), nodeName(options.hostname)],
+        env: process.env,
+        childConcurrency: config.workerChildConcurrency,
+        ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
+        ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
+        host: { storeState },
+        clock,
+        log,
+        onFatal,
+      })
+    }
+    case 'async':
+    case 'solo': {
+      const { InlinePool } = await import('../pools/inline.js')
+      const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? asyncConcurrency)
+      return new InlinePool({ name: kind, concurrency, execute, host: { storeState }, clock, maxBlockMs: (config.workerStuckTimeout ?? 0) * 1000 })
+    }
+    case 'threads':
+      throw new NotSupportedError('the threads pool', 'this version has prefork (processes), async and solo (in this process)')
+    default:
+      return kind satisfies never
+  }
+}

@@ -1,0 +1,249 @@
+import { type Continuation, continuationsAfter } from '../app/continuations.js'
+import type { AppCore } from '../app/core.js'
+import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
+import type { Sender } from '../app/sender.js'
+import type { ResultBackend } from '../backend.js'
+import { DecodeError, show, WorkerLostError } from '../errors.js'
+import { Backoff } from '../internal/backoff.js'
+import type { Outcome } from '../pool.js'
+import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
+import type { ResultMeta } from '../protocol/result.js'
+import { decodeBody } from '../protocol/task-body.js'
+import { encodeJson } from '../serializers/json.js'
+import type { Connection } from '../transport.js'
+import type { ActiveTask } from './active-task.js'
+
+/** How long a result that cannot be stored is tried again before its task goes back to the queue. */
+const storeForMs = 30_000
+
+interface SettlerParts {
+  readonly core: AppCore
+  readonly sender: Sender
+  readonly backend: ResultBackend
+  readonly connection: Connection
+  readonly hostname: string
+}
+
+/**
+ * The only place that turns an outcome into anything, always in this order: store the state (the first terminal one wins), publish what follows, ack.
+ * A crash between two steps repeats the later ones, never skips one: each can be done twice.
+ */
+export class Settler {
+  readonly #parts: SettlerParts
+  /** Outcomes that were dropped because another worker has the message by now. */
+  lateFinishers = 0
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts
+  }
+
+  /** Never rejects: what cannot be settled goes back to its queue. */
+  async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const { log } = this.#parts.core
+    if (task.delivery.lost.aborted) {
+      this.lateFinishers++
+      log.warn(fields(task), `Task ${label(task)} was taken over by another worker; its outcome (${outcome.status}) is dropped`)
+      return
+    }
+    try {
+      await this.#settle(task, outcome)
+    } catch (error) {
+      log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
+      if (task.acksLate) task.delivery.release()
+    }
+  }
+
+  /** A message that nobody can run, with the reason. Its task fails where its id is known, so that nobody waits for it. */
+  async bury(task: ActiveTask, reason: string, error: RemoteErrorData): Promise<void> {
+    this.#parts.core.log.error(fields(task), `Task ${label(task)} goes to the dead letters: ${reason}`)
+    try {
+      await this.#store(task, failed(error, []))
+    } finally {
+      task.delivery.reject(reason)
+    }
+  }
+
+  /** STARTED, or a state of the task's own. */
+  async report(task: ActiveTask, state: string, value: unknown): Promise<void> {
+    if (task.delivery.lost.aborted) return
+    await this.#store(task, { status: state, result: value, done: false })
+  }
+
+  /** The task had ended before this delivery of it: only what may be missing after the end is done again. */
+  async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
+    for (const next of continuationsAfter(this.#parts.core, task.head, await this.#endOf(task, stored))) {
+      if (!(await this.#isKnown(next.id))) await this.#send(next)
+    }
+    task.delivery.ack()
+  }
+
+  /** A stored end as the outcome that it was, as far as what follows it is concerned: the links stand in the message. */
+  async #endOf({ message, head }: ActiveTask, stored: ResultMeta): Promise<Outcome> {
+    const { core } = this.#parts
+    const { embed } = decodeBody(await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }))
+    const rest = { runtimeMs: 0, children: [], continuations: embed }
+    if (stored.status === 'SUCCESS') return { status: 'success', result: encodeJson(stored.result, 'result'), repr: '', ...rest }
+    if (stored.status === 'REVOKED') return { status: 'revoked', reason: 'revoked', continuations: embed }
+    return { status: 'failure', error: { excType: '', excModule: null, excMessage: [], traceback: null }, expected: true, ...rest }
+  }
+
+  async #settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    switch (outcome.status) {
+      case 'success':
+        await this.#finish(task, outcome)
+        this.#parts.core.log.info({ ...fields(task), run_ms: outcome.runtimeMs }, `Task ${label(task)} succeeded in ${outcome.runtimeMs / 1000}s: ${outcome.repr}`)
+        break
+      case 'failure':
+        this.#logFailure(task, outcome)
+        await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout)
+        break
+      case 'revoked':
+        this.#revoked(task, outcome.reason)
+        await this.#finish(task, outcome)
+        break
+      case 'retry':
+        await this.#retry(task, outcome)
+        break
+      case 'ignored':
+        this.#parts.core.log.info(fields(task), `Task ${label(task)} ignored`)
+        this.#ack(task)
+        break
+      case 'rejected':
+        this.#parts.core.log.info(fields(task), `Task ${label(task)} rejected${outcome.requeue ? ' (requeued)' : ''}`)
+        if (task.acksLate) outcome.requeue ? task.delivery.release() : task.delivery.reject(outcome.reason)
+        break
+      case 'undecodable':
+        await this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
+        break
+      case 'killed':
+        await this.#killed(task, outcome)
+        break
+      default:
+        outcome satisfies never
+    }
+  }
+
+  async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<void> {
+    const final = finalState(task.head, outcome)
+    if (final !== undefined) await this.#store(task, final)
+    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) await this.#send(next)
+    if (acked) this.#ack(task)
+    else if (task.acksLate) task.delivery.reject(`the task failed: ${outcome.status}`)
+  }
+
+  async #retry(task: ActiveTask, outcome: Outcome & { status: 'retry' }): Promise<void> {
+    const { core, sender } = this.#parts
+    const { etaMs, options } = outcome.retry
+    const queue = typeof options.queue === 'string' ? options.queue : task.delivery.queue
+    const message = retryMessage(core, task.message, task.head, outcome.retry)
+    const to = { exchange: '', routingKey: queue }
+    await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
+    const error = outcome.error === null ? null : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
+    await this.#store(task, { status: 'RETRY', result: error, traceback: outcome.error?.traceback ?? null, children: outcome.children, done: false })
+    this.#ack(task)
+    const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
+    core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
+  }
+
+  async #killed(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
+    const { core } = this.#parts
+    switch (outcome.by) {
+      case 'time limit':
+        core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
+        return this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
+      case 'terminated':
+        this.#revoked(task, 'terminated')
+        return this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
+      case 'shutdown':
+        if (task.acksLate) return task.delivery.release()
+        return task.started ? this.#finish(task, outcome) : task.delivery.release()
+      case 'lost':
+        return this.#lost(task, outcome)
+      default:
+        return outcome.by satisfies never
+    }
+  }
+
+  /** The process died under the task. Another run may do better, but not for ever: a task that kills every process it runs in is buried. */
+  async #lost(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
+    const { core } = this.#parts
+    const { delivery, definition } = task
+    core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
+    const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
+    if (!again) return this.#finish(task, outcome)
+    const limit = core.config.taskDeliveryLimit
+    if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
+    await this.#bury(task, outcome, `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`)
+  }
+
+  async #bury(task: ActiveTask, outcome: Outcome & { status: 'killed' }, reason: string): Promise<void> {
+    await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
+    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) await this.#send(next)
+  }
+
+  #ack(task: ActiveTask): void {
+    if (task.acksLate) task.delivery.ack()
+  }
+
+  /** Tries for a while when the backend cannot be reached; throws after it. */
+  async #store(task: ActiveTask, parts: MetaParts): Promise<void> {
+    const { core, backend, hostname } = this.#parts
+    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return
+    const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: hostname })
+    const options = { expiresSeconds: core.config.resultExpires }
+    try {
+      await backend.store(meta, options)
+      return
+    } catch (error) {
+      core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
+    }
+    const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random: core.random })
+    const untilMs = core.clock.monotonic() + storeForMs
+    for (;;) {
+      await new Promise<void>((resolve) => core.clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
+      try {
+        await backend.store(meta, options)
+        return
+      } catch (error) {
+        if (core.clock.monotonic() > untilMs) throw error
+      }
+    }
+  }
+
+  async #send({ id, call }: Continuation): Promise<void> {
+    const { sender } = this.#parts
+    await sender.publish(await sender.prepare(call, id))
+  }
+
+  /** Whether a task of that id is on its way already, or has ended. */
+  async #isKnown(taskId: string): Promise<boolean> {
+    const { backend, connection } = this.#parts
+    const place = await connection.locate(taskId)
+    return place === 'waiting' || place === 'leased' || (await backend.get(taskId)) !== undefined
+  }
+
+  #revoked(task: ActiveTask, reason: string): void {
+    const { core } = this.#parts
+    core.log.info(fields(task), reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`)
+    if (!core.hooks.silent('taskRevoked')) core.hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, core.log)
+  }
+
+  #logFailure(task: ActiveTask, outcome: Outcome & { status: 'failure' }): void {
+    const { log } = this.#parts.core
+    const error = { type: outcome.error.excType, message: outcome.error.excMessage, stack: outcome.error.traceback }
+    if (outcome.expected) log.info({ ...fields(task), error }, `Task ${label(task)} raised expected: ${briefly(outcome.error)}`)
+    else log.error({ ...fields(task), error }, `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`)
+  }
+}
+
+function label({ head }: ActiveTask): string {
+  return `${head.shadow ?? head.task}[${head.id}]`
+}
+
+function fields({ head, delivery }: ActiveTask): Record<string, unknown> {
+  return { task: head.task, task_id: head.id, queue: delivery.queue, retries: head.retries }
+}
+
+function briefly({ excType, excMessage }: RemoteErrorData): string {
+  return `${excType}(${excMessage.map((part) => show(part)).join(', ')})`
+}

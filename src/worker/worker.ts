@@ -1,0 +1,178 @@
+import { Celeriac } from '../app/app.js'
+import type { AppCore } from '../app/core.js'
+import { executeWith } from '../app/execute.js'
+import type { Sender } from '../app/sender.js'
+import type { StopOptions, Worker, WorkerOptions } from '../app/worker-handle.js'
+import type { ResultBackend } from '../backend.js'
+import { Backoff } from '../internal/backoff.js'
+import { Deferred } from '../internal/deferred.js'
+import { toMs } from '../internal/duration.js'
+import { nodeName } from '../internal/node-name.js'
+import type { Pool } from '../pool.js'
+import type { Connection, Consumer } from '../transport.js'
+import { TaskConsumer } from './consumer.js'
+import { Mailbox } from './mailbox.js'
+import { makePool } from './make-pool.js'
+import { onProcessSignals } from './process-signals.js'
+import { RevokedSet } from './revoked.js'
+import { Settler } from './settler.js'
+
+/** With prefetch multiplier 0 (no limit), at most so many messages are held. */
+const unlimitedPrefetch = 10_000
+
+/**
+ * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
+ *
+ *   new ─start─▶ starting ─▶ consuming ⇄ reconnecting ─stop─▶ draining ─▶ stopped
+ */
+export class AppWorker implements Worker {
+  readonly hostname: string
+  readonly #core: AppCore
+  readonly #sender: Sender
+  readonly #options: WorkerOptions
+  readonly #revoked: RevokedSet
+  readonly #stopped = new Deferred<void>()
+  #pool: Pool | undefined
+  #tasks: TaskConsumer | undefined
+  #connection: Connection | undefined
+  #consumers: Consumer[] = []
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
+  /** Aborts when what still runs must be cut off. */
+  readonly #cold = new AbortController()
+
+  constructor(app: Celeriac, options: WorkerOptions) {
+    const { core, sender } = Celeriac.internals(app)
+    this.#core = core
+    this.#sender = sender
+    this.#options = options
+    this.#revoked = new RevokedSet(() => core.clock.monotonic())
+    this.hostname = nodeName(options.hostname)
+    if (options.signal?.aborted) void this.stop()
+    options.signal?.addEventListener('abort', () => void this.stop(), { once: true })
+  }
+
+  get queues(): readonly string[] {
+    return this.#options.queues ?? this.#core.routes.defaultQueues()
+  }
+
+  async start(): Promise<this> {
+    this.#starting ??= this.#start()
+    await this.#starting
+    return this
+  }
+
+  async run(): Promise<void> {
+    const release = onProcessSignals(this, this.#core.log)
+    try {
+      await this.start()
+      await this.#stopped.promise
+    } finally {
+      release()
+    }
+  }
+
+  async stop({ mode = 'warm', timeout }: StopOptions = {}): Promise<void> {
+    const { clock, config } = this.#core
+    if (mode === 'cold') this.#cold.abort()
+    const graceMs = timeout !== undefined ? toMs(timeout, 'timeout') : mode === 'soft' ? config.workerSoftShutdownTimeout * 1000 : undefined
+    const timer = graceMs === undefined ? undefined : clock.setTimer(graceMs, () => this.#cold.abort(), { keepAlive: true })
+    this.#stopping ??= this.#stop()
+    try {
+      await this.#stopping
+    } finally {
+      timer?.cancel()
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #start(): Promise<void> {
+    const core = this.#core
+    if (this.#stopping !== undefined) return
+    // What is accepted can be decoded from here on without waiting for its package.
+    await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
+    for (const queue of this.queues) core.routes.queueOptions(queue)
+    const backend = await core.connections.backend()
+    const pool = await makePool(core, this.#options, {
+      execute: executeWith(core),
+      storeState: async (taskId, state, meta) => this.#tasks?.report(taskId, state, meta),
+      onFatal: (error) => {
+        core.log.error({ err: error }, error.message)
+        this.#fail(error)
+      },
+    })
+    this.#pool = pool
+    try {
+      await pool.start()
+      if (this.#stopping === undefined) await this.#consume(pool, backend)
+    } catch (error) {
+      await pool.stop({ signal: AbortSignal.abort() })
+      throw error
+    }
+    if (this.#stopping !== undefined) return
+    core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
+    if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+  }
+
+  async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
+    const core = this.#core
+    const connection = await core.connections.connect()
+    this.#connection = connection
+    const settler = new Settler({ core, sender: this.#sender, backend, connection, hostname: this.hostname })
+    const tasks = new TaskConsumer({ core, backend, pool, settler, revoked: this.#revoked, hostname: this.hostname })
+    this.#tasks = tasks
+    for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
+    const mailbox = new Mailbox(core, this.hostname, tasks)
+    const { workerPrefetchMultiplier } = core.config
+    const prefetch = workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.capacity * workerPrefetchMultiplier)
+    this.#consumers = [await mailbox.open(connection), await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take })]
+    void connection.closed.then((error) => {
+      if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
+    })
+  }
+
+  /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
+  async #reconnect(pool: Pool, backend: ResultBackend, cause: Error): Promise<void> {
+    const { clock, log, random } = this.#core
+    log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
+    const backoff = new Backoff({ firstMs: 200, maxMs: 10_000, random })
+    while (this.#stopping === undefined) {
+      const waitMs = backoff.next()
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+      try {
+        if (this.#stopping === undefined) await this.#consume(pool, backend)
+        log.info({}, 'connected to the broker again')
+        return
+      } catch (error) {
+        log.error({ err: error }, 'the broker cannot be reached; trying again')
+      }
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const { log, hooks } = this.#core
+    if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#cold.signal.aborted ? ' (cold)' : ''}`)
+    await this.#starting?.catch(() => {})
+    try {
+      await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
+      this.#tasks?.drain()
+      const cut = (): void => this.#tasks?.abortAll('shutdown')
+      if (this.#cold.signal.aborted) cut()
+      else this.#cold.signal.addEventListener('abort', cut, { once: true })
+      await this.#pool?.stop({ signal: this.#cold.signal })
+      await this.#tasks?.idle()
+      await this.#connection?.close()
+    } finally {
+      if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
+      this.#stopped.resolve()
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#stopped.reject(error)
+    void this.stop({ mode: 'cold' })
+  }
+}

@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    environment: 'node',
+    // Processes, not threads: tests load native modules, send signals and change their working directory.
+    pool: 'forks',
+    maxWorkers: 2,
+    // The built package as Node itself loads it: one copy, whoever imports it.
+    server: { deps: { external: [/\/dist\//] } },
+    // A deadline for what hangs; tests wait for events and end long before it.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    dangerouslyIgnoreUnhandledErrors: false,
+    sequence: { shuffle: false },
+  },
+})
