@@ -174,7 +174,7 @@ test('YAML is the YAML 1.1 of PyYAML: texts that would be something else are quo
     c: 2n ** 70n,
   }
   const text = yaml.encode(value, 'v')
-  expect(text).toMatch(/^a:[\s\S]*\nb: "yes"\nc: 1180591620717411303424\n$/)
+  expect(text).toMatch(/^\{"a": \["no", .*\], "b": "yes", "c": 1180591620717411303424\}\n$/)
   expect(yaml.decode(text)).toEqual(value)
   expect(yaml.decode('a: yes\nb: 0o7\nc: 1_000\nd: ~\n')).toEqual({ a: true, b: '0o7', c: 1000, d: null })
   expect(yaml.decode('!!binary /wA=')).toEqual(new Uint8Array([255, 0]))

@@ -53,15 +53,20 @@ interface Operation {
 export async function openDatabase(location: SqliteLocation, { clock }: { readonly clock: Clock }): Promise<SqliteDatabase> {
   const byPath = openDatabases.get(clock) ?? new Map<string, Promise<SqliteDatabase>>()
   openDatabases.set(clock, byPath)
-  const opening = byPath.get(location.path) ?? openFresh(location, clock, () => byPath.delete(location.path))
-  byPath.set(location.path, opening)
-  try {
+  for (;;) {
+    let opening = byPath.get(location.path)
+    if (opening === undefined) {
+      const fresh = openFresh(location, clock, () => forget())
+      const forget = (): void => {
+        if (byPath.get(location.path) === fresh) byPath.delete(location.path)
+      }
+      fresh.catch(forget)
+      byPath.set(location.path, fresh)
+      opening = fresh
+    }
     const database = await opening
-    database.share(location)
-    return database
-  } catch (error) {
-    byPath.delete(location.path)
-    throw error
+    // Its last owner may have closed it since: then there is a new one to open.
+    if (database.share(location)) return database
   }
 }
 
@@ -135,12 +140,15 @@ export class SqliteDatabase implements Sql {
     this.#reserve.create()
   }
 
-  /** One more owner of this handle. The stricter durability of all owners holds. */
-  share(location: SqliteLocation): void {
+  /** One more owner of this handle, unless it is closing. The stricter durability of all owners holds. */
+  share(location: SqliteLocation): boolean {
+    if (this.#closing !== undefined) return false
     this.#shares += 1
-    if (this.#synchronous === 'full' || this.#synchronous === location.synchronous) return
-    this.#synchronous = location.synchronous
-    this.#engine.exec(`PRAGMA synchronous = ${location.synchronous === 'full' ? 'FULL' : 'NORMAL'}`)
+    if (this.#synchronous !== 'full' && this.#synchronous !== location.synchronous) {
+      this.#synchronous = location.synchronous
+      this.#engine.exec(`PRAGMA synchronous = ${location.synchronous === 'full' ? 'FULL' : 'NORMAL'}`)
+    }
+    return true
   }
 
   /**
@@ -286,10 +294,14 @@ export class SqliteDatabase implements Sql {
       return
     }
     try {
-      if (!this.#begin()) return this.#flushLater()
+      if (!this.#begin()) {
+        this.#flushLater()
+        return
+      }
     } catch (error) {
       this.#scheduled = false
-      return this.#rejectAll(this.#takeOperations(), error)
+      this.#rejectAll(this.#takeOperations(), error)
+      return
     }
     this.#scheduled = false
     this.#transact(this.#takeOperations())
