@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
 import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError } from '../errors.js'
 import { systemClock } from '../internal/clock.js'
 import { Serializers } from '../serializers/index.js'
@@ -173,7 +173,10 @@ export class Celeriac implements AsyncDisposable {
 
   /** A worker for this app. Nothing runs before `start()` or `run()`. */
   worker(options: WorkerOptions = {}): Worker {
-    return new WorkerHandle(this, options)
+    return new WorkerHandle(options.hostname, async (hostname) => {
+      const { AppWorker } = await import('../worker/worker.js')
+      return new AppWorker(this, { ...options, hostname })
+    })
   }
 
   /** The scheduler: not in this version. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { NotPublishedError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'

@@ -1,4 +1,4 @@
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { InvalidMessageError, show } from '../errors.js'
 import type { Embed } from '../protocol/task-body.js'
 import { parseIso } from '../protocol/time.js'

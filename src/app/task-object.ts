@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { Signature } from '../canvas/signature.js'
 import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'

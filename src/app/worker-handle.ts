@@ -1,6 +1,5 @@
 import type { Duration } from '../internal/duration.js'
 import { nodeName } from '../internal/node-name.js'
-import type { Celeriac } from './app.js'
 
 export interface WorkerOptions {
   /** Default: those of `taskQueues`, else the default queue. */
@@ -41,14 +40,12 @@ export interface Worker extends AsyncDisposable {
 /** The worker of an app before its code is loaded: a program that only sends tasks never loads it. */
 export class WorkerHandle implements Worker {
   readonly hostname: string
-  readonly #app: Celeriac
-  readonly #options: WorkerOptions
+  readonly #open: (hostname: string) => Promise<Worker>
   #worker: Promise<Worker> | undefined
 
-  constructor(app: Celeriac, options: WorkerOptions) {
-    this.#app = app
-    this.#options = options
-    this.hostname = nodeName(options.hostname)
+  constructor(hostname: string | undefined, open: (hostname: string) => Promise<Worker>) {
+    this.#open = open
+    this.hostname = nodeName(hostname)
   }
 
   async start(): Promise<this> {
@@ -69,7 +66,7 @@ export class WorkerHandle implements Worker {
   }
 
   #load(): Promise<Worker> {
-    this.#worker ??= import('../worker/worker.js').then(({ AppWorker }) => new AppWorker(this.#app, { ...this.#options, hostname: this.hostname }))
+    this.#worker ??= this.#open(this.hostname)
     return this.#worker
   }
 }
