@@ -61,6 +61,7 @@ class ChildChannel {
   readonly #storing = new Map<number, { resolve(): void; reject(error: Error): void }>()
   #lastStored = 0
   #draining = false
+  #exiting: Promise<void> | undefined
   #nextStart: NodeJS.Immediate | undefined
 
   constructor(app: ChildApp, setup: Extract<ToChild, { t: 'setup' }>, output: ChildOutput) {
@@ -122,7 +123,7 @@ class ChildChannel {
       this.#running.set(run.n, run)
       void this.#run(run)
     }
-    if (this.#draining && this.#running.size === 0 && this.#waiting.length === 0) void this.#exit()
+    if (this.#draining && this.#running.size === 0 && this.#waiting.length === 0) this.#exiting ??= this.#exit()
   }
 
   async #run(run: ChildRun): Promise<void> {
