@@ -68,7 +68,7 @@ export function encodeTask(call: TaskCall, serializer: Serializer): Message {
 }
 
 /** The `expiration` property: whole milliseconds, as text. */
-export function toExpiration(ms: number): string {
+function toExpiration(ms: number): string {
   return String(Math.max(0, Math.trunc(ms)))
 }
 

@@ -245,3 +245,23 @@ function sorted(value: unknown): unknown {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, inner]) => [key, sorted(inner)])
 }
+
+test.each(['gzip', 'brotli'])(
+  'whatever the bytes are, a body compressed with %s gives a value, a DecodeError or a TooLargeError',
+  (compression) => {
+    const good = Buffer.from(serializers.compress(message('add'), compression).body as Uint8Array)
+    const damaged = fc
+      .tuple(fc.nat(good.length - 1), fc.nat(255))
+      .map(([at, byte]) => Buffer.concat([good.subarray(0, at), Buffer.from([byte]), good.subarray(at + 1)]))
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array(), damaged), (body) => {
+        try {
+          serializers.decode({ body, contentType: 'application/json', contentEncoding: 'utf-8', compression }, all)
+        } catch (error) {
+          expect(error instanceof DecodeError || error instanceof TooLargeError).toBe(true)
+        }
+      }),
+      { numRuns: 500 },
+    )
+  },
+)

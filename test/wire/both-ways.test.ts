@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import * as errors from '../../dist/errors.js'
 import type { Message } from '../../dist/protocol/message.js'
 import { errorToRemote, remoteToWire } from '../../dist/protocol/remote-error.js'
+import { repr } from '../../dist/protocol/repr.js'
 import { encodeMeta, type ResultMeta } from '../../dist/protocol/result.js'
 import { encodeTask, type TaskCall } from '../../dist/protocol/task-message.js'
 import { toIso } from '../../dist/protocol/time.js'
@@ -240,6 +241,24 @@ test.skipIf(reason)(title('Python reads the same value from msgpack and YAML as 
       expect(serializer.decode(serializer.encode(comparable, 'v')), name).toEqual(comparable)
     })
   }
+})
+
+test.skipIf(reason)(title('reprs are those of Python'), () => {
+  const small = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 6, depthSize: 'large' },
+      fc.string({ unit: 'grapheme', maxLength: 6 }),
+      fc.constantFrom("it's", 'a"b', 'é\n', '\\', 1.5, -0.25, 1e100, 1e-7, 2 ** 70),
+      fc.integer(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(fc.string({ maxLength: 3 }), tie('value'), { maxKeys: 3, noNullPrototype: true }),
+    ),
+  })).value
+  const sample = fc.sample(small, 500).filter((value) => repr(value).length < 1000)
+  const shown = check(sample.map((value) => ['repr', encodeJson(value, 'v')]))
+  expect(sample.map((value) => repr(value))).toEqual(shown)
 })
 
 /** YAML sorts keys: the reprs are compared as bags of characters. */

@@ -7,6 +7,7 @@ import sys
 from celery import Celery
 from celery.app.task import Context
 from celery.result import result_from_tuple
+from celery.utils.saferepr import saferepr
 from celery.worker.request import Request
 from kombu.message import Message
 from kombu.serialization import loads
@@ -81,5 +82,10 @@ def meta(given):
     return {**seen, "result": repr(result)}
 
 
-kinds = {"message": message, "text": text, "body": body, "meta": meta}
+def shown(given):
+    """A value as Celery shows it in argsrepr."""
+    return saferepr(kombu_loads(given), 1024)
+
+
+kinds = {"repr": shown, "message": message, "text": text, "body": body, "meta": meta}
 print(json.dumps([kinds[kind](given) for kind, given in json.load(sys.stdin)]))
