@@ -1,8 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
+import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions } from '../canvas/options.js'
-import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import { NotSupportedError } from '../errors.js'
 import { systemClock } from '../internal/clock.js'
 import { Serializers } from '../serializers/index.js'
@@ -79,17 +79,12 @@ export class Celeriac implements AsyncDisposable {
         backendUrl: config.resultBackend,
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
-        drivers: {
-          openTransport: (url) => openTransport(url, { clock: systemClock }),
-          openBackend: (url) => openBackend(url, { clock: systemClock }),
-        },
+        drivers: { openTransport: (url) => openTransport(url, { clock: systemClock }), openBackend: (url) => openBackend(url, { clock: systemClock }) },
       }),
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    this.#sender = new Sender(this.#core, this.#access, (call, id) => runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id))
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -130,11 +125,7 @@ export class Celeriac implements AsyncDisposable {
   ): Task<A, R, N extends readonly [] ? never : KwOf<N, A>> & Called<Name>
   /** (e) A plain function. */
   task<const Name extends string, A extends unknown[], R>(name: Name, run: Fn<A, R>): Task<A, R> & Called<Name>
-  task(
-    name: string,
-    optionsOrRun: (TaskOptions & TaskShape) | ((...args: never[]) => unknown),
-    run?: (...args: never[]) => unknown,
-  ): never {
+  task(name: string, optionsOrRun: (TaskOptions & TaskShape) | ((...args: never[]) => unknown), run?: (...args: never[]) => unknown): never {
     const [options, fn] = typeof optionsOrRun === 'function' ? [{}, optionsOrRun] : [optionsOrRun, run]
     const definition = defineTask(name, options, fn as (...args: never[]) => unknown) // defineTask refuses what is not a function
     this.#core.registry.add(definition)
@@ -156,18 +147,8 @@ export class Celeriac implements AsyncDisposable {
   }
 
   /** Untyped by name, as Celery's send_task. A task that is registered here lends its options. */
-  sendTask<R = unknown>(
-    name: string,
-    call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {},
-    options: ApplyOptions = {},
-  ): Enqueued<R> {
-    return this.#sender.apply<R>({
-      task: name,
-      definition: this.#core.registry.get(name),
-      args: call.args ?? [],
-      kwargs: call.kwargs ?? {},
-      options,
-    })
+  sendTask<R = unknown>(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}, options: ApplyOptions = {}): Enqueued<R> {
+    return this.#sender.apply<R>({ task: name, definition: this.#core.registry.get(name), args: call.args ?? [], kwargs: call.kwargs ?? {}, options })
   }
 
   /** The handle of a task that was sent before, here or elsewhere. */

@@ -4,8 +4,8 @@ import type { ApplyOptions } from '../canvas/options.js'
 import type { Sig } from '../canvas/signature.js'
 import { Ignore, NoCurrentTaskError, Reject } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
-import type { Logger } from '../internal/logger.js'
 import type { ResultTuple } from '../protocol/result.js'
+import type { Logger } from '../internal/logger.js'
 
 /** What a task is told of the message that it runs. */
 export interface RequestInfo {

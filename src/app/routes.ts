@@ -41,11 +41,7 @@ export class Routes {
     const routingKey = request.routingKey ?? found?.routingKey
     const priority = request.priority ?? found?.priority
     if (exchange !== undefined && exchange !== '') {
-      return {
-        to: { exchange, routingKey: routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue },
-        queue,
-        priority,
-      }
+      return { to: { exchange, routingKey: routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue }, queue, priority }
     }
     const name = queue ?? this.#config.taskDefaultQueue
     const options = this.queueOptions(name)
@@ -119,9 +115,7 @@ function compile(router: Router): CompiledRouter {
 
 /** A shell glob anchored at both ends: `*` is any text, `?` one character (Python's fnmatch, without its sets). */
 function glob(pattern: string): (task: string) => boolean {
-  const source = Array.from(pattern, (char) => (char === '*' ? '.*' : char === '?' ? '.' : char.replace(/[\\^$.|+()[\]{}]/, '\\$&'))).join(
-    '',
-  )
+  const source = Array.from(pattern, (char) => (char === '*' ? '.*' : char === '?' ? '.' : char.replace(/[\\^$.|+()[\]{}]/, '\\$&'))).join('')
   const expression = new RegExp(`^${source}$`, 's')
   return (task) => expression.test(task)
 }

@@ -69,9 +69,7 @@ export class WorkerHandle implements Worker {
   }
 
   #load(): Promise<Worker> {
-    this.#worker ??= import('../worker/worker.js').then(
-      ({ AppWorker }) => new AppWorker(this.#app, { ...this.#options, hostname: this.hostname }),
-    )
+    this.#worker ??= import('../worker/worker.js').then(({ AppWorker }) => new AppWorker(this.#app, { ...this.#options, hostname: this.hostname }))
     return this.#worker
   }
 }

@@ -128,10 +128,7 @@ export class AppWorker implements Worker {
     const mailbox = new Mailbox(core, this.hostname, tasks)
     const { workerPrefetchMultiplier } = core.config
     const prefetch = workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.capacity * workerPrefetchMultiplier)
-    this.#consumers = [
-      await mailbox.open(connection),
-      await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take }),
-    ]
+    this.#consumers = [await mailbox.open(connection), await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take })]
     void connection.closed.then((error) => {
       if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
     })
