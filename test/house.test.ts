@@ -150,6 +150,7 @@ test('only load-config reads the environment', () => {
     'app/load-config.ts': 'the one place',
     'internal/failpoints.ts': 'tests arm failpoints in processes before any code of celeriac runs',
     'cli/main.ts': 'NO_COLOR, before any app is known',
+    'internal/failpoints.ts': 'armed by tests in any process, drivers included, which know no config',
     'worker/make-pool.ts': 'handed to child processes as it is',
   }
   const readers = files.filter((file) =>

@@ -3,8 +3,8 @@ import type { AsyncResult } from '../canvas/handles.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { Ignore, NoCurrentTaskError, Reject } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
-import type { ResultTuple } from '../protocol/result.js'
 import type { Logger } from '../internal/logger.js'
+import type { ResultTuple } from '../protocol/result.js'
 
 /** What a task is told of the message that it runs. */
 export interface RequestInfo {

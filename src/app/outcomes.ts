@@ -19,7 +19,12 @@ export interface MetaParts {
   readonly done: boolean
 }
 
-export function metaOf(core: AppCore, head: TaskHead, { status, result, traceback = null, children = [], done }: MetaParts, where: { queue: string; worker: string }): ResultMeta {
+export function metaOf(
+  core: AppCore,
+  head: TaskHead,
+  { status, result, traceback = null, children = [], done }: MetaParts,
+  where: { queue: string; worker: string },
+): ResultMeta {
   return {
     taskId: head.id,
     status,

@@ -50,8 +50,9 @@ export class Routes {
     const name = queue ?? this.#config.taskDefaultQueue
     const options = this.queueOptions(name)
     // A queue on a direct exchange is reached by its name, through the default exchange; others only through their own exchange.
-    if ((options.exchangeType ?? 'direct') === 'direct') return { to: { exchange: '', routingKey: name }, queue: name, priority }
-    return { to: { exchange: this.#exchangeOf(options), routingKey: routingKey ?? this.#bindingKeyOf(options) }, queue: name, priority }
+    if ((options.exchangeType ?? this.#config.taskDefaultExchangeType) === 'direct')
+      return { to: { exchange: '', routingKey: name }, queue: name, priority }
+    return { to: { exchange: this.#exchangeOf(options), routingKey: routingKey ?? this.#routingKeyOf(options) }, queue: name, priority }
   }
 
   /** The queues that a worker consumes when it is not told which: those of `taskQueues`, or the default queue. */
@@ -74,7 +75,7 @@ export class Routes {
       exclusive: options.exclusive ?? false,
       autoDelete: options.autoDelete ?? false,
       arguments: options.arguments ?? {},
-      bindings: [{ exchange: exchange.name, routingKey: this.#bindingKeyOf(options) }],
+      bindings: [{ exchange: exchange.name, routingKey: this.#routingKeyOf(options) }],
     }
     return { exchanges: [exchange], queues: [queue] }
   }
@@ -96,6 +97,15 @@ export class Routes {
     checkName('queue', name)
     if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
     return { name }
+  }
+
+  /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */
+  #exchangeOf({ name, exchange }: QueueOption): string {
+    return exchange ?? (name === this.#config.taskDefaultQueue ? this.#config.taskDefaultExchange : null) ?? name
+  }
+
+  #routingKeyOf({ name, routingKey }: QueueOption): string {
+    return routingKey ?? (name === this.#config.taskDefaultQueue ? this.#config.taskDefaultRoutingKey : null) ?? name
   }
 
   #match(request: RouteRequest): Route | undefined {

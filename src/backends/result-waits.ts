@@ -2,6 +2,7 @@
  * Who waits for which task in this process. A driver has one subscription for all of them: it opens it with the first wait, feeds `deliver`, and closes it
  * after the last.
  */
+import { setMaxListeners } from 'node:events'
 import type { ResultMeta } from '../protocol/result.js'
 import { isReady } from '../protocol/result.js'
 
@@ -65,6 +66,11 @@ export class ResultWaits {
     for (const waiter of [...(this.#byTask.get(meta.taskId) ?? [])]) waiter.tell(meta)
   }
 
+  /** The state of this task cannot be read: ends the waits for it, and no others. */
+  failTask(taskId: string, error: Error): void {
+    for (const waiter of [...(this.#byTask.get(taskId) ?? [])]) waiter.fail(error)
+  }
+
   /** Ends every wait with this error. */
   fail(error: Error): void {
     for (const waiter of [...this.#waiters]) waiter.fail(error)
@@ -77,6 +83,8 @@ export class ResultWaits {
     read: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, ResultMeta>>,
   ): AsyncGenerator<ResultMeta, void, undefined> {
     signal.throwIfAborted()
+    // Any number of waits may share one signal: that is no leak to warn of, each takes its listener away.
+    setMaxListeners(0, signal)
     const waiter = new Waiter(taskIds)
     this.#add(waiter, taskIds)
     try {

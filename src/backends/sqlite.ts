@@ -1,6 +1,6 @@
 /** Results in the embedded database, beside the broker's tables when both URLs name one file: then a tick's results and acks are one transaction. */
 import type { BackendSupports, ResultBackend } from '../backend.js'
-import { ConnectionError } from '../errors.js'
+import { ConnectionError, DecodeError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../internal/sqlite/location.js'
@@ -205,7 +205,16 @@ export class SqliteBackend implements ResultBackend {
       const awaited = fresh.map((row) => row.task_id).filter((taskId) => this.#waits.isAwaited(taskId))
       return awaited.length === 0 ? [] : this.#read(sql, awaited)
     })
-    for (const row of rows) this.#waits.deliver(decodeMeta(row.meta))
+    for (const row of rows) {
+      let meta: ResultMeta
+      try {
+        meta = decodeMeta(row.meta)
+      } catch (error) {
+        this.#waits.failTask(row.task_id, error instanceof Error ? error : new DecodeError(String(error)))
+        continue
+      }
+      this.#waits.deliver(meta)
+    }
   }
 
   #cleanupNowAndThen(): void {

@@ -110,8 +110,21 @@ export class MemoryBroker implements DeadLetters {
     }
   }
 
+  /** Leases up to `count` messages; those whose time in the queue is over go away. */
   take(queue: MemoryQueue, count: number): StoredMessage[] {
-    return queue.take(count, this.clock.now())
+    const nowMs = this.clock.now()
+    this.#promoteDue(nowMs)
+    const taken: StoredMessage[] = []
+    while (taken.length < count) {
+      const stored = queue.takeFirst()
+      if (stored === undefined) break
+      if (stored.expiresMs !== undefined && stored.expiresMs <= nowMs) this.done(stored)
+      else {
+        stored.state = 'leased'
+        taken.push(stored)
+      }
+    }
+    return taken
   }
 
   done(stored: StoredMessage): void {
@@ -315,10 +328,15 @@ export class MemoryBroker implements DeadLetters {
     this.#cancelDueTimer()
     const timer = this.clock.setTimer(Math.max(0, dueMs - this.clock.now()), () => {
       this.#dueTimer = undefined
-      for (const stored of this.#delayed.takeDue(this.clock.now())) this.#put(stored)
+      this.#promoteDue(this.clock.now())
       this.#armDueTimer()
     })
     this.#dueTimer = { atMs: dueMs, timer }
+  }
+
+  #promoteDue(nowMs: number): void {
+    if ((this.#delayed.nextDueMs ?? Number.POSITIVE_INFINITY) > nowMs) return
+    for (const stored of this.#delayed.takeDue(nowMs)) this.#put(stored)
   }
 
   #cancelDueTimer(): void {

@@ -194,7 +194,8 @@ class MemoryDelivery implements Delivery {
   readonly deliveries: number
   readonly #take: (delivery: MemoryDelivery) => MemoryBroker | undefined
   #lost: AbortController | undefined
-  #state: 'held' | 'settled' | 'lost' = 'held'
+  #isSettled = false
+  #isLost = false
 
   constructor(stored: StoredMessage, take: (delivery: MemoryDelivery) => MemoryBroker | undefined) {
     const { message, to } = decodeHead(stored.head, stored.body)
@@ -211,7 +212,7 @@ class MemoryDelivery implements Delivery {
   get lost(): AbortSignal {
     if (this.#lost === undefined) {
       this.#lost = new AbortController()
-      if (this.#state === 'lost') this.#lost.abort(lockLost())
+      if (this.#isLost) this.#lost.abort(lockLost())
     }
     return this.#lost.signal
   }
@@ -233,14 +234,14 @@ class MemoryDelivery implements Delivery {
   }
 
   lose(): void {
-    if (this.#state !== 'held') return
-    this.#state = 'lost'
+    if (this.#isSettled) return
+    this.#isLost = true
     this.#lost?.abort(lockLost())
   }
 
   #settle(): MemoryBroker | undefined {
-    if (this.#state === 'settled') return undefined
-    this.#state = 'settled'
+    if (this.#isSettled) return undefined
+    this.#isSettled = true
     return this.#take(this)
   }
 }

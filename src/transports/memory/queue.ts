@@ -44,19 +44,9 @@ export class MemoryQueue {
     this.#waiting.add(message)
   }
 
-  /** Leases up to `count` messages; those whose time in the queue is over go away. */
-  take(count: number, nowMs: number): StoredMessage[] {
-    const taken: StoredMessage[] = []
-    while (taken.length < count) {
-      const message = this.#waiting.takeFirst()
-      if (message === undefined) break
-      if (message.expiresMs !== undefined && message.expiresMs <= nowMs) message.state = 'gone'
-      else {
-        message.state = 'leased'
-        taken.push(message)
-      }
-    }
-    return taken
+  /** The first message, which waits no longer. */
+  takeFirst(): StoredMessage | undefined {
+    return this.#waiting.takeFirst()
   }
 
   /** Removes all that waits; what it was. */

@@ -25,7 +25,8 @@ export class SqliteDelivery implements Delivery {
   readonly #onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void
   /** Made when somebody asks: most deliveries are settled before anybody does. */
   #lost: AbortController | undefined
-  #state: 'held' | 'settled' | 'lost' = 'held'
+  #isSettled = false
+  #isLost = false
 
   constructor(claimed: ClaimedMessage, onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void) {
     this.id = claimed.id
@@ -41,7 +42,7 @@ export class SqliteDelivery implements Delivery {
   get lost(): AbortSignal {
     if (this.#lost === undefined) {
       this.#lost = new AbortController()
-      if (this.#state === 'lost') this.#lost.abort(lockLost())
+      if (this.#isLost) this.#lost.abort(lockLost())
     }
     return this.#lost.signal
   }
@@ -64,14 +65,14 @@ export class SqliteDelivery implements Delivery {
 
   /** The lease is gone: nothing that is said about this delivery counts any more. */
   lose(): void {
-    if (this.#state !== 'held') return
-    this.#state = 'lost'
+    if (this.#isSettled) return
+    this.#isLost = true
     this.#lost?.abort(lockLost())
   }
 
   #settle(settlement: Settlement): void {
-    if (this.#state === 'settled') return
-    this.#state = 'settled'
+    if (this.#isSettled) return
+    this.#isSettled = true
     // A lost one is handed on as well, once: its connection counts it as late.
     this.#onSettled(this, settlement)
   }

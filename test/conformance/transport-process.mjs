@@ -1,0 +1,69 @@
+// A second process of a broker, for transport-processes.ts: reads commands on stdin, one JSON a line, and tells what happens on stdout.
+import { createInterface } from 'node:readline'
+import { systemClock } from '../../dist/internal/clock.js'
+import { openTransport } from '../../dist/transports/index.js'
+
+const [url] = process.argv.slice(2)
+const tell = (event) => process.stdout.write(`${JSON.stringify(event)}\n`)
+const connection = await (await openTransport(url, { clock: systemClock })).connect({ signal: AbortSignal.timeout(5_000) })
+const held = new Map()
+
+const message = (id) => ({
+  body: '[[], {}, null]',
+  contentType: 'application/json',
+  contentEncoding: 'utf-8',
+  headers: { id, task: 'add' },
+  properties: { correlationId: id, deliveryMode: 2 },
+})
+
+const commands = {
+  async consume({ queues, prefetch, acks = false }) {
+    await connection.consume({
+      queues,
+      prefetch,
+      onDeliveries(deliveries) {
+        for (const delivery of deliveries) {
+          const id = delivery.message.headers.id
+          held.set(id, delivery)
+          delivery.lost.addEventListener('abort', () => tell({ event: 'lost', id }), { once: true })
+          tell({ event: 'delivery', id, deliveries: delivery.deliveries, redelivered: delivery.redelivered })
+          if (acks) delivery.ack()
+        }
+      },
+    })
+    tell({ event: 'consuming' })
+  },
+  async publish({ queue, from = 0, count, prefix = 'n', notBefore }) {
+    const options = notBefore === undefined ? { deadlineMs: 10_000 } : { deadlineMs: 10_000, notBefore }
+    const publishing = []
+    for (let index = from; index < from + count; index++) {
+      const id = `${prefix}${index}`
+      publishing.push(
+        connection.publish(message(id), { exchange: '', routingKey: queue }, options).then(() => tell({ event: 'published', id })),
+      )
+    }
+    await Promise.all(publishing)
+  },
+  async ack({ id }) {
+    held.get(id)?.ack()
+  },
+  async counters() {
+    tell({ event: 'counters', ...connection.counters })
+  },
+  async declare({ topology }) {
+    await connection.declare(topology)
+    tell({ event: 'declared' })
+  },
+  async close() {
+    await connection.close()
+    tell({ event: 'closed' })
+    process.exit(0)
+  },
+}
+
+connection.closed.then((error) => (error === undefined ? undefined : tell({ event: 'failed', message: error.message })))
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { command, ...options } = JSON.parse(line)
+  commands[command](options).catch((error) => tell({ event: 'error', command, code: error.code, message: error.message }))
+})
+tell({ event: 'ready' })

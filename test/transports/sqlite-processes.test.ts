@@ -1,0 +1,16 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { testTransportProcesses } from '../conformance/transport-processes.js'
+
+testTransportProcesses({
+  name: 'sqlite',
+  reclaimMs: 1_000,
+  open: async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
+    return {
+      url: `sqlite://${directory}/queue.db?lease_ttl=1&sweep_interval=0.1`,
+      dispose: async () => rmSync(directory, { recursive: true }),
+    }
+  },
+})
