@@ -26,8 +26,6 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_BROKER_FULL: 'Free space at the broker (disk, memory, queue length), then send it again.',
   ERR_PUBLISH_UNCERTAIN: 'Send it again with the same `taskId`: the broker may have it already.',
   ERR_CONNECTION: 'See that the broker or backend runs, and that its URL, user and password are right.',
-  ERR_QUEUE_MISSING: 'Send to the queue once, or start a worker that consumes it: both declare it.',
-  ERR_DECLARATION_MISMATCH: 'Describe the queue or exchange in `taskQueues` as it exists at the broker, or delete it there.',
   ERR_URL_INVALID: 'Write the URL as `scheme://user:password@host:port/path`, with special characters of the password percent-encoded.',
   ERR_UNSAFE_FILE: 'Make the file and its folder belong to the user of the program, and writable by nobody else.',
   ERR_DATABASE_UNUSABLE:

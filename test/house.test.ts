@@ -148,7 +148,6 @@ test('nothing is accepted and ignored: every option is read', () => {
 test('only load-config reads the environment', () => {
   const reasons: Readonly<Record<string, string>> = {
     'app/load-config.ts': 'the one place',
-    'internal/failpoints.ts': 'tests arm failpoints in processes before any code of celeriac runs',
     'cli/main.ts': 'NO_COLOR, before any app is known',
     'internal/failpoints.ts': 'armed by tests in any process, drivers included, which know no config',
     'worker/make-pool.ts': 'handed to child processes as it is',

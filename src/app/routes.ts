@@ -80,16 +80,6 @@ export class Routes {
     return { exchanges: [exchange], queues: [queue] }
   }
 
-  /** `taskDefaultExchange` is for queues that are configured; one that is created because it is used has its own. */
-  #exchangeOf({ name, exchange }: QueueOption): string {
-    const configured = this.#queues.has(name) || name === this.#config.taskDefaultQueue
-    return exchange ?? (configured ? this.#config.taskDefaultExchange : null) ?? name
-  }
-
-  #bindingKeyOf({ name, routingKey }: QueueOption): string {
-    return routingKey ?? (name === this.#config.taskDefaultQueue ? this.#config.taskDefaultRoutingKey : null) ?? name
-  }
-
   /** Throws QueueNotFoundError for a queue that is not configured, unless missing queues are created. */
   queueOptions(name: string): QueueOption {
     const options = this.#queues.get(name)

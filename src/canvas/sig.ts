@@ -1,4 +1,3 @@
-/** A call as its author writes it: the signature and the options, which name each other. */
 import type { Duration } from '../internal/duration.js'
 import type { Enqueued } from './handles.js'
 

@@ -11,14 +11,14 @@ test('a queue is bound to the exchange of its own name', () => {
   expect(bindings({ taskQueues: ['mail'] }, 'mail')).toEqual([{ exchange: 'mail', routingKey: 'mail' }])
 })
 
-test('the default exchange is that of configured queues which name none', () => {
+test('the default exchange and routing key are those of the default queue', () => {
   const input: ConfigInput = {
     taskDefaultExchange: 'shop',
     taskDefaultRoutingKey: 'shop.default',
     taskQueues: ['mail', { name: 'feed', exchange: 'feeds', routingKey: 'f' }],
   }
   expect(bindings(input, 'celery')).toEqual([{ exchange: 'shop', routingKey: 'shop.default' }])
-  expect(bindings(input, 'mail')).toEqual([{ exchange: 'shop', routingKey: 'mail' }])
+  expect(bindings(input, 'mail')).toEqual([{ exchange: 'mail', routingKey: 'mail' }])
   expect(bindings(input, 'feed')).toEqual([{ exchange: 'feeds', routingKey: 'f' }])
   expect(bindings(input, 'created-on-use')).toEqual([{ exchange: 'created-on-use', routingKey: 'created-on-use' }])
 })
