@@ -15,7 +15,11 @@ export type ClientOptions = { broker: string; backend?: string } | { gateway: st
  * await tasks['mail.send'].delay({ to: 'a@b.c' })
  */
 export function createClient<T>(options: ClientOptions): AsyncDisposable & { readonly tasks: { [K in keyof T]: RemoteTask<T[K]> } } {
-  if ('gateway' in options) throw new NotSupportedError('a client of the HTTP gateway', 'this version has no gateway; give { broker } instead')
-  const app = new Celeriac('client', options.backend === undefined ? { broker: options.broker } : { broker: options.broker, backend: options.backend })
+  if ('gateway' in options)
+    throw new NotSupportedError('a client of the HTTP gateway', 'this version has no gateway; give { broker } instead')
+  const app = new Celeriac(
+    'client',
+    options.backend === undefined ? { broker: options.broker } : { broker: options.broker, backend: options.backend },
+  )
   return { tasks: app.remotes<T>(), [Symbol.asyncDispose]: () => app.close() }
 }

@@ -12,6 +12,8 @@ export const errorHelp: Readonly<Record<string, string>> = {
     'Name the file that exports the app: `celeriac -A ./src/app.ts worker`, or `"celeriac": { "app": "./src/app.ts" }` in package.json.',
   ERR_ARGUMENTS_INVALID: "Call the task with arguments that fit its schema; `issues` has each one's path.",
   ERR_QUEUE_NOT_FOUND: 'Add the queue to `taskQueues`, or set `taskCreateMissingQueues` to true.',
+  ERR_QUEUE_MISSING: 'Declare the queue first: a worker declares what it consumes, a sender what it sends to.',
+  ERR_DECLARATION_MISMATCH: 'Give the queue or exchange the same options everywhere, or delete it and let it be declared anew.',
   ERR_NAME_INVALID: 'Use 1 to 255 printable characters.',
   ERR_SYNC_SUBTASK: 'Link the second task (`link`, `chain`) instead of waiting for it.',
   ERR_NO_CURRENT_TASK: 'Call it inside a task, or with `{ optional: true }`.',

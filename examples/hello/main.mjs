@@ -8,10 +8,14 @@ const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const jiti = fileURLToPath(new URL('../../node_modules/jiti/lib/jiti-cli.mjs', import.meta.url))
 const keep = process.argv.includes('--keep')
 
-const worker = spawn(process.execPath, [cli, '-A', './tasks.ts', 'worker', '--concurrency', '2', '--loglevel', 'warning', '--log-format', 'human'], {
-  cwd: here,
-  stdio: ['ignore', 'inherit', 'pipe'],
-})
+const worker = spawn(
+  process.execPath,
+  [cli, '-A', './tasks.ts', 'worker', '--concurrency', '2', '--loglevel', 'warning', '--log-format', 'human'],
+  {
+    cwd: here,
+    stdio: ['ignore', 'inherit', 'pipe'],
+  },
+)
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => worker.kill('SIGTERM'))
 
 await new Promise((resolve, reject) => {
@@ -27,7 +31,9 @@ const sender = spawn(process.execPath, [jiti, './send.ts'], { cwd: here, stdio: 
 const [code] = await once(sender, 'exit')
 
 if (keep) {
-  console.log('\nThe worker stays up (--keep). In another terminal, in examples/hello:\n\n  npx celeriac -A ./tasks.ts call hello.add 20 22 --wait\n\nCtrl-C ends it.')
+  console.log(
+    '\nThe worker stays up (--keep). In another terminal, in examples/hello:\n\n  npx celeriac -A ./tasks.ts call hello.add 20 22 --wait\n\nCtrl-C ends it.',
+  )
   await once(worker, 'exit')
 } else {
   worker.kill('SIGTERM')

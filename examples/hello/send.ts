@@ -1,6 +1,7 @@
 // Sends work to the worker in the other process, and shows each result as it comes.
-import { SingleBar } from 'cli-progress'
+
 import { TaskFailure } from 'celeriac'
+import { SingleBar } from 'cli-progress'
 import { add, app, divide, remind, sendEmail, square } from './tasks.ts'
 
 const started = performance.now()
@@ -24,13 +25,18 @@ console.log('\nResults, as they come:\n')
 await Promise.all([
   show('add.delay(2, 3)', add.delay(2, 3)),
   show("sendEmail.delay('ada@example.com')", sendEmail.delay('ada@example.com')),
-  show("remind.applyAsync([…], { countdown: 2 })", remind.applyAsync(['the milk'], { countdown: 2 })),
+  show('remind.applyAsync([…], { countdown: 2 })', remind.applyAsync(['the milk'], { countdown: 2 })),
   show('divide.delay(1, 0)', divide.delay(1, 0)),
 ])
 
 const count = 1_000
 const bulkStarted = performance.now()
-const bar = new SingleBar({ format: '\n  square × {total}  [{bar}] {value}/{total}', hideCursor: true, noTTYOutput: true, notTTYSchedule: 5_000 })
+const bar = new SingleBar({
+  format: '\n  square × {total}  [{bar}] {value}/{total}',
+  hideCursor: true,
+  noTTYOutput: true,
+  notTTYSchedule: 5_000,
+})
 bar.start(count, 0)
 const sum = await Promise.all(
   Array.from({ length: count }, async (_, n) => {
@@ -41,9 +47,15 @@ const sum = await Promise.all(
 )
 bar.stop()
 const bulkSeconds = (performance.now() - bulkStarted) / 1000
-rows.push({ call: `square.delay(n), ${count} times`, sent: `${bulkSeconds.toFixed(3)} s`, outcome: `sum ${sum.reduce((a, b) => a + b, 0)}` })
+rows.push({
+  call: `square.delay(n), ${count} times`,
+  sent: `${bulkSeconds.toFixed(3)} s`,
+  outcome: `sum ${sum.reduce((a, b) => a + b, 0)}`,
+})
 
 console.log('\n')
 console.table(Object.fromEntries(rows.map(({ call, sent, outcome }) => [call, { 'result after': sent, result: outcome }])))
-console.log(`${rows.length - 1 + count} tasks in ${((performance.now() - started) / 1000).toFixed(1)} s, ${Math.round(count / bulkSeconds)} tasks/s in bulk.`)
+console.log(
+  `${rows.length - 1 + count} tasks in ${((performance.now() - started) / 1000).toFixed(1)} s, ${Math.round(count / bulkSeconds)} tasks/s in bulk.`,
+)
 await app.close()

@@ -1,10 +1,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
-import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { Beat, BeatSchedule } from '../canvas/schedules.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError } from '../errors.js'
 import { systemClock } from '../internal/clock.js'
+import { nodeName } from '../internal/node-name.js'
+import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
@@ -72,6 +74,7 @@ export class Celeriac implements AsyncDisposable {
       hooks: new Hooks(),
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
+      isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
@@ -79,12 +82,17 @@ export class Celeriac implements AsyncDisposable {
         backendUrl: config.resultBackend,
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
-        drivers: { openTransport: (url) => openTransport(url, { clock: systemClock }), openBackend: (url) => openBackend(url, { clock: systemClock }) },
+        drivers: {
+          openTransport: (url) => openTransport(url, { clock: systemClock }),
+          openBackend: (url) => openBackend(url, { clock: systemClock }),
+        },
       }),
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) => runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id))
+    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
+      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
+    )
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -125,7 +133,11 @@ export class Celeriac implements AsyncDisposable {
   ): Task<A, R, N extends readonly [] ? never : KwOf<N, A>> & Called<Name>
   /** (e) A plain function. */
   task<const Name extends string, A extends unknown[], R>(name: Name, run: Fn<A, R>): Task<A, R> & Called<Name>
-  task(name: string, optionsOrRun: (TaskOptions & TaskShape) | ((...args: never[]) => unknown), run?: (...args: never[]) => unknown): never {
+  task(
+    name: string,
+    optionsOrRun: (TaskOptions & TaskShape) | ((...args: never[]) => unknown),
+    run?: (...args: never[]) => unknown,
+  ): never {
     const [options, fn] = typeof optionsOrRun === 'function' ? [{}, optionsOrRun] : [optionsOrRun, run]
     const definition = defineTask(name, options, fn as (...args: never[]) => unknown) // defineTask refuses what is not a function
     this.#core.registry.add(definition)
@@ -147,8 +159,18 @@ export class Celeriac implements AsyncDisposable {
   }
 
   /** Untyped by name, as Celery's send_task. A task that is registered here lends its options. */
-  sendTask<R = unknown>(name: string, call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {}, options: ApplyOptions = {}): Enqueued<R> {
-    return this.#sender.apply<R>({ task: name, definition: this.#core.registry.get(name), args: call.args ?? [], kwargs: call.kwargs ?? {}, options })
+  sendTask<R = unknown>(
+    name: string,
+    call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {},
+    options: ApplyOptions = {},
+  ): Enqueued<R> {
+    return this.#sender.apply<R>({
+      task: name,
+      definition: this.#core.registry.get(name),
+      args: call.args ?? [],
+      kwargs: call.kwargs ?? {},
+      options,
+    })
   }
 
   /** The handle of a task that was sent before, here or elsewhere. */
@@ -173,7 +195,11 @@ export class Celeriac implements AsyncDisposable {
 
   /** A worker for this app. Nothing runs before `start()` or `run()`. */
   worker(options: WorkerOptions = {}): Worker {
-    return new WorkerHandle(this, options)
+    const hostname = nodeName(options.hostname)
+    return new WorkerHandle(hostname, async () => {
+      const { AppWorker } = await import('../worker/worker.js')
+      return new AppWorker(this.#core, this.#sender, { ...options, hostname })
+    })
   }
 
   /** The scheduler: not in this version. */
@@ -206,6 +232,16 @@ export class Celeriac implements AsyncDisposable {
       },
       revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
     }
+  }
+}
+
+/** Many results are stored in one millisecond, and writing a time is not cheap: the last one is kept. */
+function isoClock(now: () => number, timezone: string): () => string {
+  let last = { ms: Number.NaN, text: '' }
+  return () => {
+    const ms = now()
+    if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
+    return last.text
   }
 }
 

@@ -37,7 +37,11 @@ function bind(task: TaskDefinition, { args, kwargs }: Arguments): readonly unkno
   const names = Object.keys(kwargs)
   if (names.length === 0) return args
   if (task.params.length === 0) {
-    throw invalid(task, names[0] ?? '', `got keyword arguments (${names.join(', ')}), but the task declares no parameter names; give it params: [...]`)
+    throw invalid(
+      task,
+      names[0] ?? '',
+      `got keyword arguments (${names.join(', ')}), but the task declares no parameter names; give it params: [...]`,
+    )
   }
   const bound = [...args]
   for (const name of names) {
@@ -54,7 +58,11 @@ function bind(task: TaskDefinition, { args, kwargs }: Arguments): readonly unkno
 function asObject(task: TaskDefinition, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const input: Record<string, unknown> = Object.create(null)
   if (args.length > task.params.length) {
-    throw invalid(task, '', `got ${args.length} positional arguments, but the task takes keywords${task.params.length === 0 ? '' : ` and positionally only: ${task.params.join(', ')}`}`)
+    throw invalid(
+      task,
+      '',
+      `got ${args.length} positional arguments, but the task takes keywords${task.params.length === 0 ? '' : ` and positionally only: ${task.params.join(', ')}`}`,
+    )
   }
   for (const [index, value] of args.entries()) input[task.params[index] as string] = value
   for (const [name, value] of Object.entries(kwargs)) {

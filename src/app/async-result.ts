@@ -22,7 +22,11 @@ export class StoredResult<R> implements AsyncResult<R> {
   readonly #access: ResultAccess
   readonly #local: ResultMeta | undefined
 
-  constructor(id: string, access: ResultAccess, { parent = null, local }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta } = {}) {
+  constructor(
+    id: string,
+    access: ResultAccess,
+    { parent = null, local }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta } = {},
+  ) {
     this.id = id
     this.parent = parent
     this.#access = access

@@ -1,11 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AsyncResult } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
-import type { Sig } from '../canvas/signature.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { Ignore, NoCurrentTaskError, Reject } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
-import type { ResultTuple } from '../protocol/result.js'
 import type { Logger } from '../internal/logger.js'
+import type { ResultTuple } from '../protocol/result.js'
 
 /** What a task is told of the message that it runs. */
 export interface RequestInfo {

@@ -5,8 +5,8 @@ import { JsonText } from '../protocol/json-text.js'
 import { parseSignature, type WireSignature } from '../protocol/signature.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import type { AppCore } from './core.js'
-import { applyOptionsOf, embedFrom } from './signature-options.js'
 import type { OutgoingCall } from './sender.js'
+import { applyOptionsOf, embedFrom } from './signature-options.js'
 
 /** A task to be sent because another has ended. Its id is fixed, so that a redelivered task sends the same one again. */
 export interface Continuation {
@@ -24,21 +24,38 @@ export function continuationsAfter(core: AppCore, head: TaskHead, outcome: Outco
   return []
 }
 
-function linked(core: AppCore, head: TaskHead, continuations: Continuations | null, kind: 'callbacks' | 'errbacks', argument: unknown): readonly Continuation[] {
+function linked(
+  core: AppCore,
+  head: TaskHead,
+  continuations: Continuations | null,
+  kind: 'callbacks' | 'errbacks',
+  argument: unknown,
+): readonly Continuation[] {
   if (continuations === null) return []
   if ((continuations.chain ?? []).length > 0 || continuations.chord !== null) {
     throw new NotSupportedError(`the chain or chord that task ${head.id} is part of`, 'workflows (canvas) cannot run in this version')
   }
   return (continuations[kind] ?? []).map((given, index) => {
     const signature = parseSignature(given, `${kind}[${index}]`)
-    if (signature.subtask_type !== null) throw new NotSupportedError(`the ${signature.subtask_type} linked to task ${head.id}`, 'workflows (canvas) cannot run in this version')
+    if (signature.subtask_type !== null)
+      throw new NotSupportedError(
+        `the ${signature.subtask_type} linked to task ${head.id}`,
+        'workflows (canvas) cannot run in this version',
+      )
     const args = signature.immutable ? signature.args : [argument, ...signature.args]
     return { id: idOf(signature, head, kind, index), call: { ...callOf(core, signature, args), rootId: head.rootId, parentId: head.id } }
   })
 }
 
 function callOf(core: AppCore, signature: WireSignature, args: readonly unknown[]): OutgoingCall {
-  return { task: signature.task, definition: core.registry.get(signature.task), args, kwargs: signature.kwargs, options: applyOptionsOf(signature.options), embed: embedFrom(signature.options) }
+  return {
+    task: signature.task,
+    definition: core.registry.get(signature.task),
+    args,
+    kwargs: signature.kwargs,
+    options: applyOptionsOf(signature.options),
+    embed: embedFrom(signature.options),
+  }
 }
 
 /** The id that the sender gave, or one made from the parent's: the same for every delivery of the parent. */

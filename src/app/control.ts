@@ -1,8 +1,8 @@
 import { NotSupportedError } from '../errors.js'
 import { encodeBroadcast, encodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
 import { json } from '../serializers/json.js'
-import { revokedMeta } from './outcomes.js'
 import type { AppCore } from './core.js'
+import { revokedMeta } from './outcomes.js'
 
 /** Revoked ids are kept for a day at least: as long as results are, or longer. */
 const revokeSecondsAtLeast = 86_400
@@ -19,7 +19,10 @@ export class Control {
    * These tasks will not start, on workers that are up and on those that start later (where the backend can remember it).
    * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM); pools without processes abort `ctx.signal`.
    */
-  async revoke(id: string | string[], { terminate = false, signal = 'SIGTERM' }: { terminate?: boolean; signal?: NodeJS.Signals } = {}): Promise<void> {
+  async revoke(
+    id: string | string[],
+    { terminate = false, signal = 'SIGTERM' }: { terminate?: boolean; signal?: NodeJS.Signals } = {},
+  ): Promise<void> {
     const ids = Array.isArray(id) ? id : [id]
     const { connections, config } = this.#core
     const backend = await connections.backend()
@@ -28,7 +31,13 @@ export class Control {
     }
     const connection = await connections.publisher()
     await connection.declare({ exchanges: [pidboxExchange], queues: [] })
-    const broadcast = { method: 'revoke', arguments: encodeRevoke({ taskIds: ids, terminate, signal }), destination: null, pattern: null, matcher: null }
+    const broadcast = {
+      method: 'revoke',
+      arguments: encodeRevoke({ taskIds: ids, terminate, signal }),
+      destination: null,
+      pattern: null,
+      matcher: null,
+    }
     const request = encodeBroadcast(broadcast, json, { clock: 0 })
     await connection.publish(request, { exchange: pidboxExchange.name, routingKey: '' }, { deadlineMs: config.publishTimeout * 1000 })
     if (!backend.supports.results || !backend.supports.durableRevoke) return

@@ -30,7 +30,8 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
   let meta: ResultMeta | undefined
   const store = async (next: ResultMeta): Promise<void> => {
     meta = next
-    if (core.config.taskStoreEagerResult) await (await core.connections.backend()).store(next, { expiresSeconds: core.config.resultExpires })
+    if (core.config.taskStoreEagerResult)
+      await (await core.connections.backend()).store(next, { expiresSeconds: core.config.resultExpires })
   }
   for (;;) {
     const head = decodeHead(message)
@@ -51,7 +52,9 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
   }
   if (core.config.taskEagerPropagates && meta !== undefined && isReady(meta.status) && meta.status !== 'SUCCESS') throw failureFrom(meta)
   // A task that ended by ignore() or reject() has no result: its handle says PENDING, as a stored one would.
-  return new StoredResult(id, access, { local: meta ?? { taskId: id, status: 'PENDING', result: null, traceback: null, children: null, dateDone: null } })
+  return new StoredResult(id, access, {
+    local: meta ?? { taskId: id, status: 'PENDING', result: null, traceback: null, children: null, dateDone: null },
+  })
 }
 
 /** A local result is read from the handle, not from JSON. */

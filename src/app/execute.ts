@@ -1,15 +1,15 @@
 import { ArgumentsInvalidError, EncodeError, Ignore, NotRegisteredError, Reject, TooLargeError } from '../errors.js'
 import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskRequest } from '../pool.js'
-import { decodeBody, type TaskBody } from '../protocol/task-body.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { repr } from '../protocol/repr.js'
 import type { ResultTuple } from '../protocol/result.js'
+import { decodeBody, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
 import { asRunningTask } from './context.js'
 import type { AppCore } from './core.js'
-import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 import type { TaskDefinition } from './task.js'
+import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
 export function executeWith(core: AppCore): Execute {
@@ -61,7 +61,8 @@ class Execution {
       } catch (error) {
         outcome = this.#failed(error)
       }
-      if (!core.hooks.silent('taskPostrun')) core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
+      if (!core.hooks.silent('taskPostrun'))
+        core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
       return outcome
     })
   }
@@ -77,7 +78,8 @@ class Execution {
     const { core, task, info } = this
     const result = encodeJson(value, 'result')
     const limit = core.config.resultMaxBytes
-    if (limit !== null && result.length > limit && Buffer.byteLength(result) > limit) throw new TooLargeError('the result', Buffer.byteLength(result), limit)
+    if (limit !== null && result.length > limit && Buffer.byteLength(result) > limit)
+      throw new TooLargeError('the result', Buffer.byteLength(result), limit)
     if (!core.hooks.silent('taskSuccess')) core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value }, core.log)
     return {
       status: 'success',

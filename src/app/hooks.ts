@@ -1,5 +1,5 @@
-import type { TaskContext } from './context.js'
 import type { Logger } from '../internal/logger.js'
+import type { TaskContext } from './context.js'
 
 /** Events of the program itself, under Celery's signal names. A listener can look, not change: what it throws is logged and forgotten. */
 export interface Signals {
@@ -22,7 +22,10 @@ export interface Signals {
 
 /** Wraps sending and running. Each function must call `next` once, or throw. */
 export interface Middleware {
-  publish?(message: { task: string; args: unknown[]; kwargs: Record<string, unknown>; headers: Record<string, unknown> }, next: () => Promise<void>): Promise<void>
+  publish?(
+    message: { task: string; args: unknown[]; kwargs: Record<string, unknown>; headers: Record<string, unknown> },
+    next: () => Promise<void>,
+  ): Promise<void>
   execute?(ctx: TaskContext, next: () => Promise<unknown>): Promise<unknown>
 }
 

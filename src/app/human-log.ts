@@ -8,7 +8,15 @@ const rank: Record<Method | 'fatal', number> = { debug: 0, info: 1, warn: 2, err
  * Lines in Celery's form: `[2026-11-22 19:15:00,123: INFO/MainProcess] Task add[id] succeeded in 0.18s: 5`.
  * The object's fields are for machines (see the JSON format); the human line shows the message, and the stack of `err`.
  */
-export function humanLogger({ level, process: processName, write }: { level: keyof typeof rank; process: string; write: (line: string) => void }): Logger {
+export function humanLogger({
+  level,
+  process: processName,
+  write,
+}: {
+  level: keyof typeof rank
+  process: string
+  write: (line: string) => void
+}): Logger {
   const line = (lineLevel: Method, fields: unknown, message: string | undefined): void => {
     if (rank[lineLevel] < rank[level]) return
     const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : JSON.stringify(fields))

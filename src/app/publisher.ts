@@ -1,4 +1,4 @@
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import type { Message } from '../protocol/message.js'
@@ -22,7 +22,10 @@ export class Publisher {
   }
 
   /** Settles when the broker has the message. Throws NotPublishedError (safe to repeat) or PublishUncertainError (repeat with the same id). */
-  async publish(publication: Publication, { retry, signal }: { retry?: ApplyOptions['retry']; signal?: AbortSignal | undefined }): Promise<void> {
+  async publish(
+    publication: Publication,
+    { retry, signal }: { retry?: ApplyOptions['retry']; signal?: AbortSignal | undefined },
+  ): Promise<void> {
     const { clock, config } = this.#core
     const startedMs = clock.monotonic()
     const deadlineMs = config.publishTimeout * 1000
@@ -90,7 +93,10 @@ const done = Promise.resolve()
 function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
   return new Promise<T>((resolve, reject) => {
-    const aborted = (): void => reject(new PublishUncertainError('the call was aborted while the broker was asked; it may have the message', { cause: signal.reason }))
+    const aborted = (): void =>
+      reject(
+        new PublishUncertainError('the call was aborted while the broker was asked; it may have the message', { cause: signal.reason }),
+      )
     signal.addEventListener('abort', aborted, { once: true })
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted))
   })

@@ -31,5 +31,6 @@ export class Registry {
 /** Names become keys, SQL values and routing keys: printable text of 1 to 255 characters. Throws NameInvalidError. */
 export function checkName(kind: string, name: unknown): asserts name is string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-  if (typeof name !== 'string' || name.length === 0 || name.length > 255 || /[\u0000-\u001f\u007f]/.test(name)) throw new NameInvalidError(kind, name)
+  if (typeof name !== 'string' || name.length === 0 || name.length > 255 || /[\u0000-\u001f\u007f]/.test(name))
+    throw new NameInvalidError(kind, name)
 }

@@ -20,7 +20,12 @@ export function retriesByItself(task: TaskDefinition, error: unknown, ctx: TaskC
  * As Celery: factor * 2^retries, at most retryBackoffMax, and with jitter any whole number of seconds up to that.
  */
 export function retryDelayMs(task: TaskDefinition, retries: number, error: unknown, random: () => number): number {
-  const { retryBackoff = false, retryBackoffMax = defaultBackoffMaxSeconds, retryJitter = true, defaultRetryDelay = defaultRetryDelaySeconds } = task.options
+  const {
+    retryBackoff = false,
+    retryBackoffMax = defaultBackoffMaxSeconds,
+    retryJitter = true,
+    defaultRetryDelay = defaultRetryDelaySeconds,
+  } = task.options
   if (retryBackoff === false) return toMs(defaultRetryDelay, 'defaultRetryDelay')
   if (typeof retryBackoff === 'function') return toMs(retryBackoff(retries, error), 'retryBackoff')
   const first: Duration = retryBackoff === true ? 1 : retryBackoff

@@ -41,13 +41,18 @@ export class Routes {
     const routingKey = request.routingKey ?? found?.routingKey
     const priority = request.priority ?? found?.priority
     if (exchange !== undefined && exchange !== '') {
-      return { to: { exchange, routingKey: routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue }, queue, priority }
+      return {
+        to: { exchange, routingKey: routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue },
+        queue,
+        priority,
+      }
     }
     const name = queue ?? this.#config.taskDefaultQueue
     const options = this.queueOptions(name)
     // A queue on a direct exchange is reached by its name, through the default exchange; others only through their own exchange.
-    if ((options.exchangeType ?? 'direct') === 'direct') return { to: { exchange: '', routingKey: name }, queue: name, priority }
-    return { to: { exchange: options.exchange ?? name, routingKey: routingKey ?? options.routingKey ?? name }, queue: name, priority }
+    if ((options.exchangeType ?? this.#config.taskDefaultExchangeType) === 'direct')
+      return { to: { exchange: '', routingKey: name }, queue: name, priority }
+    return { to: { exchange: this.#exchangeOf(options), routingKey: routingKey ?? this.#routingKeyOf(options) }, queue: name, priority }
   }
 
   /** The queues that a worker consumes when it is not told which: those of `taskQueues`, or the default queue. */
@@ -59,7 +64,7 @@ export class Routes {
   topology(name: string): Topology {
     const options = this.queueOptions(name)
     const exchange: Exchange = {
-      name: options.exchange ?? name,
+      name: this.#exchangeOf(options),
       type: options.exchangeType ?? this.#config.taskDefaultExchangeType,
       durable: true,
       autoDelete: false,
@@ -70,7 +75,7 @@ export class Routes {
       exclusive: options.exclusive ?? false,
       autoDelete: options.autoDelete ?? false,
       arguments: options.arguments ?? {},
-      bindings: [{ exchange: exchange.name, routingKey: options.routingKey ?? name }],
+      bindings: [{ exchange: exchange.name, routingKey: this.#routingKeyOf(options) }],
     }
     return { exchanges: [exchange], queues: [queue] }
   }
@@ -82,6 +87,15 @@ export class Routes {
     checkName('queue', name)
     if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
     return { name }
+  }
+
+  /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */
+  #exchangeOf({ name, exchange }: QueueOption): string {
+    return exchange ?? (name === this.#config.taskDefaultQueue ? this.#config.taskDefaultExchange : null) ?? name
+  }
+
+  #routingKeyOf({ name, routingKey }: QueueOption): string {
+    return routingKey ?? (name === this.#config.taskDefaultQueue ? this.#config.taskDefaultRoutingKey : null) ?? name
   }
 
   #match(request: RouteRequest): Route | undefined {
@@ -115,7 +129,9 @@ function compile(router: Router): CompiledRouter {
 
 /** A shell glob anchored at both ends: `*` is any text, `?` one character (Python's fnmatch, without its sets). */
 function glob(pattern: string): (task: string) => boolean {
-  const source = Array.from(pattern, (char) => (char === '*' ? '.*' : char === '?' ? '.' : char.replace(/[\\^$.|+()[\]{}]/, '\\$&'))).join('')
+  const source = Array.from(pattern, (char) => (char === '*' ? '.*' : char === '?' ? '.' : char.replace(/[\\^$.|+()[\]{}]/, '\\$&'))).join(
+    '',
+  )
   const expression = new RegExp(`^${source}$`, 's')
   return (task) => expression.test(task)
 }

@@ -3,8 +3,8 @@ import type { TaskRequest } from '../pool.js'
 import type { Message } from '../protocol/message.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import type { AppCore } from './core.js'
-import type { RunInfo } from './task-run.js'
 import type { TaskDefinition } from './task.js'
+import type { RunInfo } from './task-run.js'
 
 /** Where a message came from. */
 export interface Origin {
@@ -15,7 +15,13 @@ export interface Origin {
 }
 
 /** What a pool runs: the message's body as it came, and beside it what its head says. */
-export function requestOf(core: AppCore, message: Message, head: TaskHead, task: TaskDefinition | undefined, { queue, redelivered, worker }: Origin): TaskRequest {
+export function requestOf(
+  core: AppCore,
+  message: Message,
+  head: TaskHead,
+  task: TaskDefinition | undefined,
+  { queue, redelivered, worker }: Origin,
+): TaskRequest {
   const timeLimitMs = limitMs(head.timeLimit, task?.options.timeLimit, core.config.taskTimeLimit)
   const softTimeLimitMs = limitMs(head.softTimeLimit, task?.options.softTimeLimit, core.config.taskSoftTimeLimit)
   const info: RunInfo = {

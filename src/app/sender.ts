@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { NotPublishedError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
@@ -61,7 +61,13 @@ export class Sender implements SignatureSender {
   send(signature: Signature, options: ApplyOptions): Enqueued<unknown> {
     const { task, args, kwargs, options: own, subtaskType } = signature.call
     if (subtaskType !== null || task === 'celery.starmap' || task === 'celery.map' || task === 'celery.chunks') {
-      return refused(options.taskId ?? own.taskId, new NotSupportedError(`running a ${task.slice('celery.'.length)}`, 'workflows (canvas) are data only in this version: link single tasks instead'))
+      return refused(
+        options.taskId ?? own.taskId,
+        new NotSupportedError(
+          `running a ${task.slice('celery.'.length)}`,
+          'workflows (canvas) are data only in this version: link single tasks instead',
+        ),
+      )
     }
     return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
   }
@@ -89,10 +95,28 @@ export class Sender implements SignatureSender {
     const { config, clock, routes, serializers } = this.#core
     const parent = runningTask()
     const inherited = config.taskInheritParentPriority ? parent?.priority : undefined
-    const routed = routes.route({ task: call.task, args, kwargs, queue: options.queue, exchange: options.exchange, routingKey: options.routingKey, priority: options.priority ?? inherited })
+    const routed = routes.route({
+      task: call.task,
+      args,
+      kwargs,
+      queue: options.queue,
+      exchange: options.exchange,
+      routingKey: options.routingKey,
+      priority: options.priority ?? inherited,
+    })
     const now = clock.now()
-    const etaMs = options.eta !== undefined ? options.eta.getTime() : options.countdown !== undefined ? now + toMs(options.countdown, 'countdown') : undefined
-    const expiresMs = options.expires === undefined ? undefined : options.expires instanceof Date ? options.expires.getTime() : now + toMs(options.expires, 'expires')
+    const etaMs =
+      options.eta !== undefined
+        ? options.eta.getTime()
+        : options.countdown !== undefined
+          ? now + toMs(options.countdown, 'countdown')
+          : undefined
+    const expiresMs =
+      options.expires === undefined
+        ? undefined
+        : options.expires instanceof Date
+          ? options.expires.getTime()
+          : now + toMs(options.expires, 'expires')
     const timeLimit = options.timeLimit === undefined ? null : toMs(options.timeLimit, 'timeLimit') / 1000
     const softTimeLimit = options.softTimeLimit === undefined ? null : toMs(options.softTimeLimit, 'softTimeLimit') / 1000
     if (timeLimit !== null && softTimeLimit !== null && softTimeLimit > timeLimit) {
@@ -138,7 +162,8 @@ export class Sender implements SignatureSender {
       const { args, kwargs, headers } = given
       result = await this.#sendNow({ ...call, args, kwargs, options: { ...call.options, headers } }, id)
     })
-    if (result === undefined) throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
+    if (result === undefined)
+      throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
     return result
   }
 
@@ -158,8 +183,24 @@ export class Sender implements SignatureSender {
   #withDefaults({ definition, options }: OutgoingCall): ApplyOptions {
     if (definition === undefined) return options
     const { queue, routingKey, priority, serializer, compression, expires } = definition.options
-    if (queue === undefined && routingKey === undefined && priority === undefined && serializer === undefined && compression === undefined && expires === undefined) return options
-    return withoutUndefined({ queue: options.exchange === undefined ? queue : undefined, routingKey, priority, serializer, compression, expires, ...withoutUndefined(options) })
+    if (
+      queue === undefined &&
+      routingKey === undefined &&
+      priority === undefined &&
+      serializer === undefined &&
+      compression === undefined &&
+      expires === undefined
+    )
+      return options
+    return withoutUndefined({
+      queue: options.exchange === undefined ? queue : undefined,
+      routingKey,
+      priority,
+      serializer,
+      compression,
+      expires,
+      ...withoutUndefined(options),
+    })
   }
 
   #checkSize(message: Message, task: string): void {
@@ -171,7 +212,10 @@ export class Sender implements SignatureSender {
     const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
     if (messageMaxBytes !== null && bytes > messageMaxBytes) throw new TooLargeError(`the message body of ${task}`, bytes, messageMaxBytes)
     if (messageWarnBytes !== null && bytes > messageWarnBytes) {
-      this.#core.log.warn({ task, bytes }, `the message body of ${task} has ${bytes} bytes: send a reference (a key, a URL) instead of large data`)
+      this.#core.log.warn(
+        { task, bytes },
+        `the message body of ${task} has ${bytes} bytes: send a reference (a key, a URL) instead of large data`,
+      )
     }
   }
 }

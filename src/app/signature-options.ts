@@ -1,4 +1,4 @@
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { InvalidMessageError, show } from '../errors.js'
 import type { Embed } from '../protocol/task-body.js'
 import { parseIso } from '../protocol/time.js'
@@ -21,7 +21,10 @@ export function applyOptionsOf(wire: Readonly<Record<string, unknown>>): ApplyOp
   set('compression', text('compression'))
   set('timeLimit', number('time_limit'))
   set('softTimeLimit', number('soft_time_limit'))
-  set('ignoreResult', pick(wire, 'ignore_result', 'true or false', (value): value is boolean => typeof value === 'boolean'))
+  set(
+    'ignoreResult',
+    pick(wire, 'ignore_result', 'true or false', (value): value is boolean => typeof value === 'boolean'),
+  )
   set('headers', record('headers'))
   set('shadow', text('shadow'))
   const eta = text('eta')
@@ -30,7 +33,8 @@ export function applyOptionsOf(wire: Readonly<Record<string, unknown>>): ApplyOp
   if (typeof expires === 'number') options.expires = expires
   else if (typeof expires === 'string') options.expires = new Date(parseIso(expires))
   const stamped = wire.stamped_headers
-  if (Array.isArray(stamped) && stamped.length > 0) options.stamps = Object.fromEntries(stamped.map((name) => [String(name), wire[String(name)]]))
+  if (Array.isArray(stamped) && stamped.length > 0)
+    options.stamps = Object.fromEntries(stamped.map((name) => [String(name), wire[String(name)]]))
   return options
 }
 
@@ -40,7 +44,12 @@ export function embedFrom({ link, link_error: linkError }: Readonly<Record<strin
   return { callbacks: list(link), errbacks: list(linkError), chain: null, chord: null }
 }
 
-function pick<T>(wire: Readonly<Record<string, unknown>>, name: string, expected: string, is: (value: unknown) => value is T): T | undefined {
+function pick<T>(
+  wire: Readonly<Record<string, unknown>>,
+  name: string,
+  expected: string,
+  is: (value: unknown) => value is T,
+): T | undefined {
   const value = wire[name]
   if (value === undefined || value === null) return undefined
   if (is(value)) return value

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { Signature } from '../canvas/signature.js'
 import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
@@ -18,9 +18,36 @@ export interface TaskShape {
 }
 
 const optionNames: ReadonlySet<string> = new Set<keyof TaskOptions | keyof TaskShape>([
-  'queue', 'routingKey', 'priority', 'serializer', 'compression', 'expires', 'maxRetries', 'defaultRetryDelay', 'autoretryFor', 'dontAutoretryFor',
-  'retryBackoff', 'retryBackoffMax', 'retryJitter', 'rateLimit', 'timeLimit', 'softTimeLimit', 'acksLate', 'acksOnFailureOrTimeout', 'rejectOnWorkerLost',
-  'trackStarted', 'ignoreResult', 'storeErrorsEvenIfIgnored', 'throws', 'pool', 'concurrency', 'description', 'kwargs', 'args', 'params', 'bind',
+  'queue',
+  'routingKey',
+  'priority',
+  'serializer',
+  'compression',
+  'expires',
+  'maxRetries',
+  'defaultRetryDelay',
+  'autoretryFor',
+  'dontAutoretryFor',
+  'retryBackoff',
+  'retryBackoffMax',
+  'retryJitter',
+  'rateLimit',
+  'timeLimit',
+  'softTimeLimit',
+  'acksLate',
+  'acksOnFailureOrTimeout',
+  'rejectOnWorkerLost',
+  'trackStarted',
+  'ignoreResult',
+  'storeErrorsEvenIfIgnored',
+  'throws',
+  'pool',
+  'concurrency',
+  'description',
+  'kwargs',
+  'args',
+  'params',
+  'bind',
 ])
 
 /** From what a program wrote to what the app keeps. Throws for options that do not exist, contradict each other, or need a later version. */
@@ -30,9 +57,18 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
   }
   if (typeof run !== 'function') throw new OptionInvalidError(`the function of task ${name}`, 'a function', run)
   const { kwargs, args, params = [], bind = false, ...own } = options
-  if (kwargs !== undefined && args !== undefined) throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
-  if (own.pool !== undefined) throw new NotSupportedError(`the option pool of task ${name}`, 'a worker has one pool for all its tasks in this version; start a second worker with another pool for their queue')
-  if (own.concurrency !== undefined) throw new NotSupportedError(`the option concurrency of task ${name}`, 'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency')
+  if (kwargs !== undefined && args !== undefined)
+    throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
+  if (own.pool !== undefined)
+    throw new NotSupportedError(
+      `the option pool of task ${name}`,
+      'a worker has one pool for all its tasks in this version; start a second worker with another pool for their queue',
+    )
+  if (own.concurrency !== undefined)
+    throw new NotSupportedError(
+      `the option concurrency of task ${name}`,
+      'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency',
+    )
   if (own.rateLimit !== undefined) throw new NotSupportedError(`the option rateLimit of task ${name}`, 'this version has no rate limits')
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
 }
@@ -65,10 +101,22 @@ export interface TaskObjectParts {
 
 export function taskObject(parts: TaskObjectParts): TaskObject {
   const { name, sender, definition, options } = parts
-  const apply = (call: Arguments, more: ApplyOptions = {}): Enqueued<unknown> => sender.apply({ task: name, definition, ...call, options: { ...options, ...more } })
-  const signature = (call: Arguments, immutable: boolean): Signature => new Signature({ task: name, ...call, options, subtaskType: null, immutable }, sender)
+  const apply = (call: Arguments, more: ApplyOptions = {}): Enqueued<unknown> =>
+    sender.apply({ task: name, definition, ...call, options: { ...options, ...more } })
+  const signature = (call: Arguments, immutable: boolean): Signature =>
+    new Signature({ task: name, ...call, options, subtaskType: null, immutable }, sender)
   const over = (kind: string, kwargs: Record<string, unknown>): Signature =>
-    new Signature({ task: `celery.${kind}`, args: [], kwargs: { task: signature({ args: [], kwargs: {} }, false), ...kwargs }, options, subtaskType: null, immutable: true }, sender)
+    new Signature(
+      {
+        task: `celery.${kind}`,
+        args: [],
+        kwargs: { task: signature({ args: [], kwargs: {} }, false), ...kwargs },
+        options,
+        subtaskType: null,
+        immutable: true,
+      },
+      sender,
+    )
   const positional = (args: readonly unknown[]): Arguments => spread(parts, args)
   const task = Object.assign((...args: unknown[]) => callHere(parts, positional(args)), {
     delay: (...args: unknown[]) => apply(positional(args)),
@@ -87,14 +135,16 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
 function spread({ shape }: TaskObjectParts, args: readonly unknown[]): Arguments {
   const [only] = args
   // A remote task's shape is not known here: one plain object is what a task of one object takes.
-  if (shape === 'object' || (shape === 'unknown' && args.length === 1 && isPlainObject(only))) return { args: [], kwargs: isPlainObject(only) ? only : {} }
+  if (shape === 'object' || (shape === 'unknown' && args.length === 1 && isPlainObject(only)))
+    return { args: [], kwargs: isPlainObject(only) ? only : {} }
   return { args, kwargs: {} }
 }
 
 /** The first argument of applyAsync: a list, the parameters by name, or `{ args, kwargs }`. */
 function argumentsOf(parts: TaskObjectParts, call: unknown): Arguments {
   if (Array.isArray(call)) return { args: call, kwargs: {} }
-  if (!isPlainObject(call)) throw new OptionInvalidError(`the first argument of ${parts.name}.applyAsync`, 'a list of arguments, or an object of named ones', call)
+  if (!isPlainObject(call))
+    throw new OptionInvalidError(`the first argument of ${parts.name}.applyAsync`, 'a list of arguments, or an object of named ones', call)
   const { args, kwargs } = call
   if (Array.isArray(args) && isPlainObject(kwargs) && Object.keys(call).length === 2) return { args, kwargs }
   return { args: [], kwargs: call }
@@ -117,7 +167,12 @@ function localContext(name: string): unknown {
     get: (_, property) => {
       if (property === 'signal') return new AbortController().signal
       if (property === 'then') return undefined
-      throw new ArgumentsInvalidError(name, [{ path: `self.${String(property)}`, message: 'there is no running task: the function was called directly. Use delay(), or testApp().run() in a test' }])
+      throw new ArgumentsInvalidError(name, [
+        {
+          path: `self.${String(property)}`,
+          message: 'there is no running task: the function was called directly. Use delay(), or testApp().run() in a test',
+        },
+      ])
     },
   })
 }

@@ -111,7 +111,9 @@ export class TaskRun implements TaskContext {
     const maxRetries = options.maxRetries === undefined ? maxRetriesOf(task) : options.maxRetries
     if (maxRetries !== null && info.retries + 1 > maxRetries) {
       if (options.cause !== undefined) throw options.cause
-      throw new MaxRetriesExceededError(`Can't retry ${task.name}[${info.id}]: maxRetries is ${maxRetries}, and it ran ${info.retries + 1} times`)
+      throw new MaxRetriesExceededError(
+        `Can't retry ${task.name}[${info.id}]: maxRetries is ${maxRetries}, and it ran ${info.retries + 1} times`,
+      )
     }
     const delayMs =
       options.eta !== undefined
@@ -152,7 +154,9 @@ export class RetrySignal extends Retry {
       options: {
         ...(queue === undefined ? {} : { queue }),
         ...(priority === undefined ? {} : { priority }),
-        ...(expires === undefined ? {} : { expiresMs: expires instanceof Date ? expires.getTime() : this.#etaMs + toMs(expires, 'expires') }),
+        ...(expires === undefined
+          ? {}
+          : { expiresMs: expires instanceof Date ? expires.getTime() : this.#etaMs + toMs(expires, 'expires') }),
         ...(headers === undefined ? {} : { headers }),
         ...(timeLimit === undefined ? {} : { timeLimit: toMs(timeLimit, 'timeLimit') / 1000 }),
         ...(softTimeLimit === undefined ? {} : { softTimeLimit: toMs(softTimeLimit, 'softTimeLimit') / 1000 }),

@@ -1,7 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Enqueued } from '../canvas/handles.js'
-import type { ApplyOptions } from '../canvas/options.js'
-import type { Sig } from '../canvas/signature.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import type { Duration } from '../internal/duration.js'
 import type { TaskContext } from './context.js'
 

@@ -1,6 +1,4 @@
 import type { Duration } from '../internal/duration.js'
-import { nodeName } from '../internal/node-name.js'
-import type { Celeriac } from './app.js'
 
 export interface WorkerOptions {
   /** Default: those of `taskQueues`, else the default queue. */
@@ -41,23 +39,21 @@ export interface Worker extends AsyncDisposable {
 /** The worker of an app before its code is loaded: a program that only sends tasks never loads it. */
 export class WorkerHandle implements Worker {
   readonly hostname: string
-  readonly #app: Celeriac
-  readonly #options: WorkerOptions
+  readonly #load: () => Promise<Worker>
   #worker: Promise<Worker> | undefined
 
-  constructor(app: Celeriac, options: WorkerOptions) {
-    this.#app = app
-    this.#options = options
-    this.hostname = nodeName(options.hostname)
+  constructor(hostname: string, load: () => Promise<Worker>) {
+    this.hostname = hostname
+    this.#load = load
   }
 
   async start(): Promise<this> {
-    await (await this.#load()).start()
+    await (await this.#loaded()).start()
     return this
   }
 
   async run(): Promise<void> {
-    await (await this.#load()).run()
+    await (await this.#loaded()).run()
   }
 
   async stop(options?: StopOptions): Promise<void> {
@@ -68,8 +64,8 @@ export class WorkerHandle implements Worker {
     return this.stop()
   }
 
-  #load(): Promise<Worker> {
-    this.#worker ??= import('../worker/worker.js').then(({ AppWorker }) => new AppWorker(this.#app, { ...this.#options, hostname: this.hostname }))
+  #loaded(): Promise<Worker> {
+    this.#worker ??= this.#load()
     return this.#worker
   }
 }

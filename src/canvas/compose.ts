@@ -1,4 +1,5 @@
-import { chainOf, composite, type Sig, type Signature, signatureOf } from './signature.js'
+import type { Sig } from './sig.js'
+import { chainOf, composite, type Signature, signatureOf } from './signature.js'
 
 type AnySig = Sig<never, unknown, boolean>
 type AllPrev<S extends readonly AnySig[]> = S[number]['~prev'] extends (prev: infer P) => void ? P : never

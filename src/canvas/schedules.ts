@@ -1,7 +1,6 @@
-import type { ApplyOptions } from './options.js'
-import type { Sig } from './signature.js'
 import { OptionInvalidError } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
+import type { ApplyOptions, Sig } from './sig.js'
 
 /** When a task is due: made by `crontab`, `every` and `solar`. In this version schedules are data: nothing sends them yet. */
 export type Schedule = { readonly '~schedule': true }

@@ -1,6 +1,6 @@
 import { toSeconds } from '../internal/duration.js'
 import { toIso } from '../protocol/time.js'
-import type { ApplyOptions } from './options.js'
+import type { ApplyOptions } from './sig.js'
 
 /** Options of a signature under Celery's names, as they stand in messages. What only concerns the sender (`signal`, `retry`, `tx`) stays behind. */
 export function wireOptions(options: ApplyOptions): Record<string, unknown> {

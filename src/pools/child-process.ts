@@ -47,6 +47,8 @@ export class ChildProcess {
   worked = false
   /** Moving average of the run times that the child measured; unknown before the first. */
   averageMs = Number.POSITIVE_INFINITY
+  /** It has as many ahead as it may have. Not refilled before half of them are done: eight in one write cost little more than one. */
+  full = false
   /** RSS in KiB after its last run, where the pool asked for it. */
   rssKib = 0
   /** Why it could not boot, or the uncaught error that it died of. */

@@ -198,9 +198,8 @@ export class ProcessPool implements Pool, PoolRunOwner {
   #nextChild(): ChildProcess | undefined {
     const free = this.#leastBusy((child) => child.runs.size < this.#slots)
     if (free !== undefined || this.#slots > 1) return free
-    const depth = this.#options.pipelineDepth ?? 16
     const now = this.clock.monotonic()
-    return this.#leastBusy((child) => child.averageMs < veryShortMs && child.runs.size < depth && now - busySince(child, now) < shortMs)
+    return this.#leastBusy((child) => child.averageMs < veryShortMs && !child.full && now - busySince(child, now) < shortMs)
   }
 
   #leastBusy(fits: (child: ChildProcess) => boolean): ChildProcess | undefined {
@@ -223,6 +222,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
       })
       return
     }
+    child.full = child.runs.size >= (this.#options.pipelineDepth ?? 16)
     if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
     this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
   }
@@ -307,11 +307,13 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   #onOutcome(child: ChildProcess): void {
     if (this.#backoff.failures > 0) this.#recovered()
+    if (child.runs.size <= (this.#options.pipelineDepth ?? 16) / 2) child.full = false
     if (child.state === 'ready' && child.rssKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
     this.#dispatch()
   }
 
   #onGaveBack(child: ChildProcess, runs: readonly PoolRun[]): void {
+    child.full = false
     for (const run of runs) if (run.kill !== undefined) run.endKilled(run.kill.by, 0, `${run.kill.detail}; not started`)
     this.#wait(runs.filter((run) => run.state !== 'ended'))
     const [last] = child.runs.values()

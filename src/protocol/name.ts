@@ -2,7 +2,7 @@
 
 const forbidden = /[\p{Cc}\p{Cs}\u2028\u2029]/u
 /** The longest short string of AMQP, in bytes of UTF-8. */
-export const maxNameBytes = 255
+const maxNameBytes = 255
 
 /** True for 1 to 255 bytes of text without control characters. */
 export function isName(value: unknown): value is string {

@@ -1,10 +1,10 @@
 /** Protocol 1, which Celery 3 wrote and `task_protocol=1` still writes: everything is in the body. It is turned into protocol 2 at the door. */
-import { InvalidMessageError, show } from '../errors.js'
+import { EncodeError, InvalidMessageError, show } from '../errors.js'
 import type { Serializer } from '../serializer.js'
 import type { Message } from './message.js'
 import { isRecord, setOwn } from './plain.js'
 import { repr, reprArgs } from './repr.js'
-import { encodeBody } from './task-body.js'
+import { encodeBody, type TaskBodyInput } from './task-body.js'
 
 /**
  * The same task as a message of protocol 2, its body written again by `serializer`. For messages that `isProtocol2` denies, with their decoded body.
@@ -41,11 +41,21 @@ export function upgradeProtocol1(message: Message, body: unknown, serializer: Se
   // Their shape is checked where the body is read: decodeBody.
   const embed = { callbacks: links(body.callbacks), errbacks: links(body.errbacks), chain: null, chord: body.chord ?? null }
   return {
-    body: encodeBody({ args, kwargs, embed }, serializer),
+    body: rewritten({ args, kwargs, embed }, serializer),
     contentType: serializer.contentType,
     contentEncoding: serializer.contentEncoding,
     headers,
     properties: message.properties,
+  }
+}
+
+/** A body that was read may hold what is not written: NaN. */
+function rewritten(body: TaskBodyInput, serializer: Serializer): string | Uint8Array {
+  try {
+    return encodeBody(body, serializer)
+  } catch (cause) {
+    if (!(cause instanceof EncodeError)) throw cause
+    throw new InvalidMessageError(`a protocol 1 task cannot be written as protocol 2: ${cause.message}`, { cause })
   }
 }
 

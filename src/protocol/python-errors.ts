@@ -20,23 +20,21 @@ import {
   TimeoutError,
   WorkerLostError,
 } from '../errors.js'
+import { encodeJson } from '../serializers/json.js'
 import { isRecord } from './plain.js'
+import { repr } from './repr.js'
 
 export interface PythonError {
   readonly excType: string
-  readonly excModule: string
+  readonly excModule: string | null
   /** JSON values. */
   readonly excMessage: readonly unknown[]
 }
 
 /** Never throws, whatever was thrown. */
-export function pythonError(error: unknown): {
-  readonly excType: string
-  readonly excModule: string | null
-  readonly excMessage: readonly unknown[]
-} {
+export function pythonError(error: unknown): PythonError {
   try {
-    if (error instanceof TaskFailure) return { excType: error.excType, excModule: error.excModule, excMessage: error.args }
+    if (error instanceof TaskFailure) return { excType: error.excType, excModule: error.excModule, excMessage: error.args.map(dataOf) }
     if (error instanceof Error)
       return (
         ofCelery(error) ?? ofClass(error) ?? builtin(error) ?? { excType: nameOf(error), excModule: 'node', excMessage: [messageOf(error)] }
@@ -100,6 +98,16 @@ function nameOf(error: Error): string {
   const ownName: unknown = error.name
   const name: unknown = ownName === 'Error' || ownName === '' ? error.constructor.name : ownName
   return typeof name === 'string' && name !== '' ? name : 'Error'
+}
+
+/** The argument, or how it looks when it cannot be written, as in Python. */
+function dataOf(arg: unknown): unknown {
+  try {
+    encodeJson(arg, 'args')
+    return arg
+  } catch {
+    return repr(arg)
+  }
 }
 
 /** Text, whatever somebody assigned to it. */

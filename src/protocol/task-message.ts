@@ -1,6 +1,7 @@
 /** Task messages of protocol 2 as Python writes them (celery/app/amqp.py as_task_v2): the same headers, in the same order. */
 import { OptionInvalidError } from '../errors.js'
 import type { Serializer } from '../serializer.js'
+import { encodeJson } from '../serializers/json.js'
 import { JsonText } from './json-text.js'
 import type { Message, MessageProperties } from './message.js'
 import { setOwn } from './plain.js'
@@ -67,7 +68,7 @@ export function encodeTask(call: TaskCall, serializer: Serializer): Message {
 }
 
 /** The `expiration` property: whole milliseconds, as text. */
-export function toExpiration(ms: number): string {
+function toExpiration(ms: number): string {
   return String(Math.max(0, Math.trunc(ms)))
 }
 
@@ -93,15 +94,20 @@ function encodeHeaders(call: TaskCall): Record<string, unknown> {
     stamped_headers: call.stampedHeaders ?? null,
     stamps: call.stamps ?? {},
   }
+  if (call.stamps !== undefined) checkData(call.stamps, 'stamps')
   const custom = call.customHeaders
   if (custom !== undefined && custom !== null) {
     for (const key of Object.keys(custom)) {
       if (isTaskHeader(key)) throw new OptionInvalidError(`headers.${key}`, 'a name that Celery does not use itself', custom[key])
+      checkData(custom[key], `headers.${key}`)
       setOwn(headers, key, custom[key])
     }
   }
   return headers
 }
+
+/** Headers are data too, in whatever way the broker's driver writes them. Throws EncodeError with the path. */
+const checkData = encodeJson
 
 /** What changes when a message is sent again. */
 export interface Resend {

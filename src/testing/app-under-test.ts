@@ -7,7 +7,7 @@ import { executeWith } from '../app/execute.js'
 import { requestOf } from '../app/run-request.js'
 import type { Sender } from '../app/sender.js'
 import { MemoryBackend } from '../backends/memory.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
 import { decodeBody } from '../protocol/task-body.js'
@@ -15,7 +15,7 @@ import { decodeHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
 import { MemoryTransport } from '../transports/memory.js'
 import type { DrainCounts, DrainOptions, TestApp } from './index.js'
-import { PublishLog, type Published } from './publish-log.js'
+import { type Published, PublishLog } from './publish-log.js'
 import { runDue } from './run-due.js'
 import { VirtualClock } from './virtual-clock.js'
 
@@ -94,7 +94,11 @@ export class AppUnderTest implements TestApp {
     const definition = core.registry.need(task.name)
     const id = request.id ?? randomUUID()
     const { message, routed } = await this.#sender.prepare({ task: task.name, definition, args, kwargs: {}, options: {} }, id)
-    const plain = requestOf(core, message, decodeHead(message), definition, { queue: routed.queue ?? '', redelivered: false, worker: 'test' })
+    const plain = requestOf(core, message, decodeHead(message), definition, {
+      queue: routed.queue ?? '',
+      redelivered: false,
+      worker: 'test',
+    })
     const { deadline, maxRetries, ...seen } = request
     if (maxRetries !== undefined) throw new NotSupportedError('request.maxRetries', 'it comes from the options of the task')
     let thrown: { readonly error: unknown } | undefined
@@ -110,7 +114,10 @@ export class AppUnderTest implements TestApp {
       // The task's own type says what it returns.
       if (outcome.status === 'success') return decodeJson(outcome.result) as never
       if (thrown !== undefined) throw thrown.error
-      if (outcome.status === 'retry') throw new Retry('the task asked to be run again', { cause: outcome.error === null ? undefined : new TaskFailure({ taskId: id, ...outcome.error, args: outcome.error.excMessage }) })
+      if (outcome.status === 'retry')
+        throw new Retry('the task asked to be run again', {
+          cause: outcome.error === null ? undefined : new TaskFailure({ taskId: id, ...outcome.error, args: outcome.error.excMessage }),
+        })
       throw new Error(`the task ended as ${outcome.status}${'reason' in outcome ? `: ${outcome.reason}` : ''}`)
     } finally {
       off()
@@ -130,7 +137,9 @@ export class AppUnderTest implements TestApp {
   #callOf({ message, queue }: Published): { args: readonly unknown[]; kwargs: Readonly<Record<string, unknown>>; options: ApplyOptions } {
     const head = decodeHead(message)
     const compression = head.compression === null ? {} : { compression: head.compression }
-    const { args, kwargs } = decodeBody(this.#core.serializers.decode({ ...message, ...compression }, { accept: this.#core.config.acceptContent }))
+    const { args, kwargs } = decodeBody(
+      this.#core.serializers.decode({ ...message, ...compression }, { accept: this.#core.config.acceptContent }),
+    )
     const options: ApplyOptions = {
       taskId: head.id,
       queue,

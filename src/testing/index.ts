@@ -2,7 +2,7 @@
 import type { Celeriac } from '../app/app.js'
 import type { RequestInfo } from '../app/context.js'
 import type { NamedTask, Task } from '../app/task.js'
-import type { ApplyOptions } from '../canvas/options.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import type { Duration } from '../internal/duration.js'
 
 export interface DrainOptions {

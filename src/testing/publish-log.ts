@@ -62,11 +62,13 @@ class LoggedConnection implements Connection {
   async publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
     await this.#connection.publish(message, to, options)
     const retries = typeof message.headers.retries === 'number' ? message.headers.retries : 0
-    if (typeof message.headers.task === 'string') this.#waiting.push({ message, queue: to.routingKey, notBefore: options.notBefore, retries })
+    if (typeof message.headers.task === 'string')
+      this.#waiting.push({ message, queue: to.routingKey, notBefore: options.notBefore, retries })
   }
 
   async purge(queue: string): Promise<number> {
-    for (let index = this.#waiting.length - 1; index >= 0; index--) if (this.#waiting[index]?.queue === queue) this.#waiting.splice(index, 1)
+    for (let index = this.#waiting.length - 1; index >= 0; index--)
+      if (this.#waiting[index]?.queue === queue) this.#waiting.splice(index, 1)
     return this.#connection.purge(queue)
   }
 
@@ -75,7 +77,9 @@ class LoggedConnection implements Connection {
       ...options,
       onDeliveries: (deliveries) => {
         for (const { message } of deliveries) {
-          const index = this.#waiting.findIndex((one) => one.message.headers.id === message.headers.id && one.message.headers.retries === message.headers.retries)
+          const index = this.#waiting.findIndex(
+            (one) => one.message.headers.id === message.headers.id && one.message.headers.retries === message.headers.retries,
+          )
           if (index >= 0) this.#waiting.splice(index, 1)
         }
         options.onDeliveries(deliveries)

@@ -6,12 +6,17 @@ import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
 import { RevokedSet } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
-import type { PublishLog, Published } from './publish-log.js'
+import type { Published, PublishLog } from './publish-log.js'
 
 const hostname = 'test@memory'
 
 /** The worker's pipeline over the memory broker, until nothing is due: consumer, pool and settler are those of every worker. */
-export async function runDue(core: AppCore, sender: Sender, published: PublishLog, wanted: (published: Published) => boolean): Promise<void> {
+export async function runDue(
+  core: AppCore,
+  sender: Sender,
+  published: PublishLog,
+  wanted: (published: Published) => boolean,
+): Promise<void> {
   const backend = await core.connections.backend()
   const connection = await core.connections.connect()
   const settler = new Settler({ core, sender, backend, connection, hostname })

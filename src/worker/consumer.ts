@@ -2,10 +2,11 @@ import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
 import { NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
+import type { Timer } from '../internal/clock.js'
 import type { Outcome, Pool } from '../pool.js'
+import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
-import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
@@ -15,6 +16,9 @@ import type { Settler } from './settler.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
+
+/** How soon a running task learns that its lease is lost. */
+const lookForLossMs = 250
 
 interface ConsumerParts {
   readonly core: AppCore
@@ -38,6 +42,7 @@ export class TaskConsumer {
   #inPool = 0
   #draining = false
   #idle: (() => void) | undefined
+  #lossTimer: Timer | undefined
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
@@ -120,7 +125,15 @@ export class TaskConsumer {
       const message = isProtocol2(delivery.message) ? delivery.message : this.#upgraded(delivery.message)
       const head = decodeHead(message)
       const definition = core.registry.get(head.task)
-      return { delivery, message, head, definition, acksLate: definition?.options.acksLate ?? core.config.taskAcksLate, run: undefined, started: false }
+      return {
+        delivery,
+        message,
+        head,
+        definition,
+        acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
+        run: undefined,
+        started: false,
+      }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       core.log.error({ queue: delivery.queue, err: error }, `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`)
@@ -167,7 +180,8 @@ export class TaskConsumer {
     }
     if (this.#parts.revoked.has(head.id)) return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
     const now = core.clock.now()
-    if (head.expiresMs !== null && head.expiresMs <= now) return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
+    if (head.expiresMs !== null && head.expiresMs <= now)
+      return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
     if (task.definition === undefined) return this.#unknown(task)
     if (head.etaMs !== null && head.etaMs > now) {
       delivery.defer(head.etaMs)
@@ -179,7 +193,10 @@ export class TaskConsumer {
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
     if (core.config.taskUnknown === 'requeue') {
-      core.log.warn({ task: task.head.task, task_id: task.head.id }, `no task ${task.head.task} is registered here; ${task.head.id} goes back to its queue for 10 s`)
+      core.log.warn(
+        { task: task.head.task, task_id: task.head.id },
+        `no task ${task.head.task} is registered here; ${task.head.id} goes back to its queue for 10 s`,
+      )
       task.delivery.defer(core.clock.now() + unknownTaskDelayMs)
       return this.#close(task)
     }
@@ -200,23 +217,34 @@ export class TaskConsumer {
     const { core, pool, settler, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
-    const run = pool.run(requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }))
+    const run = pool.run(
+      requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
+    )
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     void run.accepted.then(({ pid }) => {
       task.started = true
       if (!task.acksLate) delivery.ack()
-      if (tracks) settler.report(task, 'STARTED', { pid, hostname }).catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
+      if (tracks)
+        settler
+          .report(task, 'STARTED', { pid, hostname })
+          .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
     })
-    const lost = (): void => run.abort('lock lost')
-    delivery.lost.addEventListener('abort', lost, { once: true })
+    this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
     void run.outcome.then(async (outcome) => {
-      delivery.lost.removeEventListener('abort', lost)
       this.#inPool--
       this.#pump()
       await settler.settle(task, outcome)
       this.#close(task)
     })
+  }
+
+  /** Tells tasks that run on although another worker has their message by now. */
+  #lookForLoss(): void {
+    this.#lossTimer = undefined
+    if (this.#active.size === 0) return
+    for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
+    this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
   }
 
   #end(task: ActiveTask, outcome: Outcome): void {
@@ -226,7 +254,10 @@ export class TaskConsumer {
   #after(task: ActiveTask, settled: Promise<void>): void {
     settled
       .catch((error: unknown) => {
-        this.#parts.core.log.error({ err: error, task_id: task.head.id }, `task ${task.head.id} could not be settled and goes back to its queue`)
+        this.#parts.core.log.error(
+          { err: error, task_id: task.head.id },
+          `task ${task.head.id} could not be settled and goes back to its queue`,
+        )
         task.delivery.release()
       })
       .finally(() => this.#close(task))

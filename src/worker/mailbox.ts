@@ -21,7 +21,14 @@ export class Mailbox {
 
   async open(connection: Connection): Promise<Consumer> {
     const name = `${this.#hostname}.celery.pidbox`
-    const queue = { name, durable: false, exclusive: false, autoDelete: true, arguments: {}, bindings: [{ exchange: pidboxExchange.name, routingKey: '' }] }
+    const queue = {
+      name,
+      durable: false,
+      exclusive: false,
+      autoDelete: true,
+      arguments: {},
+      bindings: [{ exchange: pidboxExchange.name, routingKey: '' }],
+    }
     await connection.declare({ exchanges: [pidboxExchange], queues: [queue] })
     return connection.consume({
       queues: [name],

@@ -18,7 +18,10 @@ export async function makePool(
   switch (kind) {
     case 'prefork': {
       if (options.app === undefined) {
-        throw new NotSupportedError('the prefork pool', 'its child processes load the app from a file. Pass { app: import.meta.url } (or run: celeriac -A ./app.ts worker), or take pool: "async"')
+        throw new NotSupportedError(
+          'the prefork pool',
+          'its child processes load the app from a file. Pass { app: import.meta.url } (or run: celeriac -A ./app.ts worker), or take pool: "async"',
+        )
       }
       const { ProcessPool } = await import('../pools/processes.js')
       const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
@@ -41,7 +44,14 @@ export async function makePool(
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
       const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? asyncConcurrency)
-      return new InlinePool({ name: kind, concurrency, execute, host: { storeState }, clock, maxBlockMs: (config.workerStuckTimeout ?? 0) * 1000 })
+      return new InlinePool({
+        name: kind,
+        concurrency,
+        execute,
+        host: { storeState },
+        clock,
+        maxBlockMs: (config.workerStuckTimeout ?? 0) * 1000,
+      })
     }
     case 'threads':
       throw new NotSupportedError('the threads pool', 'this version has prefork (processes), async and solo (in this process)')

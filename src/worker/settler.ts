@@ -40,7 +40,7 @@ export class Settler {
   /** Never rejects: what cannot be settled goes back to its queue. */
   async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
-    if (task.delivery.lost.aborted) {
+    if (task.delivery.isLost) {
       this.lateFinishers++
       log.warn(fields(task), `Task ${label(task)} was taken over by another worker; its outcome (${outcome.status}) is dropped`)
       return
@@ -65,7 +65,7 @@ export class Settler {
 
   /** STARTED, or a state of the task's own. */
   async report(task: ActiveTask, state: string, value: unknown): Promise<void> {
-    if (task.delivery.lost.aborted) return
+    if (task.delivery.isLost) return
     await this.#store(task, { status: state, result: value, done: false })
   }
 
@@ -80,7 +80,9 @@ export class Settler {
   /** A stored end as the outcome that it was, as far as what follows it is concerned: the links stand in the message. */
   async #endOf({ message, head }: ActiveTask, stored: ResultMeta): Promise<Outcome> {
     const { core } = this.#parts
-    const { embed } = decodeBody(await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }))
+    const { embed } = decodeBody(
+      await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }),
+    )
     const rest = { runtimeMs: 0, children: [], continuations: embed }
     if (stored.status === 'SUCCESS') return { status: 'success', result: encodeJson(stored.result, 'result'), repr: '', ...rest }
     if (stored.status === 'REVOKED') return { status: 'revoked', reason: 'revoked', continuations: embed }
@@ -91,11 +93,18 @@ export class Settler {
     switch (outcome.status) {
       case 'success':
         await this.#finish(task, outcome)
-        this.#parts.core.log.info({ ...fields(task), run_ms: outcome.runtimeMs }, `Task ${label(task)} succeeded in ${outcome.runtimeMs / 1000}s: ${outcome.repr}`)
+        this.#parts.core.log.info(
+          { ...fields(task), run_ms: outcome.runtimeMs },
+          `Task ${label(task)} succeeded in ${outcome.runtimeMs / 1000}s: ${outcome.repr}`,
+        )
         break
       case 'failure':
         this.#logFailure(task, outcome)
-        await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout)
+        await this.#finish(
+          task,
+          outcome,
+          task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout,
+        )
         break
       case 'revoked':
         this.#revoked(task, outcome.reason)
@@ -138,8 +147,17 @@ export class Settler {
     const message = retryMessage(core, task.message, task.head, outcome.retry)
     const to = { exchange: '', routingKey: queue }
     await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
-    const error = outcome.error === null ? null : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
-    await this.#store(task, { status: 'RETRY', result: error, traceback: outcome.error?.traceback ?? null, children: outcome.children, done: false })
+    const error =
+      outcome.error === null
+        ? null
+        : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
+    await this.#store(task, {
+      status: 'RETRY',
+      result: error,
+      traceback: outcome.error?.traceback ?? null,
+      children: outcome.children,
+      done: false,
+    })
     this.#ack(task)
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
@@ -224,7 +242,10 @@ export class Settler {
 
   #revoked(task: ActiveTask, reason: string): void {
     const { core } = this.#parts
-    core.log.info(fields(task), reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`)
+    core.log.info(
+      fields(task),
+      reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`,
+    )
     if (!core.hooks.silent('taskRevoked')) core.hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, core.log)
   }
 
@@ -232,7 +253,11 @@ export class Settler {
     const { log } = this.#parts.core
     const error = { type: outcome.error.excType, message: outcome.error.excMessage, stack: outcome.error.traceback }
     if (outcome.expected) log.info({ ...fields(task), error }, `Task ${label(task)} raised expected: ${briefly(outcome.error)}`)
-    else log.error({ ...fields(task), error }, `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`)
+    else
+      log.error(
+        { ...fields(task), error },
+        `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`,
+      )
   }
 }
 

@@ -1,4 +1,3 @@
-import { Celeriac } from '../app/app.js'
 import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
@@ -41,8 +40,7 @@ export class AppWorker implements Worker {
   /** Aborts when what still runs must be cut off. */
   readonly #cold = new AbortController()
 
-  constructor(app: Celeriac, options: WorkerOptions) {
-    const { core, sender } = Celeriac.internals(app)
+  constructor(core: AppCore, sender: Sender, options: WorkerOptions) {
     this.#core = core
     this.#sender = sender
     this.#options = options
@@ -128,7 +126,10 @@ export class AppWorker implements Worker {
     const mailbox = new Mailbox(core, this.hostname, tasks)
     const { workerPrefetchMultiplier } = core.config
     const prefetch = workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.capacity * workerPrefetchMultiplier)
-    this.#consumers = [await mailbox.open(connection), await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take })]
+    this.#consumers = [
+      await mailbox.open(connection),
+      await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take }),
+    ]
     void connection.closed.then((error) => {
       if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
     })

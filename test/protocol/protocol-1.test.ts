@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { InvalidMessageError } from '../../dist/errors.js'
 import { upgradeProtocol1 } from '../../dist/protocol/protocol-1.js'
@@ -52,7 +53,43 @@ test.each<[string, unknown]>([
   expect(() => upgradeProtocol1(message('protocol-1'), body, json)).toThrow('unknown protocol')
 })
 
+test('an argument that is not written again is told as such', () => {
+  expect(() => upgradeProtocol1(message('protocol-1'), { task: 't', id: 'i', args: [Number.NaN] }, json)).toThrow(InvalidMessageError)
+})
+
 test('arguments of a wrong kind are refused', () => {
   expect(() => upgradeProtocol1(message('protocol-1'), { task: 't', id: 'i', args: 'ab' }, json)).toThrow(InvalidMessageError)
   expect(() => upgradeProtocol1(message('protocol-1'), { task: 't', id: 'i', kwargs: [] }, json)).toThrow(InvalidMessageError)
+})
+
+test('whatever an old body holds, reading it gives a head and a body or an InvalidMessageError', () => {
+  const old = message('protocol-1')
+  const key = fc.constantFrom(
+    'task',
+    'id',
+    'args',
+    'kwargs',
+    'callbacks',
+    'errbacks',
+    'chord',
+    'retries',
+    'eta',
+    'expires',
+    'timelimit',
+    'taskset',
+    '__proto__',
+  )
+  const body = fc.dictionary(key, fc.oneof(fc.jsonValue(), fc.constant('t')))
+  fc.assert(
+    fc.property(fc.oneof(fc.jsonValue(), body), (given) => {
+      try {
+        const upgraded = upgradeProtocol1(old, given, json)
+        decodeHead(upgraded)
+        decodeBody(decodeJson(upgraded.body))
+      } catch (error) {
+        expect(error).toBeInstanceOf(InvalidMessageError)
+      }
+    }),
+    { numRuns: 1000 },
+  )
 })

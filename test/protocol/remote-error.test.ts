@@ -41,6 +41,13 @@ test.each<[string, unknown, string, string | null, unknown[]]>([
     'builtins',
     ['k'],
   ],
+  [
+    'a failure with arguments that cannot be written',
+    new errors.TaskFailure({ taskId: 'o', excType: 'E', excModule: null, args: [Number.NaN, 1n], traceback: null }),
+    'E',
+    null,
+    ['nan', 1n],
+  ],
   ['text', 'boom', 'Error', 'node', ['boom']],
   ['undefined', undefined, 'Error', 'node', ['the task threw undefined, which is not an Error']],
   ['a DOMException', new DOMException('stop', 'AbortError'), 'AbortError', 'node', ['stop']],

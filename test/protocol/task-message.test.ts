@@ -82,6 +82,11 @@ test('a custom header may not take the place of a header of the protocol', () =>
   expect(() => encodeTask({ ...call, customHeaders: { id: 'other' } }, json)).toThrow(OptionInvalidError)
 })
 
+test('a header or stamp that is not data is named by its path', () => {
+  expect(() => encodeTask({ ...call, customHeaders: { trace: { on: () => 1 } } }, json)).toThrow('headers.trace.on is a function')
+  expect(() => encodeTask({ ...call, stampedHeaders: ['s'], stamps: { s: new Map() } }, json)).toThrow('stamps.s is a Map')
+})
+
 test('a custom header named __proto__ is a header, and no prototype', () => {
   const { headers } = encodeTask({ ...call, customHeaders: JSON.parse('{"__proto__": {"polluted": 1}}') }, json)
   expect(Object.getPrototypeOf(headers)).toBe(Object.prototype)

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { ApplyOptions } from '../../canvas/options.js'
+import type { ApplyOptions } from '../../canvas/sig.js'
 import { didYouMean } from '../../internal/did-you-mean.js'
 import { exitCodes } from '../exit-codes.js'
 import { printResult } from '../print-result.js'

@@ -25,7 +25,7 @@ export function define(command: Command): void {
         const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
         if (flags.force !== true && flags.yes !== true) {
           const connection = await core.connections.publisher()
-          const sizes = await Promise.all(queues.map(async (name) => `${name} (${await connection.size(name)} messages)`))
+          const sizes = await Promise.all(queues.map(async (name) => `${name} (${messages(await connection.size(name))})`))
           if (!(await confirmed(`Remove all waiting messages of ${sizes.join(', ')}?`))) {
             terminal.note('Nothing was removed.')
             return
@@ -34,9 +34,13 @@ export function define(command: Command): void {
         const removed: Record<string, number> = {}
         for (const name of queues) removed[name] = await app.control.purge(name)
         if (flags.json === true) terminal.data(JSON.stringify(removed))
-        else for (const [name, messages] of Object.entries(removed)) terminal.data(`${name}: ${messages} messages removed`)
+        else for (const [name, number] of Object.entries(removed)) terminal.data(`${name}: ${messages(number)} removed`)
       }),
     )
+}
+
+function messages(number: number): string {
+  return number === 1 ? '1 message' : `${number} messages`
 }
 
 async function confirmed(question: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { Duration } from '../internal/duration.js'
-import type { Sig } from './signature.js'
+import type { Enqueued } from './handles.js'
 
 /** How to publish again when the broker cannot be reached (Celery's retry policy). */
 export interface PublishRetryPolicy {
@@ -57,4 +57,33 @@ export interface ApplyOptions {
   unique?: string | { key: string; ttl?: Duration; onConflict?: 'ignore' | 'replace' | 'debounce' | 'throttle' }
   /** celeriac's own: fair turns and limits for each key (a tenant, an account). */
   fairnessKey?: string
+}
+
+/**
+ * A call as data: a task with arguments and options, to be sent now, later, or by another task.
+ *
+ * Prev – what it accepts from the step before it: `never` when its arguments are already full, `unknown` when it is immutable (si) and takes no notice.
+ * R – what it returns. Ready – true when it can run with nothing before it.
+ */
+export interface Sig<in Prev, out R, out Ready extends boolean> {
+  readonly '~prev': (prev: Prev) => void
+  readonly '~result': R
+  readonly '~ready': Ready
+  readonly task: string
+  /** A copy with these options over its own. */
+  set(options: ApplyOptions): Sig<Prev, R, Ready>
+  /** This one, then `next` with the result of this one. */
+  pipe<R2>(next: Sig<R, R2, boolean>): Sig<Prev, R2, Ready>
+  /** A copy that sends `callback` with its result when it succeeds. */
+  link(callback: Sig<R, unknown, boolean>): Sig<Prev, R, Ready>
+  // biome-ignore lint/suspicious/noExplicitAny: an errback takes the failed task's id, whatever the task was
+  linkError(errback: Sig<any, unknown, boolean>): Sig<Prev, R, Ready>
+  /** The same as `linkError`, to be read in a chain. */
+  // biome-ignore lint/suspicious/noExplicitAny: as linkError
+  onError(errback: Sig<any, unknown, boolean>): Sig<Prev, R, Ready>
+  stamp(stamps: Record<string, unknown>): Sig<Prev, R, Ready>
+  delay(this: Sig<never, R, true>): Enqueued<R>
+  applyAsync(this: Sig<never, R, true>, options?: ApplyOptions): Enqueued<R>
+  /** Celery's own form: `{task, args, kwargs, options, subtask_type, immutable}`. */
+  toJSON(): unknown
 }

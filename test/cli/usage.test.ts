@@ -1,0 +1,75 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { commandTable } from '../../dist/cli/command-table.js'
+import { Project, shop } from './project.js'
+
+test('the help names every command and loads none, and no app', async () => {
+  await using project = new Project({})
+  const loaded = join(project.folder, 'loaded.txt')
+  const hooks = `import { appendFileSync } from 'node:fs'\nexport const load = (url, context, next) => { appendFileSync(${JSON.stringify(loaded)}, url + '\\n'); return next(url, context) }`
+  writeFileSync(join(project.folder, 'hooks.mjs'), hooks)
+  writeFileSync(join(project.folder, 'register.mjs'), `import { register } from 'node:module'\nregister('./hooks.mjs', import.meta.url)`)
+  const { code, stdout } = await project.run(['--help'], { NODE_OPTIONS: `--import=./register.mjs` })
+  expect(code).toBe(0)
+  for (const { name, summary } of commandTable) expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(new RegExp(`${name} .*${summary}`))
+  const files = readFileSync(loaded, 'utf8')
+  expect(files).toContain('/dist/cli/main.js')
+  expect(files).not.toMatch(/\/dist\/(worker|pools|transports|backends|canvas)\/|\/dist\/app\/app\.js|\/dist\/cli\/commands\//)
+})
+
+test('the version is that of the package', async () => {
+  await using project = new Project({})
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  expect(await project.run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+})
+
+test.each<[string[], number, string]>([
+  [['wrker'], 64, 'Did you mean worker?'],
+  [['worker', '--concurency', '3'], 64, 'Did you mean --concurrency?'],
+  [['worker', '-c', 'many'], 64, 'expected --concurrency to be a whole number above 0, got: "many"'],
+  [['--broker', 'redis', 'worker'], 64, 'expected --broker to be a URL such as "sqlite://", or a list of them, got: "redis"'],
+  [['call'], 64, "missing required argument 'task'"],
+  [['call', 'add', '-a', '5'], 64, 'expected --args to be a JSON array such as \'[1, "two"]\', got: 5'],
+  [['call', 'add', '-k', '[]'], 64, 'expected --kwargs to be a JSON object'],
+  [['call', 'add', '--eta', 'soon'], 64, 'expected --eta to be a time such as 2030-01-31T12:00:00Z, got: soon'],
+  [['call', 'add', '--priority', '-1'], 64, 'expected --priority to be a whole number from 0 to 255, got: -1'],
+  [['call', 'add'], 78, 'ERR_APP_NOT_FOUND  no app was named and none was found'],
+  [['-A', './no.ts', 'call', 'add'], 78, 'ERR_APP_NOT_FOUND  there is no app at "./no.ts"'],
+])('%j ends with %i and says what is wrong', async (args, code, message) => {
+  await using project = new Project({})
+  const ended = await project.run(args)
+  expect([ended.code, ended.stdout]).toEqual([code, ''])
+  expect(ended.stderr).toContain(message)
+})
+
+test('an error says what to do, and with --verbose where it is from', async () => {
+  await using project = new Project({ 'broken.ts': `throw new Error('no database')` })
+  const short = await project.run(['-A', './broken.ts', 'call', 'add'])
+  expect(short).toMatchObject({
+    code: 78,
+    stderr: expect.stringMatching(/^error {2}ERR_APP_NOT_FOUND {2}broken\.ts could not be loaded: no database\n {7}Name the file .*\n$/),
+  })
+  const long = await project.run(['-A', './broken.ts', 'call', 'add', '--verbose'])
+  expect(long.stderr).toMatch(/caused by: Error: no database\n {4}at .*broken\.ts/)
+})
+
+test('every option has its value and its source, and no secret is shown', async () => {
+  await using project = new Project({ 'tasks.ts': shop })
+  const { code, stdout } = await project.run(['inspect-config', '--json'], { CELERY_BROKER_URL: 'redis://:geheim@host' })
+  expect(code).toBe(0)
+  const options: { option: string; value: string; source: string }[] = JSON.parse(stdout)
+  expect(options.find(({ option }) => option === 'brokerUrl')).toMatchObject({ source: 'CELERY_BROKER_URL' })
+  expect(options.find(({ option }) => option === 'resultExpires')).toEqual({ option: 'resultExpires', value: '2h', source: 'app' })
+  expect(stdout).not.toContain('geheim')
+  const changed = await project.run(['-b', 'memory://', 'inspect-config', '--changed'])
+  expect(changed.stdout).toBe('brokerUrl      memory://  (CELERIAC_BROKER_URL)\nresultExpires  2h  (app)\n')
+})
+
+test('the app may be named by the environment, flags may stand before or after the command', async () => {
+  await using project = new Project({ 'deep/mine.ts': shop })
+  const named = await project.run(['inspect-config', '--changed'], { CELERY_APP: './deep/mine.ts' })
+  expect(named).toMatchObject({ code: 0, stderr: '' })
+  const after = await project.run(['inspect-config', '--changed', '--workdir', 'deep', '-A', './mine.ts:app', '-b', 'memory://'])
+  expect(after).toMatchObject({ code: 0, stdout: expect.stringContaining('memory://') })
+})
