@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const venv = join(root, '.cache', 'python')
 const python = join(venv, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python')
-const celery = 'celery[redis,msgpack,yaml]>=5.6'
+const celery = 'celery[redis,msgpack,yaml,brotli]>=5.6'
 /** Written last, with what was installed: a venv that was interrupted half-way is made anew. */
 const venvStamp = join(venv, 'celeriac-installed')
 
@@ -47,7 +47,7 @@ function makeVenv() {
   } catch (error) {
     if (inPath('apt-get') === undefined) throw error
     process.stderr.write(`set-up: pip could not install ${celery} (${lastLine(error)}); trying Debian's python3-celery\n`)
-    apt('python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml')
+    apt('python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml', 'python3-brotli')
     rmSync(venv, { recursive: true, force: true })
     run('/usr/bin/python3', ['-m', 'venv', '--system-site-packages', '--without-pip', venv])
     installed = `${celery} wanted, Debian's python3-celery taken`

@@ -25,7 +25,7 @@ let stoppedBy
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
   process.on(signal, () => {
     stoppedBy ??= signal
-    running?.kill(signal)
+    if (running !== undefined) signalGroup(running, signal)
   })
 }
 
@@ -59,7 +59,7 @@ async function runChecks() {
 
 async function runTests() {
   const report = `${folder}/vitest.json`
-  const { ok } = await node([
+  const { ok, leftBehind } = await node([
     bin('vitest/vitest.mjs'),
     'run',
     '--reporter=default',
@@ -73,25 +73,56 @@ async function runTests() {
   count.passed += counted.numPassedTests
   count.failed += counted.numFailedTests
   count.skipped += counted.numPendingTests + counted.numTodoTests
+  if (leftBehind && stoppedBy === undefined) {
+    console.log('FAILED  the tests left processes running (they were killed)')
+    count.failed++
+  }
   // A file that cannot be loaded, or an error outside every test, fails the run and is no test.
   if (!ok && counted.numFailedTests === 0) count.failed++
 }
 
-/** @param {string[]} command @returns {Promise<{ ok: boolean, output: string }>} */
+/** @param {string[]} command @returns {Promise<{ ok: boolean, output: string, leftBehind: boolean }>} */
 function node(command, { quiet = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, command, {
       cwd: root,
       stdio: quiet ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, CELERIAC_TEST_FOLDER: folder },
+      // A group of its own: what it starts can be stopped with it, however it ends.
+      detached: true,
     })
     running = child
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
     child.once('error', reject)
-    child.once('close', (code) => {
+    const closed = new Promise((done) => child.once('close', done))
+    child.once('exit', async (code) => {
       running = undefined
-      resolve({ ok: code === 0, output: output.trim() })
+      const leftBehind = !(await groupEnds(child, 3000))
+      if (leftBehind) signalGroup(child, 'SIGKILL')
+      await closed
+      resolve({ ok: code === 0, output: output.trim(), leftBehind })
     })
   })
+}
+
+/** @param {import('node:child_process').ChildProcess} child @param {NodeJS.Signals | 0} signal @returns {boolean} False when no process of the group is left. */
+function signalGroup(child, signal) {
+  if (child.pid === undefined) return false
+  try {
+    // Windows has no groups.
+    return process.platform === 'win32' ? child.kill(signal) : process.kill(-child.pid, signal)
+  } catch {
+    return false
+  }
+}
+
+/** @param {import('node:child_process').ChildProcess} child @param {number} deadlineMs */
+async function groupEnds(child, deadlineMs) {
+  const end = performance.now() + deadlineMs
+  while (signalGroup(child, 0)) {
+    if (performance.now() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return true
 }

@@ -98,8 +98,8 @@ export interface Delivery {
   readonly redelivered: boolean
   /** How often a run of it ended abnormally before (its worker or lease was lost). */
   readonly deliveries: number
-  /** Aborts when the lease is gone: drop the ack and the result, another worker has the message. */
-  readonly lost: AbortSignal
+  /** The lease is gone: drop the ack and the result, another worker has the message. Whoever runs it asks now and then, and before it settles. */
+  readonly isLost: boolean
   /** Done: remove the message. Coalesced with other settlements; an error surfaces as the connection's end. */
   ack(): void
   /** Back to its place in the queue. Uncounted by default; `{ counted: true }` when a run of it ended abnormally (its child was lost). */

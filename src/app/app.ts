@@ -6,6 +6,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError } from '../errors.js'
 import { systemClock } from '../internal/clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
@@ -73,6 +74,7 @@ export class Celeriac implements AsyncDisposable {
       hooks: new Hooks(),
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
+      isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
@@ -230,6 +232,16 @@ export class Celeriac implements AsyncDisposable {
       },
       revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
     }
+  }
+}
+
+/** Many results are stored in one millisecond, and writing a time is not cheap: the last one is kept. */
+function isoClock(now: () => number, timezone: string): () => string {
+  let last = { ms: Number.NaN, text: '' }
+  return () => {
+    const ms = now()
+    if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
+    return last.text
   }
 }
 

@@ -118,7 +118,7 @@ export const configTable = {
 
   taskDefaultQueue: row('Routing', name, 'celery', { sentence: 'The queue of tasks that no route, task or call sends elsewhere.' }),
   taskDefaultExchange: row('Routing', nullable(name), null, {
-    sentence: 'The exchange of queues that name none; null is the name of the default queue.',
+    sentence: 'The exchange of the default queue; null is the name of that queue, as for every other queue that names none.',
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),

@@ -15,6 +15,8 @@ export interface AppCore {
   readonly hooks: Hooks
   readonly serializers: Serializers
   readonly random: () => number
+  /** The time now as it is written: in the app's time zone. */
+  readonly isoNow: () => string
   config: Config
   clock: Clock
   connections: Connections

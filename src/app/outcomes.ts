@@ -31,7 +31,7 @@ export function metaOf(
     result,
     traceback,
     children,
-    dateDone: done ? toIso(core.clock.now(), core.config.timezone) : null,
+    dateDone: done ? core.isoNow() : null,
     ...(head.group === null ? {} : { groupId: head.group }),
     ...(head.parentId === null ? {} : { parentId: head.parentId }),
     ...(core.config.resultExtended ? extended(head, where) : {}),
@@ -78,7 +78,7 @@ export function revoked(taskId: string, reason: string): MetaParts {
 /** REVOKED for a task of which only the id is known here. */
 export function revokedMeta(core: AppCore, taskId: string): ResultMeta {
   const { status, result } = revoked(taskId, 'revoked')
-  return { taskId, status, result, traceback: null, children: null, dateDone: toIso(core.clock.now(), core.config.timezone) }
+  return { taskId, status, result, traceback: null, children: null, dateDone: core.isoNow() }
 }
 
 export function failed(error: RemoteErrorData, children: readonly ResultTuple[]): MetaParts {

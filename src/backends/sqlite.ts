@@ -5,8 +5,9 @@ import type { Clock } from '../internal/clock.js'
 import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../internal/sqlite/location.js'
 import { hash32 } from '../internal/text-hash.js'
-import { decodeMeta, encodeMeta, isReady, type ResultMeta } from '../protocol/result.js'
+import { decodeMeta, type ResultMeta } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
+import { ResultWriter } from './sqlite/result-writer.js'
 
 // `seq` rises with each state that is stored, in any process: whoever waits reads what is new since the last one it saw.
 const schemaSteps: readonly string[] = [
@@ -19,7 +20,6 @@ const schemaSteps: readonly string[] = [
      meta TEXT NOT NULL
    );
    CREATE INDEX results_by_task ON results (task_key);
-   CREATE INDEX results_by_expiry ON results (expires) WHERE expires IS NOT NULL;
    CREATE TABLE revokes (task_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID`,
 ]
 
@@ -32,6 +32,7 @@ export class SqliteBackend implements ResultBackend {
   readonly #database: SqliteDatabase
   readonly #clock: Clock
   readonly #waits: ResultWaits
+  readonly #writer: ResultWriter
   #unlisten: (() => void) | undefined
   #seenSeq = 0
   #readQueued = false
@@ -52,39 +53,15 @@ export class SqliteBackend implements ResultBackend {
   private constructor(database: SqliteDatabase, clock: Clock) {
     this.#database = database
     this.#clock = clock
+    this.#writer = new ResultWriter(database, clock)
     this.#cleanedMs = clock.monotonic()
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
   }
 
   async store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
     this.#refuseWhenClosed()
-    const { taskId } = meta
-    const text = encodeMeta(meta)
-    const key = hash32(taskId)
     this.#cleanupNowAndThen()
-    return this.#database.write(
-      (sql) => {
-        const nowMs = this.#clock.now()
-        const [existing] = sql.all<{ seq: number; ready: number; expires: number | null }>(
-          'SELECT seq, ready, expires FROM results WHERE task_key = ? AND task_id = ?',
-          [key, taskId],
-        )
-        const isLive = existing !== undefined && (existing.expires === null || existing.expires > nowMs)
-        if (isLive && existing.ready === 1) return false
-        if (existing !== undefined) sql.run('DELETE FROM results WHERE seq = ?', [existing.seq])
-        const expires = expiresSeconds === null ? null : Math.ceil(nowMs + expiresSeconds * 1000)
-        sql.run('INSERT INTO results (task_key, task_id, ready, expires, meta) VALUES (?, ?, ?, ?, ?)', [
-          key,
-          taskId,
-          isReady(meta.status) ? 1 : 0,
-          expires,
-          text,
-        ])
-        sql.ring('results', taskId)
-        return true
-      },
-      { essential: true },
-    )
+    return this.#writer.store(meta, expiresSeconds)
   }
 
   async get(taskId: string): Promise<ResultMeta | undefined> {
@@ -230,9 +207,13 @@ export class SqliteBackend implements ResultBackend {
   }
 }
 
+/** No index by expiry, which every result would pay for: results expire about in the order in which they were stored, so the oldest are looked at first. */
 function removeExpired(sql: Sql, nowMs: number): number {
   sql.run('DELETE FROM revokes WHERE expires <= ?', [nowMs])
-  return sql.run('DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires <= ? LIMIT ?)', [nowMs, largestCleanup])
+  return sql.run('DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires <= ? ORDER BY seq LIMIT ?)', [
+    nowMs,
+    largestCleanup,
+  ])
 }
 
 function closedError(): ConnectionError {

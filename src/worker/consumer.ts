@@ -2,6 +2,7 @@ import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
 import { NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
+import type { Timer } from '../internal/clock.js'
 import type { Outcome, Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
@@ -15,6 +16,9 @@ import type { Settler } from './settler.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
+
+/** How soon a running task learns that its lease is lost. */
+const lookForLossMs = 250
 
 interface ConsumerParts {
   readonly core: AppCore
@@ -38,6 +42,7 @@ export class TaskConsumer {
   #inPool = 0
   #draining = false
   #idle: (() => void) | undefined
+  #lossTimer: Timer | undefined
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
@@ -225,15 +230,21 @@ export class TaskConsumer {
           .report(task, 'STARTED', { pid, hostname })
           .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
     })
-    const lost = (): void => run.abort('lock lost')
-    delivery.lost.addEventListener('abort', lost, { once: true })
+    this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
     void run.outcome.then(async (outcome) => {
-      delivery.lost.removeEventListener('abort', lost)
       this.#inPool--
       this.#pump()
       await settler.settle(task, outcome)
       this.#close(task)
     })
+  }
+
+  /** Tells tasks that run on although another worker has their message by now. */
+  #lookForLoss(): void {
+    this.#lossTimer = undefined
+    if (this.#active.size === 0) return
+    for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
+    this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
   }
 
   #end(task: ActiveTask, outcome: Outcome): void {

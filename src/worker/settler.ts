@@ -40,7 +40,7 @@ export class Settler {
   /** Never rejects: what cannot be settled goes back to its queue. */
   async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
-    if (task.delivery.lost.aborted) {
+    if (task.delivery.isLost) {
       this.lateFinishers++
       log.warn(fields(task), `Task ${label(task)} was taken over by another worker; its outcome (${outcome.status}) is dropped`)
       return
@@ -65,7 +65,7 @@ export class Settler {
 
   /** STARTED, or a state of the task's own. */
   async report(task: ActiveTask, state: string, value: unknown): Promise<void> {
-    if (task.delivery.lost.aborted) return
+    if (task.delivery.isLost) return
     await this.#store(task, { status: state, result: value, done: false })
   }
 

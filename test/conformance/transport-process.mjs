@@ -16,6 +16,15 @@ const message = (id) => ({
   properties: { correlationId: id, deliveryMode: 2 },
 })
 
+/** @param {import('../../dist/transport.js').Delivery} delivery @param {string} id */
+function watchLoss(delivery, id) {
+  const timer = setInterval(() => {
+    if (!delivery.isLost) return
+    clearInterval(timer)
+    tell({ event: 'lost', id })
+  }, 20)
+}
+
 const commands = {
   async consume({ queues, prefetch, acks = false }) {
     await connection.consume({
@@ -25,7 +34,7 @@ const commands = {
         for (const delivery of deliveries) {
           const id = delivery.message.headers.id
           held.set(id, delivery)
-          delivery.lost.addEventListener('abort', () => tell({ event: 'lost', id }), { once: true })
+          watchLoss(delivery, id)
           tell({ event: 'delivery', id, deliveries: delivery.deliveries, redelivered: delivery.redelivered })
           if (acks) delivery.ack()
         }

@@ -128,7 +128,7 @@ export function testTransportProcesses(driver: SharedTransportDriver): void {
         return other.of('counters').some((told) => told.lateSettlements === 1)
       }, 'the late ack is counted')
       expect(await connection.locate('a')).toBe('leased')
-      expect(again.lost.aborted).toBe(false)
+      expect(again.isLost).toBe(false)
       await publish('b')
       expect(await other.tells('delivery', 2)).toMatchObject({ id: 'b' })
       other.send('ack', { id: 'b' })

@@ -142,7 +142,7 @@ export function testTransport(driver: TransportDriver): void {
       const delivery = await (await Inbox.open(connection)).gone(0)
       expect(delivery.message).toEqual(sent)
       expect([delivery.queue, delivery.exchange, delivery.routingKey]).toEqual(['q', '', 'q'])
-      expect([delivery.redelivered, delivery.deliveries, delivery.lost.aborted]).toEqual([false, 0, false])
+      expect([delivery.redelivered, delivery.deliveries, delivery.isLost]).toEqual([false, 0, false])
     })
 
     promise('a message arrives as it was sent: bytes', async () => {
@@ -152,7 +152,7 @@ export function testTransport(driver: TransportDriver): void {
       await publish(message({ body: '' }))
       const [bytes, empty, text] = await (await Inbox.open(connection)).gets(3)
       expect(bytes?.message.body).toBeInstanceOf(Uint8Array)
-      expect([...(bytes?.message.body as Uint8Array)]).toEqual([0, 255, 254, 128])
+      expect(Buffer.from(bytes?.message.body ?? '').toString('hex')).toBe('00fffe80')
       expect(empty?.message.body).toEqual(new Uint8Array(0))
       expect(text?.message.body).toBe('')
     })
@@ -624,9 +624,8 @@ export function testTransport(driver: TransportDriver): void {
       await publishIds('a', 'b', 'c')
       const inbox = await Inbox.open(connection, { prefetch: 2 })
       const [first] = await inbox.gets(2)
-      const lost = first?.lost
       await connection.close()
-      expect(lost?.aborted).toBe(true)
+      expect(first?.isLost).toBe(true)
       connection = await connect()
       const again = await Inbox.open(connection)
       const deliveries = await again.gets(3)
@@ -676,7 +675,7 @@ export function testTransport(driver: TransportDriver): void {
       delivery.ack()
       delivery.ack()
       expect(connection.counters.lateSettlements).toBe(1)
-      expect(delivery.lost.aborted).toBe(true)
+      expect(delivery.isLost).toBe(true)
       const other = await connect()
       expect(await other.locate('a')).toBe('waiting')
     })

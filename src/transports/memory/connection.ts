@@ -1,5 +1,5 @@
 /** A connection to the memory broker. It could do without, but has the states and the errors of every other: closed is closed, and what was held goes back. */
-import { ConnectionError, LockLost, NotPublishedError } from '../../errors.js'
+import { ConnectionError, NotPublishedError } from '../../errors.js'
 import type { Message } from '../../protocol/message.js'
 import { decodeHead } from '../../protocol/message-head.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
@@ -193,7 +193,6 @@ class MemoryDelivery implements Delivery {
   readonly redelivered: boolean
   readonly deliveries: number
   readonly #take: (delivery: MemoryDelivery) => MemoryBroker | undefined
-  #lost: AbortController | undefined
   #isSettled = false
   #isLost = false
 
@@ -209,12 +208,8 @@ class MemoryDelivery implements Delivery {
     this.#take = take
   }
 
-  get lost(): AbortSignal {
-    if (this.#lost === undefined) {
-      this.#lost = new AbortController()
-      if (this.#isLost) this.#lost.abort(lockLost())
-    }
-    return this.#lost.signal
+  get isLost(): boolean {
+    return this.#isLost
   }
 
   ack(): void {
@@ -236,7 +231,6 @@ class MemoryDelivery implements Delivery {
   lose(): void {
     if (this.#isSettled) return
     this.#isLost = true
-    this.#lost?.abort(lockLost())
   }
 
   #settle(): MemoryBroker | undefined {
@@ -244,8 +238,4 @@ class MemoryDelivery implements Delivery {
     this.#isSettled = true
     return this.#take(this)
   }
-}
-
-function lockLost(): LockLost {
-  return new LockLost('the connection of this delivery was closed: the message is back in its queue')
 }

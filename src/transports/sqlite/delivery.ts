@@ -1,5 +1,4 @@
 /** A message that this process holds the lease of. */
-import { LockLost } from '../../errors.js'
 import type { Message } from '../../protocol/message.js'
 import type { Destination } from '../../protocol/topology.js'
 import type { Delivery } from '../../transport.js'
@@ -23,8 +22,6 @@ export class SqliteDelivery implements Delivery {
   readonly redelivered: boolean
   readonly deliveries: number
   readonly #onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void
-  /** Made when somebody asks: most deliveries are settled before anybody does. */
-  #lost: AbortController | undefined
   #isSettled = false
   #isLost = false
 
@@ -39,12 +36,8 @@ export class SqliteDelivery implements Delivery {
     this.#onSettled = onSettled
   }
 
-  get lost(): AbortSignal {
-    if (this.#lost === undefined) {
-      this.#lost = new AbortController()
-      if (this.#isLost) this.#lost.abort(lockLost())
-    }
-    return this.#lost.signal
+  get isLost(): boolean {
+    return this.#isLost
   }
 
   ack(): void {
@@ -67,7 +60,6 @@ export class SqliteDelivery implements Delivery {
   lose(): void {
     if (this.#isSettled) return
     this.#isLost = true
-    this.#lost?.abort(lockLost())
   }
 
   #settle(settlement: Settlement): void {
@@ -76,8 +68,4 @@ export class SqliteDelivery implements Delivery {
     // A lost one is handed on as well, once: its connection counts it as late.
     this.#onSettled(this, settlement)
   }
-}
-
-function lockLost(): LockLost {
-  return new LockLost('the lease of this delivery was lost: another worker has the message')
 }

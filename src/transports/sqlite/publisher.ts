@@ -2,6 +2,8 @@
 import { NotPublishedError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { SqlValue } from '../../internal/sqlite/engine.js'
+import { insertRows } from '../../internal/sqlite/insert-rows.js'
 import { hash32 } from '../../internal/text-hash.js'
 import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
@@ -126,10 +128,11 @@ export class Publisher {
     if (ready.length + delayed.length === 0) return failures
     // Ids are given here, so that the two statements below know theirs: this transaction is the only writer.
     const first = (sql.all<{ id: number | null }>('SELECT max(id) AS id FROM messages')[0]?.id ?? 0) + 1
-    let id = first
-    for (const row of ready) insertMessage(sql, id++, row, now)
-    const firstDelayed = id
-    for (const row of delayed) insertMessage(sql, id++, row, Math.ceil(row.entry.notBeforeMs ?? now))
+    const firstDelayed = first + ready.length
+    const inserts = ready.map((row, index) => messageRow(first + index, row, now))
+    for (const [index, row] of delayed.entries())
+      inserts.push(messageRow(firstDelayed + index, row, Math.ceil(row.entry.notBeforeMs ?? now)))
+    insertRows(sql, 'messages (id, task_key, queue, priority, at, expires, head, body)', inserts)
     if (ready.length > 0) {
       sql.run('INSERT INTO waiting (queue, rank, at, id) SELECT queue, -priority, at, id FROM messages WHERE id >= ? AND id < ?', [
         first,
@@ -150,9 +153,9 @@ export class Publisher {
   }
 }
 
-function insertMessage(sql: Sql, id: number, { entry, queue, limits }: Row, availableMs: number): void {
+function messageRow(id: number, { entry, queue, limits }: Row, availableMs: number): SqlValue[] {
   const { properties, body } = entry.message
-  sql.run('INSERT INTO messages (id, task_key, queue, priority, at, expires, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
+  return [
     id,
     entry.key,
     queue,
@@ -161,5 +164,5 @@ function insertMessage(sql: Sql, id: number, { entry, queue, limits }: Row, avai
     messageExpiryMs(properties.expiration, limits, availableMs) ?? null,
     entry.head,
     body,
-  ])
+  ]
 }

@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest'
+import { type ConfigInput, resolveConfig } from '../../dist/app/config.js'
+import { Routes } from '../../dist/app/routes.js'
+
+function bindings(input: ConfigInput, queue: string): { readonly exchange: string; readonly routingKey: string }[] {
+  return new Routes(resolveConfig(input)).topology(queue).queues.flatMap(({ bindings: found }) => found)
+}
+
+test('a queue is bound to the exchange of its own name', () => {
+  expect(bindings({}, 'celery')).toEqual([{ exchange: 'celery', routingKey: 'celery' }])
+  expect(bindings({ taskQueues: ['mail'] }, 'mail')).toEqual([{ exchange: 'mail', routingKey: 'mail' }])
+})
+
+test('the default exchange and routing key are those of the default queue', () => {
+  const input: ConfigInput = {
+    taskDefaultExchange: 'shop',
+    taskDefaultRoutingKey: 'shop.default',
+    taskQueues: ['mail', { name: 'feed', exchange: 'feeds', routingKey: 'f' }],
+  }
+  expect(bindings(input, 'celery')).toEqual([{ exchange: 'shop', routingKey: 'shop.default' }])
+  expect(bindings(input, 'mail')).toEqual([{ exchange: 'mail', routingKey: 'mail' }])
+  expect(bindings(input, 'feed')).toEqual([{ exchange: 'feeds', routingKey: 'f' }])
+  expect(bindings(input, 'created-on-use')).toEqual([{ exchange: 'created-on-use', routingKey: 'created-on-use' }])
+})
