@@ -1,18 +1,18 @@
 import { Celeriac } from 'celeriac'
 
-// No broker is named: tasks and results are kept in .celeriac/ beside this project, and any number of processes can share them.
+// No broker is named: tasks and results are kept in .celeriac/ beside this file, and any number of processes can share them.
 export const app = new Celeriac('hello')
 
-// #region add
 export const add = app.task('hello.add', (x: number, y: number) => x + y)
-// #endregion
 
 export const square = app.task('hello.square', (n: number) => n * n)
 
 export const remind = app.task('hello.remind', (what: string) => `remember: ${what}`)
 
+class DivisionByZero extends Error {}
+
 export const divide = app.task('hello.divide', (x: number, y: number) => {
-  if (y === 0) throw new RangeError(`cannot divide ${x} by zero`)
+  if (y === 0) throw new DivisionByZero(`${x} / ${y} has no value`)
   return x / y
 })
 
@@ -23,9 +23,7 @@ export const sendEmail = app.task(
   'hello.sendEmail',
   { bind: true, autoretryFor: [MailServerBusy], maxRetries: 3, defaultRetryDelay: '1s' },
   async (self, to: string) => {
-    await self.progress(1, 2)
     if (self.request.retries === 0) throw new MailServerBusy('421 try again later')
-    await self.progress(2, 2)
     return { to, tries: self.request.retries + 1 }
   },
 )

@@ -26,8 +26,7 @@ export interface TestApp extends AsyncDisposable {
   /** The calls of a task that were sent and have not run yet, in order. */
   // biome-ignore lint/suspicious/noExplicitAny: keyword names do not matter here
   enqueued<A extends unknown[], R>(task: Task<A, R, any>): { args: A; options: ApplyOptions }[]
-  // biome-ignore lint/suspicious/noExplicitAny: the field that a chain fills does not matter here
-  enqueued<In, R>(task: NamedTask<In, R, any>): { kwargs: In; options: ApplyOptions }[]
+  enqueued<In, R, First extends keyof In>(task: NamedTask<In, R, First>): { kwargs: In; options: ApplyOptions }[]
   /** Runs what is due until nothing is, with everything that those tasks send. */
   drain(options?: DrainOptions): Promise<DrainCounts>
   /** Moves the clock. Tasks that become due run with the next `drain()`. */

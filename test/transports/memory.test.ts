@@ -7,7 +7,7 @@ let brokers = 0
 const driver: TransportDriver = {
   name: 'memory',
   open: async (clock) => {
-    const url = `memory://broker-${++brokers}`
+    const url = `memory://broker-${++brokers}?delivery_limit=5`
     return { transport: async () => new MemoryTransport(url, { clock }), dispose: async () => {} }
   },
 }

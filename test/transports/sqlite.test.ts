@@ -11,7 +11,7 @@ const driver: TransportDriver = {
   open: async (clock) => {
     const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
     return {
-      transport: async () => new SqliteTransport('sqlite://./queue.db', { clock, cwd: directory }),
+      transport: async () => new SqliteTransport('sqlite://./queue.db?delivery_limit=5', { clock, cwd: directory }),
       loseLeases: async () => {
         const engine = (await loadEngine())(join(directory, 'queue.db'))
         engine.exec('DELETE FROM owners')
