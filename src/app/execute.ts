@@ -1,4 +1,13 @@
-import { ArgumentsInvalidError, EncodeError, Ignore, NotRegisteredError, Reject, TooLargeError } from '../errors.js'
+import {
+  ArgumentsInvalidError,
+  EncodeError,
+  Ignore,
+  NotRegisteredError,
+  Reject,
+  TaskRevoked,
+  TooLargeError,
+  WorkerShutdown,
+} from '../errors.js'
 import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskRequest } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { repr } from '../protocol/repr.js'
@@ -7,6 +16,7 @@ import { decodeBody, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
 import { asRunningTask } from './context.js'
+import { unsupportedIn } from './continuations.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
@@ -15,13 +25,17 @@ import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 export function executeWith(core: AppCore): Execute {
   return async (request, run) => {
     let body: TaskBody
+    let continuations: Continuations | null
     try {
       body = decodeBody(await core.serializers.decode(request, { accept: core.config.acceptContent }))
+      continuations = continuationsOf(body)
+      const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
+      if (unsupported !== undefined)
+        return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
     } catch (error) {
       return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
     }
     const info = infoOf(request)
-    const continuations = continuationsOf(body)
     if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
     const task = core.registry.get(request.task)
     if (task === undefined) return notRegistered(core, request, continuations)
@@ -95,6 +109,10 @@ class Execution {
     if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
     if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
     if (error instanceof RetrySignal) return this.#retry(error)
+    // The reasons that `ctx.signal` aborted with: the run was ended from outside, and did not fail.
+    if (error instanceof TaskRevoked) return { status: 'revoked', reason: 'terminated', continuations: this.continuations }
+    if (error instanceof WorkerShutdown)
+      return { status: 'killed', by: 'shutdown', pid: process.pid, detail: error.message, continuations: this.continuations }
     if (!(error instanceof EncodeError || error instanceof ArgumentsInvalidError || error instanceof TooLargeError)) {
       const again = this.#byItself(error)
       if (again instanceof RetrySignal) return this.#retry(again)
