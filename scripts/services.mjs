@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { needs } from './needs.mjs'
 
-/** @returns {Promise<{ url: string, port: number, pid: number, stop: () => Promise<void> }>} */
+/** @returns {Promise<{ url: string, port: number, pid: number, flush: () => Promise<void>, stop: () => Promise<void> }>} */
 export async function startRedis({ deadlineMs = 10_000 } = {}) {
   const command = needs.redis?.find()
   if (command === undefined) throw new Error('redis-server is not installed: node scripts/install.mjs --test')
@@ -16,7 +16,10 @@ export async function startRedis({ deadlineMs = 10_000 } = {}) {
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no']
   const service = startService(command, args, folder)
   await service.ready(() => answers(port, 'PING\r\n', '+PONG'), deadlineMs)
-  return { url: `redis://127.0.0.1:${port}/0`, port, pid: service.pid, stop: service.stop }
+  const flush = async () => {
+    if (!(await answers(port, 'FLUSHALL\r\n', '+OK'))) throw new Error('redis-server did not empty itself')
+  }
+  return { url: `redis://127.0.0.1:${port}/0`, port, pid: service.pid, flush, stop: service.stop }
 }
 
 /** @param {string} command @param {string[]} args @param {string} folder */

@@ -53,6 +53,8 @@ export class ResultWaits {
   readonly #subscription: Subscription
   readonly #byTask = new Map<string, Set<Waiter>>()
   readonly #waiters = new Set<Waiter>()
+  readonly #toRead = new Set<string>()
+  #reading: Promise<ReadonlyMap<string, ResultMeta>> | undefined
 
   constructor(subscription: Subscription) {
     this.#subscription = subscription
@@ -88,7 +90,11 @@ export class ResultWaits {
     const waiter = new Waiter(taskIds)
     this.#add(waiter, taskIds)
     try {
-      for (const meta of (await read(taskIds)).values()) waiter.tell(meta)
+      const stored = await this.#readTogether(taskIds, read)
+      for (const taskId of taskIds) {
+        const meta = stored.get(taskId)
+        if (meta !== undefined) waiter.tell(meta)
+      }
       for (;;) {
         while (waiter.fresh.size > 0) {
           for (const [taskId, meta] of waiter.fresh) {
@@ -104,6 +110,21 @@ export class ResultWaits {
     } finally {
       this.#remove(waiter, taskIds)
     }
+  }
+
+  /** Waits that begin in one tick share one read. */
+  #readTogether(
+    taskIds: readonly string[],
+    read: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, ResultMeta>>,
+  ): Promise<ReadonlyMap<string, ResultMeta>> {
+    for (const taskId of taskIds) this.#toRead.add(taskId)
+    this.#reading ??= Promise.resolve().then(() => {
+      const together = [...this.#toRead]
+      this.#toRead.clear()
+      this.#reading = undefined
+      return read(together)
+    })
+    return this.#reading
   }
 
   #add(waiter: Waiter, taskIds: readonly string[]): void {

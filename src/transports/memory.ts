@@ -25,7 +25,7 @@ export class MemoryTransport implements Transport {
   constructor(url: string, { clock }: { readonly clock: Clock }) {
     const parsed = /^memory:(?:\/\/)?([\w.-]*)\/?(?:\?delivery_limit=(\d{1,6}))?$/i.exec(url)
     const name = parsed?.[1]
-    const deliveryLimit = Number(parsed?.[2] ?? 5)
+    const deliveryLimit = Number(parsed?.[2] ?? 20)
     if (name === undefined || deliveryLimit < 1) {
       throw new UrlInvalidError(
         `expected a URL such as "memory://", "memory://name" or "memory://?delivery_limit=5", got: ${JSON.stringify(url)}`,

@@ -9,13 +9,16 @@ import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
-import type { Delivery } from '../transport.js'
+import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RevokedSet } from './revoked.js'
 import type { Settler } from './settler.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
+
+/** With prefetch multiplier 0 (no limit), at most so many messages are held. */
+const unlimitedPrefetch = 10_000
 
 /** How soon a running task learns that its lease is lost. */
 const lookForLossMs = 250
@@ -43,9 +46,23 @@ export class TaskConsumer {
   #draining = false
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
+  #consumer: Consumer | undefined
+  #window = 0
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
+  }
+
+  /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
+  follow(consumer: Consumer): void {
+    this.#consumer = consumer
+  }
+
+  /** Messages to hold at the moment. */
+  get prefetch(): number {
+    const { core, pool } = this.#parts
+    const { workerPrefetchMultiplier } = core.config
+    return workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.window * workerPrefetchMultiplier)
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -206,6 +223,10 @@ export class TaskConsumer {
 
   #pump(): void {
     const { pool } = this.#parts
+    if (pool.window !== this.#window) {
+      this.#window = pool.window
+      this.#consumer?.setPrefetch(this.prefetch)
+    }
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return

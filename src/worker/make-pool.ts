@@ -3,9 +3,7 @@ import type { WorkerOptions } from '../app/worker-handle.js'
 import { NotSupportedError } from '../errors.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
-
-/** Calls that the async pool runs at the same time when nobody says how many: they wait for I/O most of their time. */
-const asyncConcurrency = 100
+import { concurrencyOf } from './concurrency.js'
 
 /** The pool that the options ask for. Its code is loaded here: a worker has one. */
 export async function makePool(
@@ -15,6 +13,7 @@ export async function makePool(
 ): Promise<Pool> {
   const { config, clock, log } = core
   const kind = options.pool ?? (options.app === undefined && config.workerPool === 'prefork' ? 'async' : config.workerPool)
+  const concurrency = concurrencyOf(kind, options.concurrency ?? config.workerConcurrency)
   switch (kind) {
     case 'prefork': {
       if (options.app === undefined) {
@@ -27,7 +26,7 @@ export async function makePool(
       const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
       const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild
       return new ProcessPool({
-        size: options.concurrency ?? config.workerConcurrency,
+        size: concurrency,
         entry: new URL('./child.js', import.meta.url),
         args: [String(options.app), nodeName(options.hostname)],
         env: process.env,
@@ -43,7 +42,6 @@ export async function makePool(
     case 'async':
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
-      const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? asyncConcurrency)
       return new InlinePool({
         name: kind,
         concurrency,

@@ -16,9 +16,6 @@ import { onProcessSignals } from './process-signals.js'
 import { RevokedSet } from './revoked.js'
 import { Settler } from './settler.js'
 
-/** With prefetch multiplier 0 (no limit), at most so many messages are held. */
-const unlimitedPrefetch = 10_000
-
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
  *
@@ -61,7 +58,7 @@ export class AppWorker implements Worker {
   }
 
   async run(): Promise<void> {
-    const release = onProcessSignals(this, this.#core.log)
+    const release = onProcessSignals(this, { log: this.#core.log, hasGrace: this.#core.config.workerSoftShutdownTimeout > 0 })
     try {
       await this.start()
       await this.#stopped.promise
@@ -124,12 +121,9 @@ export class AppWorker implements Worker {
     this.#tasks = tasks
     for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
     const mailbox = new Mailbox(core, this.hostname, tasks)
-    const { workerPrefetchMultiplier } = core.config
-    const prefetch = workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.capacity * workerPrefetchMultiplier)
-    this.#consumers = [
-      await mailbox.open(connection),
-      await connection.consume({ queues: this.queues, prefetch, onDeliveries: tasks.take }),
-    ]
+    const consumer = await connection.consume({ queues: this.queues, prefetch: tasks.prefetch, onDeliveries: tasks.take })
+    tasks.follow(consumer)
+    this.#consumers = [consumer, await mailbox.open(connection)]
     void connection.closed.then((error) => {
       if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
     })

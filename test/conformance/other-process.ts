@@ -12,6 +12,8 @@ export interface ProcessEvent {
   readonly redelivered?: boolean
   readonly lateSettlements?: number
   readonly message?: string
+  readonly count?: number
+  readonly worstMs?: number
 }
 
 export class OtherProcess {

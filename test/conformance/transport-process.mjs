@@ -42,16 +42,33 @@ const commands = {
     })
     tell({ event: 'consuming' })
   },
-  async publish({ queue, from = 0, count, prefix = 'n', notBefore }) {
-    const options = notBefore === undefined ? { deadlineMs: 10_000 } : { deadlineMs: 10_000, notBefore }
-    const publishing = []
-    for (let index = from; index < from + count; index++) {
-      const id = `${prefix}${index}`
-      publishing.push(
-        connection.publish(message(id), { exchange: '', routingKey: queue }, options).then(() => tell({ event: 'published', id })),
+  /** `atOnce` in one tick, then the next. */
+  async publish({ queue, count, prefix = 'n', atOnce = count }) {
+    for (let from = 0; from < count; from += atOnce) {
+      const ids = Array.from({ length: Math.min(atOnce, count - from) }, (_, index) => `${prefix}${from + index}`)
+      await Promise.all(
+        ids.map(async (id) => {
+          await connection.publish(message(id), { exchange: '', routingKey: queue }, { deadlineMs: 10_000 })
+          tell({ event: 'published', id })
+        }),
       )
     }
-    await Promise.all(publishing)
+  },
+  /** Publishes for a while, `atOnce` in each tick; how many, and the longest that one took. */
+  async flood({ queue, ms, atOnce }) {
+    const from = performance.now()
+    let count = 0
+    let worstMs = 0
+    while (performance.now() - from < ms) {
+      const startedMs = performance.now()
+      const publishing = Array.from({ length: atOnce }, () =>
+        connection.publish(message('flood'), { exchange: '', routingKey: queue }, { deadlineMs: 10_000 }),
+      )
+      await Promise.all(publishing)
+      worstMs = Math.max(worstMs, performance.now() - startedMs)
+      count += atOnce
+    }
+    tell({ event: 'flooded', count, worstMs })
   },
   async ack({ id }) {
     held.get(id)?.ack()

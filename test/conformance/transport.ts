@@ -19,6 +19,8 @@ export interface TransportDriver {
 
 export interface OpenBroker {
   transport(): Promise<Transport>
+  /** Takes every lease away, as if those who hold them were found dead; where a driver has leases. */
+  loseLeases?(): Promise<void>
   dispose(): Promise<void>
 }
 

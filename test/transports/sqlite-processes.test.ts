@@ -9,7 +9,7 @@ testTransportProcesses({
   open: async () => {
     const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
     return {
-      url: `sqlite://${directory}/queue.db?lease_ttl=1&sweep_interval=0.1`,
+      url: `sqlite://${directory}/queue.db?lease_ttl=1&sweep_interval=0.1&delivery_limit=5`,
       dispose: async () => rmSync(directory, { recursive: true }),
     }
   },

@@ -16,10 +16,14 @@ export interface SqliteLocation {
   readonly leaseTtlMs: number
   /** How often a worker looks for lost leases. */
   readonly sweepIntervalMs: number
-  /** A message whose runs ended abnormally this often goes to the dead letters. */
+  /** A message whose runs ended abnormally this often goes to the dead letters. Default 20. */
   readonly deliveryLimit: number
 }
 
+/**
+ * Above the limit of workers (`taskDeliveryLimit`), which bury a message with its task's failure: this one only stops what ends the process before it can.
+ */
+const defaultDeliveryLimit = 20
 const defaultPath = './.celeriac/queue.db'
 const optionNames = ['synchronous', 'network', 'poll_interval', 'lease_ttl', 'sweep_interval', 'delivery_limit']
 
@@ -49,7 +53,7 @@ export function parseSqliteUrl(url: string, cwd: string): SqliteLocation {
     safetyPollMs: seconds('poll_interval', query, 0.5, 0),
     leaseTtlMs: seconds('lease_ttl', query, 30, 0.05),
     sweepIntervalMs: seconds('sweep_interval', query, 5, 0.01),
-    deliveryLimit: number('delivery_limit', query, 5, 1),
+    deliveryLimit: number('delivery_limit', query, defaultDeliveryLimit, 1),
   }
 }
 

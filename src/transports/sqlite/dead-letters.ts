@@ -1,6 +1,8 @@
 import { QueueMissingError } from '../../errors.js'
 import type { Clock } from '../../internal/clock.js'
 import type { SqliteDatabase } from '../../internal/sqlite/database.js'
+import { bytesOf } from '../../internal/sqlite/engine.js'
+import type { Message } from '../../protocol/message.js'
 import type { DeadLetter, DeadLetters } from '../../transport.js'
 import { decodeStored, type StoredMessage } from './stored-message.js'
 
@@ -35,7 +37,7 @@ export class SqliteDeadLetters implements DeadLetters {
       reason: row.reason,
       diedAtMs: row.died_at,
       deliveries: row.deliveries,
-      message: decodeStored(row).message,
+      message: messageOf(row),
     }))
   }
 
@@ -73,4 +75,14 @@ export class SqliteDeadLetters implements DeadLetters {
 
 function rowId(id: string): number | undefined {
   return /^\d{1,15}$/.test(id) ? Number(id) : undefined
+}
+
+/** A message may lie here because its own headers are damaged: then its body is all that there is to show. */
+function messageOf(row: StoredMessage): Message {
+  try {
+    return decodeStored(row).message
+  } catch {
+    const body = typeof row.body === 'string' ? row.body : bytesOf(row.body)
+    return { body, contentType: 'application/octet-stream', contentEncoding: 'binary', headers: {}, properties: {} }
+  }
 }

@@ -32,7 +32,7 @@ test('options are read from the query, in seconds', () => {
     safetyPollMs: 500,
     leaseTtlMs: 30_000,
     sweepIntervalMs: 5_000,
-    deliveryLimit: 5,
+    deliveryLimit: 20,
   })
 })
 

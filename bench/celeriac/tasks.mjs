@@ -1,0 +1,23 @@
+// @ts-check
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Celeriac } from '../../dist/index.js'
+import { mark, spin, stamp } from '../marks.mjs'
+
+export const app = new Celeriac('bench', { broker: process.env.BENCH_BROKER, workerLogLevel: 'warning' })
+
+export const add = app.task('bench.add', (/** @type {number} */ x, /** @type {number} */ y) => {
+  mark()
+  return x + y
+})
+
+export const cpu = app.task('bench.cpu', (/** @type {number} */ ms) => {
+  spin(ms)
+  mark()
+})
+
+export const wait = app.task('bench.wait', async (/** @type {number} */ ms) => {
+  await sleep(ms)
+  mark()
+})
+
+export const stamped = app.task('bench.stamped', (/** @type {number} */ sentNs) => stamp(sentNs))

@@ -1,0 +1,38 @@
+"""What producer.mjs does, for Celery. `delay` returns when Redis has the message."""
+
+import json
+import sys
+import time
+
+from bench_tasks import add, app, cpu, stamped, wait
+
+calls = {"add": lambda: add.delay(2, 3), "cpu": lambda: cpu.delay(5), "wait": lambda: wait.delay(10)}
+
+
+def main(what, *rest):
+    if what == "preload":
+        kind, count = rest
+        for _ in range(int(count)):
+            result = calls[kind]()
+        return {"last": result.id}
+    if what == "enqueue":
+        total = int(rest[1])
+        for _ in range(total // 10 + 1):
+            calls["add"]()
+        began = time.perf_counter()
+        for _ in range(total):
+            calls["add"]()
+        return {"perSecond": total / (time.perf_counter() - began)}
+    if what == "latency":
+        count, gap_ms = rest
+        for _ in range(int(count)):
+            stamped.delay(time.monotonic_ns())
+            time.sleep(int(gap_ms) / 1000)
+        return {}
+    if what == "verify":
+        app.AsyncResult(rest[0]).get(timeout=20)
+        return {}
+    raise SystemExit(f"unknown: {what}")
+
+
+print(json.dumps(main(*sys.argv[1:])))

@@ -1,0 +1,62 @@
+// @ts-check
+// The program that sends, for celeriac and BullMQ alike (celery/produce.py does the same): what to do stands in its arguments, what it measured is
+// printed as JSON.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/**
+ * @typedef {'add' | 'cpu' | 'wait'} Kind
+ * @param {{ send(kind: Kind): Promise<string>, bulk?(count: number): Promise<unknown>, stamp(): Promise<unknown>, verify(id: string): Promise<void> }} sender
+ */
+export async function produce({ send, bulk, stamp, verify }) {
+  const [what, ...rest] = process.argv.slice(2)
+  switch (what) {
+    case 'preload': {
+      const [kind, count] = rest
+      // The arguments come from run.mjs.
+      const ids = await concurrently(Number(count), () => send(/** @type {Kind} */ (kind)))
+      return print({ last: ids.at(-1) })
+    }
+    case 'enqueue': {
+      const [how, count] = rest
+      const total = Number(count)
+      await run(how, Math.ceil(total / 10))
+      const began = performance.now()
+      await run(how, total)
+      return print({ perSecond: (total / (performance.now() - began)) * 1000 })
+    }
+    case 'latency': {
+      const [count, gapMs] = rest
+      for (let sent = 0; sent < Number(count); sent++) {
+        await stamp()
+        await sleep(Number(gapMs))
+      }
+      return print({})
+    }
+    case 'verify': {
+      await verify(rest[0] ?? '')
+      return print({})
+    }
+    default:
+      throw new Error(`unknown: ${what}`)
+  }
+
+  /** @param {string | undefined} how @param {number} total */
+  async function run(how, total) {
+    if (how === 'awaited') for (let sent = 0; sent < total; sent++) await send('add')
+    else if (how === 'bulk') for (let sent = 0; sent < total; sent += 100) await bulk?.(100)
+    else await concurrently(total, () => send('add'))
+  }
+}
+
+/** 100 at a time, all awaited before the next 100. @template T @param {number} total @param {() => Promise<T>} call */
+async function concurrently(total, call) {
+  /** @type {T[]} */
+  let results = []
+  for (let sent = 0; sent < total; sent += 100) results = await Promise.all(Array.from({ length: Math.min(100, total - sent) }, call))
+  return results
+}
+
+/** @param {object} value */
+function print(value) {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}

@@ -1,0 +1,238 @@
+// @ts-check
+// What is measured. A row runs one variant once and gives its numbers; run.mjs alternates the variants and compares.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { cpuMicrosOf, memoryOf } from './process-tree.mjs'
+import { marksOf, stampsOf, total } from './read-marks.mjs'
+import { inPlace, produce, startWorker } from './systems.mjs'
+
+/** @typedef {import('./systems.mjs').System} System */
+/** @typedef {import('./systems.mjs').Place} Place */
+/** @typedef {ReturnType<typeof import('./systems.mjs').systemsOf>} Systems */
+/**
+ * @typedef {Record<string, number>} Numbers
+ * @typedef {{ name: string, label: string, run(): Promise<Numbers> }} Variant
+ * @typedef {{ name: string, title: string, bases: readonly string[], variants: readonly Variant[] }} Row `bases`: whose numbers the others are divided by.
+ */
+
+const deadlineMs = 120_000
+
+/** @param {Systems} systems @param {{ quick: boolean }} options @returns {readonly Row[]} */
+export function rowsOf(systems, { quick }) {
+  const { normal, full, preforkNormal, celery, celeryTuned, bullmq1, bullmq50, bullmq100 } = systems
+  const few = quick ? 0.2 : 1
+  /** @param {keyof Systems} name @param {(system: System) => Promise<Numbers>} run @returns {Variant} */
+  const variant = (name, run) => ({ name, label: systems[name].name, run: () => run(systems[name]) })
+  /** @param {number} count @param {keyof Systems} name */
+  const noOp = (name, count) => variant(name, (system) => bulk(system, 'add', count * few))
+  /** @param {keyof Systems} name @param {'awaited' | 'concurrent' | 'bulk'} how @param {number} count @returns {Variant} */
+  const enqueue = (name, how, count) => ({
+    name: `${name} ${how}`,
+    label: `${producerOf(systems[name])} ${how === 'concurrent' ? '100 concurrent' : how === 'bulk' ? 'addBulk of 100' : 'awaited one by one'}`,
+    run: () => inPlace(systems[name], (place) => produce(systems[name], place, ['enqueue', how, count * few])),
+  })
+  return [
+    {
+      name: 'end-to-end',
+      title: 'No-op with results: N preloaded, first to last run',
+      bases: ['celery', 'bullmq50'],
+      variants: [
+        noOp('normal', 20_000),
+        noOp('bullmq50', 20_000),
+        noOp('celery', 3_000),
+        noOp('full', 20_000),
+        noOp('bullmq100', 20_000),
+        noOp('celeryTuned', 3_000),
+        noOp('preforkNormal', 10_000),
+        noOp('preforkFull', 10_000),
+        noOp('bullmq1', 5_000),
+      ],
+    },
+    {
+      name: 'enqueue',
+      title: 'Sending',
+      bases: ['celery awaited', 'bullmq50 awaited', 'bullmq50 bulk'],
+      variants: [
+        enqueue('normal', 'awaited', 5_000),
+        enqueue('bullmq50', 'awaited', 5_000),
+        enqueue('celery', 'awaited', 3_000),
+        enqueue('full', 'awaited', 3_000),
+        enqueue('normal', 'concurrent', 20_000),
+        enqueue('bullmq50', 'concurrent', 10_000),
+        enqueue('full', 'concurrent', 20_000),
+        enqueue('bullmq50', 'bulk', 20_000),
+      ],
+    },
+    {
+      name: 'latency',
+      title: 'From before `delay()` to the start of the task, idle worker',
+      bases: ['celery', 'bullmq1'],
+      variants: [normal, celery, bullmq1, preforkNormal, full, bullmq50].map((system) => ({
+        name: nameIn(systems, system),
+        label: system.name,
+        run: () => latency(system, quick ? 25 : 65),
+      })),
+    },
+    {
+      name: 'start',
+      title: 'Start-up (spawn to first task run) and idle memory of the worker with its processes',
+      bases: ['celery', 'bullmq1'],
+      variants: [normal, celery, bullmq1, preforkNormal, celeryTuned].map((system) => ({
+        name: nameIn(systems, system),
+        label: system.name,
+        run: () => start(system),
+      })),
+    },
+    {
+      name: 'cpu',
+      title: '5 ms of CPU each, two processes (ideal 400/s)',
+      bases: ['celery'],
+      variants: [preforkNormal, celery, celeryTuned].map((system) => ({
+        name: nameIn(systems, system),
+        label: system.name,
+        run: () => bulk(system, 'cpu', 600 * few, 400),
+      })),
+    },
+    {
+      name: 'sleep',
+      title: '10 ms of waiting each, 100 at a time (ideal 10,000/s)',
+      bases: ['bullmq100'],
+      variants: [normal, bullmq100].map((system) => ({
+        name: nameIn(systems, system),
+        label: system.name,
+        run: () => bulk(system, 'wait', 10_000 * few, 10_000),
+      })),
+    },
+    {
+      name: 'fairness',
+      title: 'Two workers on one file',
+      bases: [],
+      variants: [full, normal].map((system) => ({
+        name: nameIn(systems, system),
+        label: `2 x ${system.name}`,
+        run: () => fairness(system, 20_000 * few),
+      })),
+    },
+  ]
+}
+
+/** @param {Systems} systems @param {System} system */
+function nameIn(systems, system) {
+  return Object.entries(systems).find(([, other]) => other === system)?.[0] ?? system.name
+}
+
+/** The producer does not depend on the pool. @param {System} system */
+function producerOf({ name }) {
+  return name.replace(/ c\d+| prefork 2| async/, '')
+}
+
+/** @param {System} system @param {'add' | 'cpu' | 'wait'} kind @param {number} count @param {number} [ideal] @returns {Promise<Numbers>} */
+function bulk(system, kind, count, ideal) {
+  return inPlace(system, async (place) => {
+    const { last } = await produce(system, place, ['preload', kind, count])
+    const worker = startWorker(system, place)
+    try {
+      await ran(place, 1)
+      const before = { cpu: cpuMicrosOf(worker.pid), count: total(marksOf(place.folder)).count }
+      await ran(place, count)
+      // What the last tasks left to be stored and acknowledged belongs to the work.
+      await sleep(200)
+      const cpu = cpuMicrosOf(worker.pid)
+      const memory = memoryOf(worker.pid)
+      if (system.env.BENCH_TUNED !== '1') await produce(system, place, ['verify', last])
+      const { firstNs, lastNs } = total(marksOf(place.folder))
+      const perSecond = (count - 1) / ((lastNs - firstNs) / 1e9)
+      return {
+        perSecond,
+        ...(ideal === undefined ? {} : { ofIdeal: perSecond / ideal }),
+        ...(cpu === undefined || before.cpu === undefined ? {} : { cpuMicros: (cpu - before.cpu) / (count - before.count) }),
+        ...(memory === undefined ? {} : { rssMb: memory.rssMb }),
+      }
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @param {number} samples @returns {Promise<Numbers>} */
+function latency(system, samples) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', 1])
+    const worker = startWorker(system, place)
+    try {
+      await ran(place, 1)
+      await sleep(500)
+      await produce(system, place, ['latency', samples, 50])
+      const end = performance.now() + 5_000
+      while (stampsOf(place.folder).flat().length < samples && performance.now() < end) await sleep(20)
+      // The first ones warm the producer and each process up.
+      const waits = stampsOf(place.folder)
+        .flatMap((each) => each.slice(5))
+        .sort((a, b) => a - b)
+      return { p50Ms: quantile(waits, 0.5), p99Ms: quantile(waits, 0.99) }
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @returns {Promise<Numbers>} */
+function start(system) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', 1])
+    const worker = startWorker(system, place)
+    try {
+      await ran(place, 1)
+      const { firstNs } = total(marksOf(place.folder))
+      await sleep(2_000)
+      const memory = memoryOf(worker.pid)
+      return {
+        startMs: (firstNs - worker.startedNs) / 1e6,
+        ...(memory === undefined ? {} : { rssMb: memory.rssMb, pssMb: memory.pssMb, processes: memory.processes }),
+      }
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @param {number} count @returns {Promise<Numbers>} */
+function fairness(system, count) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', count])
+    const go = join(place.folder, 'go')
+    const workers = [startWorker(system, place, { BENCH_GO: go }), startWorker(system, place, { BENCH_GO: go })]
+    try {
+      await sleep(1_500)
+      writeFileSync(go, '')
+      await ran(place, count)
+      const marks = marksOf(place.folder)
+      const counts = marks.map((each) => each.count)
+      const { firstNs, lastNs } = total(marks)
+      return {
+        share: marks.length < workers.length ? 0 : Math.min(...counts) / Math.max(...counts),
+        worstMs: Math.max(...marks.map(({ gapNs }) => gapNs)) / 1e6,
+        perSecond: (count - 1) / ((lastNs - firstNs) / 1e9),
+      }
+    } finally {
+      await Promise.all(workers.map((worker) => worker.stop()))
+    }
+  })
+}
+
+/** Settles when so many tasks have run. Looks seldom, since this process shares the CPUs. @param {Place} place @param {number} count */
+async function ran({ folder }, count) {
+  const end = performance.now() + deadlineMs
+  for (;;) {
+    const found = total(marksOf(folder)).count
+    if (found >= count) return
+    if (performance.now() > end) throw new Error(`${found} of ${count} tasks ran in ${deadlineMs / 1000} s`)
+    await sleep(count === 1 ? 5 : 20)
+  }
+}
+
+/** @param {readonly number[]} sorted @param {number} part */
+function quantile(sorted, part) {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
+}
