@@ -95,7 +95,7 @@ export class Settler {
         await this.#finish(task, outcome)
         this.#parts.core.log.info(
           { ...fields(task), run_ms: outcome.runtimeMs },
-          `Task ${label(task)} succeeded in ${outcome.runtimeMs / 1000}s: ${outcome.repr}`,
+          `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
         )
         break
       case 'failure':
@@ -134,8 +134,9 @@ export class Settler {
 
   async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<void> {
     const final = finalState(task.head, outcome)
-    if (final !== undefined) await this.#store(task, final)
-    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) await this.#send(next)
+    const follow = continuationsAfter(this.#parts.core, task.head, outcome)
+    if (final !== undefined) await this.#store(task, follow.length === 0 ? final : withChildren(final, follow))
+    for (const next of follow) await this.#send(next)
     if (acked) this.#ack(task)
     else if (task.acksLate) task.delivery.reject(`the task failed: ${outcome.status}`)
   }
@@ -259,6 +260,16 @@ export class Settler {
         `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`,
       )
   }
+}
+
+/** Their ids are fixed, so they can be told before they are sent. */
+function withChildren(final: MetaParts, follow: readonly Continuation[]): MetaParts {
+  return { ...final, children: [...(final.children ?? []), ...follow.map(({ id }) => [[id, null], null] as const)] }
+}
+
+/** With at most six digits, as short as it is exact enough. */
+function seconds(ms: number): string {
+  return `${Number((ms / 1000).toFixed(6))}s`
 }
 
 function label({ head }: ActiveTask): string {

@@ -164,7 +164,7 @@ function messageRow(id: number, { entry, queue, limits }: Row, availableMs: numb
     queue,
     effectivePriority(properties.priority, limits),
     availableMs,
-    messageExpiryMs(properties.expiration, limits, availableMs) ?? null,
+    messageExpiryMs(limits, availableMs) ?? null,
     entry.head,
     body,
   ]
