@@ -7,6 +7,7 @@ import { JsonText } from '../protocol/json-text.js'
 import type { TaskBody } from '../protocol/task-body.js'
 import { isTaskHeader } from '../protocol/task-headers.js'
 import { encodeJson } from '../serializers/json.js'
+import { checkPriority, timeOf } from './call-options.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
 import type { AppCore } from './core.js'
 import { childLogger } from './human-log.js'
@@ -124,7 +125,7 @@ export class TaskRun implements TaskContext {
     }
     const delayMs =
       options.eta !== undefined
-        ? options.eta.getTime() - core.clock.now()
+        ? timeOf(options.eta, 'eta') - core.clock.now()
         : options.countdown !== undefined
           ? toMs(options.countdown, 'countdown')
           : retryDelayMs(task, info.retries, options.cause, core.random)
@@ -167,8 +168,7 @@ export class RetrySignal extends Retry {
     const changed = args !== undefined || kwargs !== undefined
     const nowMs = this.#core.clock.now()
     if (queue !== undefined) this.#core.routes.queueOptions(queue)
-    if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255))
-      throw new OptionInvalidError('priority', 'a whole number from 0 to 255', priority)
+    if (priority !== undefined) checkPriority(priority)
     if (headers !== undefined) checkHeaders(headers)
     checkLimits({ timeLimit, softTimeLimit })
     return {
@@ -177,7 +177,9 @@ export class RetrySignal extends Retry {
       options: {
         ...(queue === undefined ? {} : { queue }),
         ...(priority === undefined ? {} : { priority }),
-        ...(expires === undefined ? {} : { expiresMs: expires instanceof Date ? expires.getTime() : nowMs + toMs(expires, 'expires') }),
+        ...(expires === undefined
+          ? {}
+          : { expiresMs: expires instanceof Date ? timeOf(expires, 'expires') : nowMs + toMs(expires, 'expires') }),
         ...(headers === undefined ? {} : { headers }),
         ...(timeLimit === undefined ? {} : { timeLimit: toMs(timeLimit, 'timeLimit') / 1000 }),
         ...(softTimeLimit === undefined ? {} : { softTimeLimit: toMs(softTimeLimit, 'softTimeLimit') / 1000 }),
