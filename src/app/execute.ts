@@ -73,7 +73,7 @@ class Execution {
         const value = await (core.hooks.execute(this.#context, () => this.#call(args)) ?? this.#call(args))
         outcome = this.#success(value)
       } catch (error) {
-        outcome = this.#failed(error)
+        outcome = this.#failed(lookable(error))
       }
       if (!core.hooks.silent('taskPostrun'))
         core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
@@ -159,6 +159,16 @@ class Execution {
       runtimeMs: core.clock.monotonic() - this.#startedMs,
       children: this.#children,
     }
+  }
+}
+
+/** A proxy may throw for `instanceof` alone; nothing more is known of such a one. */
+function lookable(error: unknown): unknown {
+  try {
+    void (error instanceof Error)
+    return error
+  } catch (cause) {
+    return new TypeError('the task threw a value that cannot be looked at', { cause })
   }
 }
 
