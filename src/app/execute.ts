@@ -92,7 +92,8 @@ class Execution {
     const { core, task, info } = this
     const result = encodeJson(value, 'result')
     const limit = core.config.resultMaxBytes
-    if (limit !== null && result.length > limit && Buffer.byteLength(result) > limit)
+    // A UTF-16 unit becomes at most three bytes: small results need no count.
+    if (limit !== null && result.length * 3 > limit && Buffer.byteLength(result) > limit)
       throw new TooLargeError('the result', Buffer.byteLength(result), limit)
     if (!core.hooks.silent('taskSuccess')) core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value }, core.log)
     return {

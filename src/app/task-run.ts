@@ -4,9 +4,9 @@ import { toMs } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
-import type { TaskBody } from '../protocol/task-body.js'
+import { encodeBody, type TaskBody } from '../protocol/task-body.js'
 import { isTaskHeader } from '../protocol/task-headers.js'
-import { encodeJson } from '../serializers/json.js'
+import { encodeJson, json } from '../serializers/json.js'
 import { checkPriority, timeOf } from './call-options.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
 import type { AppCore } from './core.js'
@@ -147,6 +147,11 @@ function checkHeaders(headers: Readonly<Record<string, unknown>>): void {
   }
 }
 
+function bodyText(body: TaskBody): string {
+  const encoded = encodeBody(body, json)
+  return typeof encoded === 'string' ? encoded : new TextDecoder().decode(encoded)
+}
+
 /** How `self.retry()` leaves the task's function. */
 export class RetrySignal extends Retry {
   readonly #core: AppCore
@@ -173,7 +178,9 @@ export class RetrySignal extends Retry {
     checkLimits({ timeLimit, softTimeLimit })
     return {
       etaMs: this.#delayMs > 0 ? nowMs + this.#delayMs : null,
-      body: changed ? encodeJson([args ?? this.#body.args, kwargs ?? this.#body.kwargs, this.#body.embed], 'body') : null,
+      body: changed
+        ? bodyText({ ...this.#body, ...(args === undefined ? {} : { args }), ...(kwargs === undefined ? {} : { kwargs }) })
+        : null,
       options: {
         ...(queue === undefined ? {} : { queue }),
         ...(priority === undefined ? {} : { priority }),
