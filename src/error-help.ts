@@ -16,6 +16,7 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_DECLARATION_MISMATCH: 'Give the queue or exchange the same options everywhere, or delete it and let it be declared anew.',
   ERR_NAME_INVALID: 'Use 1 to 255 printable characters.',
   ERR_SYNC_SUBTASK: 'Link the second task (`link`, `chain`) instead of waiting for it.',
+  ERR_MIDDLEWARE: 'Let each function of a middleware call `next` once.',
   ERR_NO_CURRENT_TASK: 'Call it inside a task, or with `{ optional: true }`.',
   ERR_ENCODE: 'Pass plain data: the path names the value that is none. Send an id instead of an object that lives in a database.',
   ERR_DECODE: 'Look at the message among the dead letters: its sender wrote something else than it says.',

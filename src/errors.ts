@@ -317,6 +317,11 @@ export class TaskRevoked extends CeleriacError {
   readonly code = 'ERR_REVOKED'
 }
 
+/** A middleware did not keep to its contract: it called `next` twice. */
+export class MiddlewareError extends CeleriacError {
+  readonly code = 'ERR_MIDDLEWARE'
+}
+
 /** The worker shuts down: the reason of `ctx.signal`. The task goes back to its queue. */
 export class WorkerShutdown extends CeleriacError {
   readonly code = 'ERR_WORKER_SHUTDOWN'

@@ -14,7 +14,11 @@ export interface Arguments {
  */
 export function checkCall(task: TaskDefinition, call: Arguments): Arguments | Promise<Arguments> {
   const schema = task.kwargsSchema ?? task.argsSchema
-  if (schema === undefined) return call
+  if (schema === undefined) {
+    // Keywords have names to be wrong; positional values have nothing to be held against.
+    if (task.params.length > 0) bind(task, call)
+    return call
+  }
   const bound = bind(task, call)
   const checked = schema['~standard'].validate(task.kwargsSchema === undefined ? bound : bound[0])
   const refuse = (result: StandardSchemaV1.Result<unknown>): Arguments => {

@@ -39,19 +39,15 @@ export class Connections {
 
   /** The connection that this process publishes on. */
   publisher(): Promise<Connection> {
-    this.#publisher ??= this.connect().then(
-      (connection) => {
-        void connection.closed.then(() => {
-          this.#publisher = undefined
-        })
-        return connection
-      },
-      (error: unknown) => {
-        this.#publisher = undefined
-        throw error
-      },
-    )
-    return this.#publisher
+    if (this.#publisher !== undefined) return this.#publisher
+    const opening = this.connect()
+    this.#publisher = opening
+    // Only this one: after close() there may be another by now.
+    const forget = (): void => {
+      if (this.#publisher === opening) this.#publisher = undefined
+    }
+    opening.then((connection) => connection.closed.then(forget), forget)
+    return opening
   }
 
   /** A connection of its own, to consume on. */

@@ -49,7 +49,7 @@ export interface TaskContext<R = unknown> {
   readonly log: Logger
   /** Stores PROGRESS with `{ current: done, total, ...meta }`. */
   progress(done: number, total?: number, meta?: Record<string, unknown>): Promise<void>
-  /** Stores a state of the task's own. */
+  /** Stores a state of the task's own. Rejects for SUCCESS, FAILURE, REVOKED, RETRY and PENDING, and for a meta that is not data. */
   updateState(state: string, meta?: Record<string, unknown>): Promise<void>
   /** Runs the task again later, with the same id. Throws: a call that forgets `return` or `throw` still works. */
   retry(options?: RetryOptions): never
@@ -75,6 +75,12 @@ const running = new AsyncLocalStorage<RunningTask>()
 /** Runs `body` as part of a task: `currentTask()` inside it, at any depth, gives this one. */
 export function asRunningTask<T>(task: RunningTask, body: () => T): T {
   return running.run(task, body)
+}
+
+/** Runs `body` as part of no task: what a worker does between tasks may have been set off by what one of them sent. */
+export function outsideTasks<T>(body: () => T): T {
+  // AsyncLocalStorage has no other way that is not experimental to leave.
+  return running.run(undefined as unknown as RunningTask, body)
 }
 
 export function runningTask(): RunningTask | undefined {

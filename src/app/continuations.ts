@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { NotSupportedError } from '../errors.js'
 import type { Continuations, Outcome } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
 import { parseSignature, type WireSignature } from '../protocol/signature.js'
@@ -16,12 +15,24 @@ export interface Continuation {
 
 /**
  * What follows an outcome: the callbacks of a success with its result, the errbacks of a failure with the failed task's id.
- * Throws NotSupportedError for workflows that this version cannot run, InvalidMessageError for signatures that are none.
+ * What this version cannot send was refused before the task ran (`unsupportedIn`).
  */
 export function continuationsAfter(core: AppCore, head: TaskHead, outcome: Outcome): readonly Continuation[] {
   if (outcome.status === 'success') return linked(core, head, outcome.continuations, 'callbacks', new JsonText(outcome.result))
   if (outcome.status === 'failure' || outcome.status === 'killed') return linked(core, head, outcome.continuations, 'errbacks', head.id)
   return []
+}
+
+/** Why this version cannot run a task with these continuations, to be asked before it runs; undefined when it can. Throws for links with options that are none. */
+export function unsupportedIn({ callbacks, errbacks, chain, chord }: Continuations): string | undefined {
+  if ((chain ?? []).length > 0) return 'it is part of a chain'
+  if (chord !== null) return 'it is part of a chord'
+  for (const [index, given] of [...(callbacks ?? []), ...(errbacks ?? [])].entries()) {
+    const { subtask_type: type, options } = parseSignature(given, `link ${index}`)
+    if (type !== null) return `a ${type} is linked to it`
+    applyOptionsOf(options)
+  }
+  return undefined
 }
 
 function linked(
@@ -32,16 +43,8 @@ function linked(
   argument: unknown,
 ): readonly Continuation[] {
   if (continuations === null) return []
-  if ((continuations.chain ?? []).length > 0 || continuations.chord !== null) {
-    throw new NotSupportedError(`the chain or chord that task ${head.id} is part of`, 'workflows (canvas) cannot run in this version')
-  }
   return (continuations[kind] ?? []).map((given, index) => {
     const signature = parseSignature(given, `${kind}[${index}]`)
-    if (signature.subtask_type !== null)
-      throw new NotSupportedError(
-        `the ${signature.subtask_type} linked to task ${head.id}`,
-        'workflows (canvas) cannot run in this version',
-      )
     const args = signature.immutable ? signature.args : [argument, ...signature.args]
     return { id: idOf(signature, head, kind, index), call: { ...callOf(core, signature, args), rootId: head.rootId, parentId: head.id } }
   })

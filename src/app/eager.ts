@@ -8,7 +8,7 @@ import { type ResultAccess, StoredResult } from './async-result.js'
 import { continuationsAfter } from './continuations.js'
 import type { AppCore } from './core.js'
 import { executeWith } from './execute.js'
-import { finalState, metaOf, retryMessage } from './outcomes.js'
+import { finalState, isStored, metaOf, retryMessage } from './outcomes.js'
 import { requestOf } from './run-request.js'
 import type { OutgoingCall, Sender } from './sender.js'
 
@@ -28,10 +28,10 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
   const execute = executeWith(core)
   let message = prepared.message
   let meta: ResultMeta | undefined
-  const store = async (next: ResultMeta): Promise<void> => {
-    meta = next
-    if (core.config.taskStoreEagerResult)
-      await (await core.connections.backend()).store(next, { expiresSeconds: core.config.resultExpires })
+  const store = async (stored: ResultMeta): Promise<void> => {
+    meta = plain(stored)
+    if (core.config.taskStoreEagerResult && isStored(core, decodeHead(message), core.registry.get(call.task), stored.status))
+      await (await core.connections.backend()).store(stored, { expiresSeconds: core.config.resultExpires })
   }
   for (;;) {
     const head = decodeHead(message)
@@ -47,7 +47,7 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
       continue
     }
     const final = finalState(head, outcome)
-    if (final !== undefined) await store(plain(metaOf(core, head, final, where)))
+    if (final !== undefined) await store(metaOf(core, head, final, where))
     for (const next of continuationsAfter(core, head, outcome)) await runEagerly({ core, sender, access }, next.call, next.id)
     break
   }

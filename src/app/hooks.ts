@@ -1,3 +1,4 @@
+import { MiddlewareError } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 import type { TaskContext } from './context.js'
 
@@ -20,7 +21,7 @@ export interface Signals {
   workerShutdown: { hostname: string }
 }
 
-/** Wraps sending and running. Each function must call `next` once, or throw. */
+/** Wraps sending and running. `publish` must call `next` once, or throw; `execute` at most once: a value that it returns without is the task's result. */
 export interface Middleware {
   publish?(
     message: { task: string; args: unknown[]; kwargs: Record<string, unknown>; headers: Record<string, unknown> },
@@ -76,7 +77,11 @@ export class Hooks {
   /** The first one used is the outermost. */
   async publish(message: Parameters<NonNullable<Middleware['publish']>>[0], last: () => Promise<void>): Promise<void> {
     const layers = this.#middleware.filter((middleware) => middleware.publish !== undefined)
-    const step = (index: number): Promise<void> => layers[index]?.publish?.(message, () => step(index + 1)) ?? last()
+    const step = (index: number): Promise<void> =>
+      layers[index]?.publish?.(
+        message,
+        once(() => step(index + 1)),
+      ) ?? last()
     return step(0)
   }
 
@@ -84,7 +89,21 @@ export class Hooks {
   execute(ctx: TaskContext, last: () => Promise<unknown>): Promise<unknown> | undefined {
     const layers = this.#middleware.filter((middleware) => middleware.execute !== undefined)
     if (layers.length === 0) return undefined
-    const step = (index: number): Promise<unknown> => layers[index]?.execute?.(ctx, () => step(index + 1)) ?? last()
+    const step = (index: number): Promise<unknown> =>
+      layers[index]?.execute?.(
+        ctx,
+        once(() => step(index + 1)),
+      ) ?? last()
     return step(0)
+  }
+}
+
+/** A second call would send, or run, the same task twice. */
+function once<T>(next: () => Promise<T>): () => Promise<T> {
+  let called = false
+  return async () => {
+    if (called) throw new MiddlewareError('a middleware called next() twice: the same task would be sent or run twice')
+    called = true
+    return next()
   }
 }

@@ -1,3 +1,4 @@
+import { show } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 
 type Method = keyof Logger
@@ -19,7 +20,7 @@ export function humanLogger({
 }): Logger {
   const line = (lineLevel: Method, fields: unknown, message: string | undefined): void => {
     if (rank[lineLevel] < rank[level]) return
-    const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : JSON.stringify(fields))
+    const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : show(fields))
     const error = fields instanceof Error ? fields : isRecord(fields) ? fields.err : undefined
     const stack = error instanceof Error && rank[lineLevel] >= rank.warn ? `\n${error.stack ?? error.message}` : ''
     write(`[${localTime(new Date())}: ${lineLevel === 'warn' ? 'WARNING' : lineLevel.toUpperCase()}/${processName}] ${text}${stack}\n`)
@@ -39,8 +40,8 @@ export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () 
 export function childLogger(parent: Logger, fields: Readonly<Record<string, unknown>>, prefix: string): Logger {
   const to = (level: Method) => (given: unknown, message?: string) => {
     if (given instanceof Error) parent[level]({ ...fields, err: given }, `${prefix}${message ?? given.message}`)
-    else if (isRecord(given)) parent[level]({ ...fields, ...given }, `${prefix}${message ?? JSON.stringify(given)}`)
-    else parent[level](fields, `${prefix}${message ?? String(given)}`)
+    else if (isRecord(given)) parent[level]({ ...fields, ...given }, `${prefix}${message ?? show(given)}`)
+    else parent[level](fields, `${prefix}${message ?? (typeof given === 'string' ? given : show(given))}`)
   }
   return { debug: to('debug'), info: to('info'), warn: to('warn'), error: to('error') }
 }

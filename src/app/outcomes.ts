@@ -1,4 +1,4 @@
-import { TaskRevokedError, TimeLimitExceeded, WorkerLostError } from '../errors.js'
+import { EncodeError, TaskRevokedError, TimeLimitExceeded, WorkerLostError } from '../errors.js'
 import type { Outcome, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
@@ -7,6 +7,7 @@ import type { ResultMeta, ResultTuple, State } from '../protocol/result.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import { resend } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
+import { decodeJson, json } from '../serializers/json.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 
@@ -125,7 +126,21 @@ export function retryMessage(core: AppCore, message: Message, head: TaskHead, { 
     },
     ...(body === null ? {} : { body }),
   })
-  return body === null ? again : { ...again, contentType: 'application/json', contentEncoding: 'utf-8' }
+  return body === null ? again : { ...again, ...bodyLike(core, message, body) }
+}
+
+/** The changed body in the format that the message came in, which whoever runs it accepts; what that one cannot hold goes as JSON. */
+function bodyLike(core: AppCore, { contentType }: Message, body: string): Pick<Message, 'body' | 'contentType' | 'contentEncoding'> {
+  const asJson = { body, contentType: json.contentType, contentEncoding: json.contentEncoding }
+  const serializer = core.serializers.get(contentType)
+  // The message was decoded, so its serializer is here and no promise of it.
+  if (serializer instanceof Promise || serializer === json) return asJson
+  try {
+    return { contentType, contentEncoding: serializer.contentEncoding, body: serializer.encode(decodeJson(body), 'body') }
+  } catch (error) {
+    if (error instanceof EncodeError) return asJson
+    throw error
+  }
 }
 
 /** Whether results of this task are kept: the call's word, else the task's, else the config's. */

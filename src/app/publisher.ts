@@ -43,8 +43,9 @@ export class Publisher {
 
   async #publishOnce({ message, routed, notBefore }: Publication, deadlineMs: number): Promise<void> {
     const connection = await this.#core.connections.publisher()
-    if (routed.queue !== undefined) {
-      const declared = this.#declare(connection, routed.queue)
+    const queues = routed.queue === undefined ? this.#core.routes.queuesAt(routed.to.exchange) : [routed.queue]
+    for (const queue of queues) {
+      const declared = this.#declare(connection, queue)
       if (declared !== undefined) await declared
     }
     await connection.publish(message, routed.to, notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore })

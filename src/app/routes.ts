@@ -36,9 +36,11 @@ export class Routes {
 
   route(request: RouteRequest): Routed {
     const found = this.#match(request)
-    const queue = request.queue ?? found?.queue
-    const exchange = request.exchange ?? found?.exchange
-    const routingKey = request.routingKey ?? found?.routingKey
+    // A call that names its queue or exchange has decided where it goes; the route says the rest.
+    const place = request.queue === undefined && request.exchange === undefined ? found : undefined
+    const queue = request.queue ?? place?.queue
+    const exchange = request.exchange ?? place?.exchange
+    const routingKey = request.routingKey ?? place?.routingKey
     const priority = request.priority ?? found?.priority
     if (exchange !== undefined && exchange !== '') {
       return {
@@ -58,6 +60,11 @@ export class Routes {
   /** The queues that a worker consumes when it is not told which: those of `taskQueues`, or the default queue. */
   defaultQueues(): string[] {
     return this.#queues.size > 0 ? [...this.#queues.keys()] : [this.#config.taskDefaultQueue]
+  }
+
+  /** The queues of `taskQueues` that get what is sent to an exchange, for senders that name only that. */
+  queuesAt(exchange: string): string[] {
+    return [...this.#queues.values()].filter((queue) => this.#exchangeOf(queue) === exchange).map((queue) => queue.name)
   }
 
   /** What must exist so that messages reach the queue: the queue, its exchange, the binding between them. */

@@ -18,6 +18,7 @@ import { Publisher } from './publisher.js'
 import { checkName } from './registry.js'
 import type { Routed } from './routes.js'
 import type { TaskDefinition } from './task.js'
+import { checkLimits } from './task-options.js'
 
 /** A call on its way: the task by name, and its definition when this app has it. */
 export interface OutgoingCall extends Arguments {
@@ -76,8 +77,7 @@ export class Sender implements SignatureSender {
   apply<R>(call: OutgoingCall): Enqueued<R> {
     const id = call.options.taskId ?? newTaskId(this.#core.clock.now())
     // The result's type is the caller's claim: tasks run elsewhere.
-    const sent = (this.#core.config.taskAlwaysEager ? this.#runEagerly(call, id) : this.#send(call, id)) as Promise<AsyncResult<R>>
-    return enqueued(id, sent)
+    return enqueued(id, this.#send(call, id) as Promise<AsyncResult<R>>)
   }
 
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
@@ -108,7 +108,7 @@ export class Sender implements SignatureSender {
     const now = clock.now()
     const etaMs =
       options.eta !== undefined
-        ? options.eta.getTime()
+        ? timeOf(options.eta, 'eta')
         : options.countdown !== undefined
           ? now + toMs(options.countdown, 'countdown')
           : undefined
@@ -116,13 +116,11 @@ export class Sender implements SignatureSender {
       options.expires === undefined
         ? undefined
         : options.expires instanceof Date
-          ? options.expires.getTime()
+          ? timeOf(options.expires, 'expires')
           : now + toMs(options.expires, 'expires')
     const timeLimit = options.timeLimit === undefined ? null : toMs(options.timeLimit, 'timeLimit') / 1000
     const softTimeLimit = options.softTimeLimit === undefined ? null : toMs(options.softTimeLimit, 'softTimeLimit') / 1000
-    if (timeLimit !== null && softTimeLimit !== null && softTimeLimit > timeLimit) {
-      throw new OptionInvalidError('softTimeLimit', `at most timeLimit (${timeLimit} s)`, softTimeLimit)
-    }
+    checkLimits(options)
     const task: TaskCall = {
       id,
       task: call.task,
@@ -155,13 +153,15 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    const { hooks } = this.#core
-    if (!hooks.publishes) return this.#sendNow(call, id)
+    const { hooks, config } = this.#core
+    const sendNow = (now: OutgoingCall): Promise<AsyncResult<unknown>> =>
+      config.taskAlwaysEager ? this.#runEagerly(now, id) : this.#sendNow(now, id)
+    if (!hooks.publishes) return sendNow(call)
     const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
     let result: AsyncResult<unknown> | undefined
     await hooks.publish(given, async () => {
       const { args, kwargs, headers } = given
-      result = await this.#sendNow({ ...call, args, kwargs, options: { ...call.options, headers } }, id)
+      result = await sendNow({ ...call, args, kwargs, options: { ...call.options, headers } })
     })
     if (result === undefined)
       throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
@@ -219,6 +219,12 @@ export class Sender implements SignatureSender {
       )
     }
   }
+}
+
+function timeOf(date: Date, option: string): number {
+  const ms = date instanceof Date ? date.getTime() : Number.NaN
+  if (Number.isNaN(ms)) throw new OptionInvalidError(option, 'a valid Date', date)
+  return ms
 }
 
 /** Options that need what this version does not have are refused, never ignored. */

@@ -1,13 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { Signature } from '../canvas/signature.js'
-import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnknownError, show } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import { type Arguments, boundArguments } from './arguments.js'
+import { enqueued } from './async-result.js'
 import { runningTask } from './context.js'
 import type { Sender } from './sender.js'
 import type { TaskDefinition, TaskOptions } from './task.js'
+import { checkTaskOptions } from './task-options.js'
 
 /** What `app.task()` may be given beside TaskOptions: the shape of the task. */
 export interface TaskShape {
@@ -69,6 +72,7 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
       `the option concurrency of task ${name}`,
       'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency',
     )
+  checkTaskOptions(name, own)
   if (own.rateLimit !== undefined) throw new NotSupportedError(`the option rateLimit of task ${name}`, 'this version has no rate limits')
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
 }
@@ -101,8 +105,16 @@ export interface TaskObjectParts {
 
 export function taskObject(parts: TaskObjectParts): TaskObject {
   const { name, sender, definition, options } = parts
-  const apply = (call: Arguments, more: ApplyOptions = {}): Enqueued<unknown> =>
-    sender.apply({ task: name, definition, ...call, options: { ...options, ...more } })
+  const apply = (read: () => Arguments, more?: ApplyOptions): Enqueued<unknown> => {
+    let call: Arguments
+    try {
+      call = read()
+    } catch (error) {
+      // As every other refusal of a call: not thrown at once, but told by the promise.
+      return enqueued(more?.taskId ?? options.taskId ?? randomUUID(), Promise.reject(error))
+    }
+    return sender.apply({ task: name, definition, ...call, options: more === undefined ? options : { ...options, ...given(more) } })
+  }
   const signature = (call: Arguments, immutable: boolean): Signature =>
     new Signature({ task: name, ...call, options, subtaskType: null, immutable }, sender)
   const over = (kind: string, kwargs: Record<string, unknown>): Signature =>
@@ -118,12 +130,12 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
       sender,
     )
   const positional = (args: readonly unknown[]): Arguments => spread(parts, args)
-  const task = Object.assign((...args: unknown[]) => callHere(parts, positional(args)), {
-    delay: (...args: unknown[]) => apply(positional(args)),
-    applyAsync: (call: unknown, more?: ApplyOptions) => apply(argumentsOf(parts, call), more),
+  const task = Object.assign(async (...args: unknown[]) => callHere(parts, positional(args)), {
+    delay: (...args: unknown[]) => apply(() => positional(args)),
+    applyAsync: (call: unknown, more?: ApplyOptions) => apply(() => argumentsOf(parts, call), more),
     s: (...args: unknown[]) => signature(positional(args), false),
     si: (...args: unknown[]) => signature(positional(args), true),
-    with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...more } }),
+    with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...given(more) } }),
     starmap: (items: Iterable<readonly unknown[]>) => over('starmap', { it: Array.from(items) }),
     chunks: (items: Iterable<readonly unknown[]>, size: number) => over('chunks', { it: Array.from(items), n: size }),
     map: (items: Iterable<unknown>) => over('map', { it: Array.from(items) }),
@@ -131,13 +143,21 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
   return Object.defineProperty(task, 'name', { value: name, enumerable: true })
 }
 
+/** An option that is undefined was not given. */
+function given(options: ApplyOptions): ApplyOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
 /** Arguments as written at the call: `delay(1, 2)`, or `delay({ to })` for a task of one object. */
-function spread({ shape }: TaskObjectParts, args: readonly unknown[]): Arguments {
+function spread({ name, shape }: TaskObjectParts, args: readonly unknown[]): Arguments {
   const [only] = args
   // A remote task's shape is not known here: one plain object is what a task of one object takes.
-  if (shape === 'object' || (shape === 'unknown' && args.length === 1 && isPlainObject(only)))
-    return { args: [], kwargs: isPlainObject(only) ? only : {} }
-  return { args, kwargs: {} }
+  if (shape === 'positional' || (shape === 'unknown' && !(args.length === 1 && isPlainObject(only)))) return { args, kwargs: {} }
+  if (args.length > 1 || !(only === undefined || isPlainObject(only)))
+    throw new ArgumentsInvalidError(name, [
+      { path: '', message: `expected one plain object of named arguments, got: ${args.map(show).join(', ')}` },
+    ])
+  return { args: [], kwargs: only ?? {} }
 }
 
 /** The first argument of applyAsync: a list, the parameters by name, or `{ args, kwargs }`. */

@@ -1,15 +1,19 @@
 import type { AsyncResult } from '../canvas/handles.js'
-import { MaxRetriesExceededError, NotSupportedError, Retry } from '../errors.js'
+import { MaxRetriesExceededError, NotSupportedError, OptionInvalidError, Retry } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
+import { JsonText } from '../protocol/json-text.js'
 import type { TaskBody } from '../protocol/task-body.js'
+import { isTaskHeader } from '../protocol/task-headers.js'
 import { encodeJson } from '../serializers/json.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
 import type { AppCore } from './core.js'
 import { childLogger } from './human-log.js'
+import { checkName } from './registry.js'
 import { defaultMaxRetries, retriesByItself, retryDelayMs } from './retries.js'
 import type { TaskDefinition } from './task.js'
+import { checkLimits } from './task-options.js'
 
 /** What a pool is told of a message beside its body: plain data that crosses to another process. */
 export interface RunInfo {
@@ -75,8 +79,11 @@ export class TaskRun implements TaskContext {
     return this.updateState('PROGRESS', { current: done, ...(total === undefined ? {} : { total }), ...meta })
   }
 
-  updateState(state: string, meta: Record<string, unknown> = {}): Promise<void> {
-    return this.#parts.run.storeState(state, meta)
+  async updateState(state: string, meta: Record<string, unknown> = {}): Promise<void> {
+    checkName('state', state)
+    if (statesOfTheWorker.has(state))
+      throw new OptionInvalidError('state', `a name of the task's own, for how a task ends is stored by its worker`, state)
+    await this.#parts.run.storeState(state, new JsonText(encodeJson(meta, 'meta')))
   }
 
   retry(options: RetryOptions = {}): never {
@@ -121,7 +128,7 @@ export class TaskRun implements TaskContext {
         : options.countdown !== undefined
           ? toMs(options.countdown, 'countdown')
           : retryDelayMs(task, info.retries, options.cause, core.random)
-    return new RetrySignal(options, core.clock.now() + delayMs, delayMs > 0, body)
+    return new RetrySignal(core, options, delayMs, body)
   }
 }
 
@@ -129,34 +136,48 @@ function maxRetriesOf(task: TaskDefinition): number | null {
   return task.options.maxRetries === undefined ? defaultMaxRetries : task.options.maxRetries
 }
 
+/** They tell how a task ended, or that it will run again: only its worker knows. */
+const statesOfTheWorker: ReadonlySet<string> = new Set(['PENDING', 'SUCCESS', 'FAILURE', 'REVOKED', 'RETRY'])
+
+function checkHeaders(headers: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (isTaskHeader(name)) throw new OptionInvalidError(`headers.${name}`, 'a name that Celery does not use itself', value)
+    encodeJson(value, `headers.${name}`)
+  }
+}
+
 /** How `self.retry()` leaves the task's function. */
 export class RetrySignal extends Retry {
+  readonly #core: AppCore
   readonly #options: RetryOptions
-  readonly #etaMs: number
-  readonly #later: boolean
+  readonly #delayMs: number
   readonly #body: TaskBody
 
-  constructor(options: RetryOptions, etaMs: number, later: boolean, body: TaskBody) {
+  constructor(core: AppCore, options: RetryOptions, delayMs: number, body: TaskBody) {
     super('the task asked to be run again', { cause: options.cause })
+    this.#core = core
     this.#options = options
-    this.#etaMs = etaMs
-    this.#later = later
+    this.#delayMs = delayMs
     this.#body = body
   }
 
-  /** The next run, as data. Throws EncodeError for new arguments that cannot be written. */
+  /** The next run, as data. Throws for what could not be sent: the task fails with it, in the place that asked for it. */
   request(): RetryRequest {
     const { args, kwargs, queue, priority, expires, headers, timeLimit, softTimeLimit } = this.#options
     const changed = args !== undefined || kwargs !== undefined
+    const nowMs = this.#core.clock.now()
+    if (queue !== undefined) this.#core.routes.queueOptions(queue)
+    if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255))
+      throw new OptionInvalidError('priority', 'a whole number from 0 to 255', priority)
+    if (headers !== undefined) checkHeaders(headers)
+    checkLimits({ timeLimit, softTimeLimit })
     return {
-      etaMs: this.#later ? this.#etaMs : null,
+      etaMs: this.#delayMs > 0 ? nowMs + this.#delayMs : null,
       body: changed ? encodeJson([args ?? this.#body.args, kwargs ?? this.#body.kwargs, this.#body.embed], 'body') : null,
       options: {
         ...(queue === undefined ? {} : { queue }),
         ...(priority === undefined ? {} : { priority }),
-        ...(expires === undefined
-          ? {}
-          : { expiresMs: expires instanceof Date ? expires.getTime() : this.#etaMs + toMs(expires, 'expires') }),
+        ...(expires === undefined ? {} : { expiresMs: expires instanceof Date ? expires.getTime() : nowMs + toMs(expires, 'expires') }),
         ...(headers === undefined ? {} : { headers }),
         ...(timeLimit === undefined ? {} : { timeLimit: toMs(timeLimit, 'timeLimit') / 1000 }),
         ...(softTimeLimit === undefined ? {} : { softTimeLimit: toMs(softTimeLimit, 'softTimeLimit') / 1000 }),

@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 export function nodeName(format = 'celery@%h'): string {
   const host = hostname()
   const [short = host, ...domain] = host.split('.')
-  const name = format.replaceAll('%h', host).replaceAll('%n', short).replaceAll('%d', domain.join('.')).replaceAll('%%', '%')
+  const parts: Readonly<Record<string, string>> = { '%h': host, '%n': short, '%d': domain.join('.'), '%%': '%' }
+  const name = format.replaceAll(/%[hnd%]/g, (part) => parts[part] ?? part)
   return name.includes('@') ? name : `${name}@${host}`
 }

@@ -1,3 +1,4 @@
+import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
@@ -66,7 +67,9 @@ export class TaskConsumer {
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
-  readonly take = (deliveries: readonly Delivery[]): void => {
+  readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
+
+  #take(deliveries: readonly Delivery[]): void {
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
       const task = this.#open(delivery)

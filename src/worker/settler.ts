@@ -1,7 +1,7 @@
-import { type Continuation, continuationsAfter } from '../app/continuations.js'
+import { continuationsAfter } from '../app/continuations.js'
 import type { AppCore } from '../app/core.js'
 import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
-import type { Sender } from '../app/sender.js'
+import type { Prepared, Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
 import { DecodeError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
@@ -49,7 +49,7 @@ export class Settler {
       await this.#settle(task, outcome)
     } catch (error) {
       log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
-      if (task.acksLate) task.delivery.release()
+      task.delivery.release()
     }
   }
 
@@ -71,8 +71,8 @@ export class Settler {
 
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
-    for (const next of continuationsAfter(this.#parts.core, task.head, await this.#endOf(task, stored))) {
-      if (!(await this.#isKnown(next.id))) await this.#send(next)
+    for (const next of await this.#sendable(task, await this.#endOf(task, stored))) {
+      if (!(await this.#isKnown(next.id))) await this.#parts.sender.publish(next)
     }
     task.delivery.ack()
   }
@@ -92,19 +92,10 @@ export class Settler {
   async #settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     switch (outcome.status) {
       case 'success':
-        await this.#finish(task, outcome)
-        this.#parts.core.log.info(
-          { ...fields(task), run_ms: outcome.runtimeMs },
-          `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
-        )
+        await this.#succeed(task, outcome)
         break
       case 'failure':
-        this.#logFailure(task, outcome)
-        await this.#finish(
-          task,
-          outcome,
-          task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout,
-        )
+        await this.#fail(task, outcome)
         break
       case 'revoked':
         this.#revoked(task, outcome.reason)
@@ -115,7 +106,7 @@ export class Settler {
         break
       case 'ignored':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} ignored`)
-        this.#ack(task)
+        task.delivery.ack()
         break
       case 'rejected':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} rejected${outcome.requeue ? ' (requeued)' : ''}`)
@@ -133,12 +124,42 @@ export class Settler {
   }
 
   async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<void> {
+    await this.#end(task, outcome, await this.#sendable(task, outcome))
+    if (acked) task.delivery.ack()
+    else task.delivery.reject(`the task failed: ${outcome.status}`)
+  }
+
+  async #end(task: ActiveTask, outcome: Outcome, follow: readonly Prepared[]): Promise<void> {
     const final = finalState(task.head, outcome)
-    const follow = continuationsAfter(this.#parts.core, task.head, outcome)
     if (final !== undefined) await this.#store(task, follow.length === 0 ? final : withChildren(final, follow))
-    for (const next of follow) await this.#send(next)
-    if (acked) this.#ack(task)
-    else if (task.acksLate) task.delivery.reject(`the task failed: ${outcome.status}`)
+    for (const next of follow) await this.#parts.sender.publish(next)
+  }
+
+  /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
+  async #succeed(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
+    const { core, sender } = this.#parts
+    const follow: Prepared[] = []
+    try {
+      for (const { id, call } of continuationsAfter(core, task.head, outcome)) follow.push(await sender.prepare(call, id))
+    } catch (error) {
+      const { runtimeMs, children, continuations } = outcome
+      return this.#fail(task, { status: 'failure', error: errorToRemote(error), expected: false, runtimeMs, children, continuations })
+    }
+    await this.#end(task, outcome, follow)
+    task.delivery.ack()
+    core.log.info(
+      { ...fields(task), run_ms: outcome.runtimeMs },
+      `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
+    )
+  }
+
+  #fail(task: ActiveTask, outcome: Outcome & { status: 'failure' }): Promise<void> {
+    this.#logFailure(task, outcome)
+    return this.#finish(
+      task,
+      outcome,
+      task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout,
+    )
   }
 
   async #retry(task: ActiveTask, outcome: Outcome & { status: 'retry' }): Promise<void> {
@@ -147,7 +168,6 @@ export class Settler {
     const queue = typeof options.queue === 'string' ? options.queue : task.delivery.queue
     const message = retryMessage(core, task.message, task.head, outcome.retry)
     const to = { exchange: '', routingKey: queue }
-    await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
     const error =
       outcome.error === null
         ? null
@@ -159,7 +179,9 @@ export class Settler {
       children: outcome.children,
       done: false,
     })
-    this.#ack(task)
+    // After the state: the next run may begin at once, and what it reports must not be overwritten.
+    await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
+    task.delivery.ack()
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
   }
@@ -197,11 +219,7 @@ export class Settler {
 
   async #bury(task: ActiveTask, outcome: Outcome & { status: 'killed' }, reason: string): Promise<void> {
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
-    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) await this.#send(next)
-  }
-
-  #ack(task: ActiveTask): void {
-    if (task.acksLate) task.delivery.ack()
+    for (const next of await this.#sendable(task, outcome)) await this.#parts.sender.publish(next)
   }
 
   /** Tries for a while when the backend cannot be reached; throws after it. */
@@ -229,9 +247,18 @@ export class Settler {
     }
   }
 
-  async #send({ id, call }: Continuation): Promise<void> {
-    const { sender } = this.#parts
-    await sender.publish(await sender.prepare(call, id))
+  /** What follows and can be sent; a link that cannot is logged, and does not keep the others back. */
+  async #sendable(task: ActiveTask, outcome: Outcome): Promise<readonly Prepared[]> {
+    const { core, sender } = this.#parts
+    const prepared: Prepared[] = []
+    for (const { id, call } of continuationsAfter(core, task.head, outcome)) {
+      try {
+        prepared.push(await sender.prepare(call, id))
+      } catch (error) {
+        core.log.error({ ...fields(task), err: error }, `${call.task}, linked to task ${label(task)}, cannot be sent`)
+      }
+    }
+    return prepared
   }
 
   /** Whether a task of that id is on its way already, or has ended. */
@@ -263,7 +290,7 @@ export class Settler {
 }
 
 /** Their ids are fixed, so they can be told before they are sent. */
-function withChildren(final: MetaParts, follow: readonly Continuation[]): MetaParts {
+function withChildren(final: MetaParts, follow: readonly Prepared[]): MetaParts {
   return { ...final, children: [...(final.children ?? []), ...follow.map(({ id }) => [[id, null], null] as const)] }
 }
 

@@ -33,10 +33,12 @@ export class AppWorker implements Worker {
   readonly #revoked: RevokedSet
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
-  #tasks: TaskConsumer | undefined
+  /** One for each connection; those of lost ones until what they hold has ended. */
+  readonly #tasks = new Set<TaskConsumer>()
   #connection: Connection | undefined
   #consumers: Consumer[] = []
   #starting: Promise<void> | undefined
+  #reconnecting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   /** Aborts when what still runs must be cut off. */
   readonly #cold = new AbortController()
@@ -47,8 +49,10 @@ export class AppWorker implements Worker {
     this.#options = options
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
-    if (options.signal?.aborted) void this.stop()
-    options.signal?.addEventListener('abort', () => void this.stop(), { once: true })
+    // Who only starts the worker does not ask how it ended.
+    this.#stopped.promise.catch(() => {})
+    if (options.signal?.aborted) this.#onAbort()
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   get queues(): readonly string[] {
@@ -97,7 +101,9 @@ export class AppWorker implements Worker {
     const backend = await core.connections.backend()
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core),
-      storeState: async (taskId, state, meta) => this.#tasks?.report(taskId, state, meta),
+      storeState: async (taskId, state, meta) => {
+        for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
+      },
       onFatal: (error) => {
         core.log.error({ err: error }, error.message)
         this.#fail(error)
@@ -109,6 +115,7 @@ export class AppWorker implements Worker {
       if (this.#stopping === undefined) await this.#consume(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
+      this.#options.signal?.removeEventListener('abort', this.#onAbort)
       throw error
     }
     if (this.#stopping !== undefined) return
@@ -119,18 +126,24 @@ export class AppWorker implements Worker {
   async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
     const core = this.#core
     const connection = await core.connections.connect()
-    this.#connection = connection
-    const settler = new Settler({ core, sender: this.#sender, backend, connection, hostname: this.hostname })
-    const tasks = new TaskConsumer({ core, backend, pool, settler, revoked: this.#revoked, hostname: this.hostname })
-    this.#tasks = tasks
-    for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
-    const mailbox = new Mailbox(core, this.hostname, tasks)
-    const consumer = await connection.consume({ queues: this.queues, prefetch: tasks.prefetch, onDeliveries: tasks.take })
-    tasks.follow(consumer)
-    this.#consumers = [consumer, await mailbox.open(connection)]
-    void connection.closed.then((error) => {
-      if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
-    })
+    try {
+      const settler = new Settler({ core, sender: this.#sender, backend, connection, hostname: this.hostname })
+      const tasks = new TaskConsumer({ core, backend, pool, settler, revoked: this.#revoked, hostname: this.hostname })
+      for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
+      const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
+      for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
+      this.#tasks.add(tasks)
+      const consumer = await connection.consume({ queues: this.queues, prefetch: tasks.prefetch, onDeliveries: tasks.take })
+      tasks.follow(consumer)
+      this.#consumers = [consumer, mailbox]
+      this.#connection = connection
+      void connection.closed.then((error) => {
+        if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
+      })
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
   }
 
   /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
@@ -142,7 +155,9 @@ export class AppWorker implements Worker {
       const waitMs = backoff.next()
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
       try {
-        if (this.#stopping === undefined) await this.#consume(pool, backend)
+        if (this.#stopping !== undefined) return
+        this.#reconnecting = this.#consume(pool, backend)
+        await this.#reconnecting
         log.info({}, 'connected to the broker again')
         return
       } catch (error) {
@@ -155,20 +170,22 @@ export class AppWorker implements Worker {
     const { log, hooks } = this.#core
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#cold.signal.aborted ? ' (cold)' : ''}`)
     await this.#starting?.catch(() => {})
+    await this.#reconnecting?.catch(() => {})
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
     try {
       await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
-      this.#tasks?.drain()
+      for (const tasks of this.#tasks) tasks.drain()
       const killed = new AbortController()
       let grace: Timer | undefined
       // Told to end first, then ended: a task that listens to its signal can leave things in order.
       const cut = (): void => {
-        this.#tasks?.abortAll('shutdown')
+        for (const tasks of this.#tasks) tasks.abortAll('shutdown')
         grace = this.#core.clock.setTimer(abortGraceMs, () => killed.abort(), { keepAlive: true })
       }
       if (this.#cold.signal.aborted) cut()
       else this.#cold.signal.addEventListener('abort', cut, { once: true })
       await this.#pool?.stop({ signal: killed.signal })
-      await this.#tasks?.idle()
+      await Promise.all([...this.#tasks].map((tasks) => tasks.idle()))
       this.#cold.signal.removeEventListener('abort', cut)
       grace?.cancel()
       await this.#connection?.close()
@@ -176,6 +193,10 @@ export class AppWorker implements Worker {
       if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
       this.#stopped.resolve()
     }
+  }
+
+  readonly #onAbort = (): void => {
+    void this.stop()
   }
 
   #fail(error: Error): void {

@@ -1,0 +1,55 @@
+import { OptionInvalidError } from '../errors.js'
+import { bool, type Kind, kind, name, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from './config-kinds.js'
+import type { ErrorClass, TaskOptions } from './task.js'
+
+const errorClasses = kind<ErrorClass[], ErrorClass[]>('a list of error classes', (value) =>
+  Array.isArray(value) && value.every((item) => typeof item === 'function') ? value : undefined,
+)
+const functionOr = <T>(inner: Kind<T, unknown>): Kind<unknown, unknown> =>
+  kind(`${inner.expected}, or a function`, (value, option) => (typeof value === 'function' ? value : inner.parse(value, option)))
+
+/** What each option of a task may be. A wrong one is told where the task is defined, not by the worker that first runs it. */
+const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<unknown, unknown> } = {
+  queue: name,
+  routingKey: name,
+  priority: wholeNumber(0, 255),
+  serializer: text,
+  compression: oneOf('gzip', 'zlib', 'brotli', 'zstd'),
+  expires: seconds,
+  maxRetries: nullable(wholeNumber(0)),
+  defaultRetryDelay: seconds,
+  autoretryFor: functionOr(errorClasses as Kind<unknown, unknown>),
+  dontAutoretryFor: errorClasses,
+  retryBackoff: functionOr(
+    kind('true, false or a duration', (value) => (typeof value === 'boolean' ? value : seconds.parse(value, 'retryBackoff'))),
+  ),
+  retryBackoffMax: seconds,
+  retryJitter: bool,
+  timeLimit: secondsAbove0,
+  softTimeLimit: secondsAbove0,
+  acksLate: bool,
+  acksOnFailureOrTimeout: bool,
+  rejectOnWorkerLost: bool,
+  trackStarted: bool,
+  ignoreResult: bool,
+  storeErrorsEvenIfIgnored: bool,
+  throws: errorClasses,
+  description: text,
+}
+
+/** Throws OptionInvalidError for a value of the wrong kind, and for a soft time limit over the hard one. */
+export function checkTaskOptions(task: string, options: TaskOptions): void {
+  for (const [option, value] of Object.entries(options)) {
+    if (value === undefined) continue
+    kinds[option as keyof TaskOptions]?.parse(value, `${option} of task ${task}`) // unknown names were refused before
+  }
+  checkLimits(options, ` of task ${task}`)
+}
+
+/** Celery's rule: a soft limit over the hard one would never be reached. Throws OptionInvalidError. */
+export function checkLimits({ timeLimit, softTimeLimit }: Pick<TaskOptions, 'timeLimit' | 'softTimeLimit'>, where = ''): void {
+  if (timeLimit === undefined || softTimeLimit === undefined) return
+  const hard = secondsAbove0.parse(timeLimit, `timeLimit${where}`)
+  const soft = secondsAbove0.parse(softTimeLimit, `softTimeLimit${where}`)
+  if (soft > hard) throw new OptionInvalidError(`softTimeLimit${where}`, `at most timeLimit (${hard} s)`, softTimeLimit)
+}
