@@ -2,7 +2,6 @@
  * Every option of an app, one row each. Types, validation, spellings, environment names, command line flags, docs/config.md and `inspect-config`
  * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
  */
-import { availableParallelism } from 'node:os'
 import {
   backendUrl,
   bool,
@@ -184,13 +183,11 @@ export const configTable = {
     sentence: 'Where tasks run: child processes, threads, this process many at a time, or this process one at a time.',
     flag: '-P, --pool <pool>',
   }),
-  workerConcurrency: {
-    group: 'Worker',
-    kind: wholeNumber(1),
-    default: { says: 'the number of CPUs', find: () => availableParallelism() },
-    sentence: 'How many tasks run at the same time; in the prefork pool, how many child processes there are.',
+  workerConcurrency: row('Worker', nullable(wholeNumber(1)), null, {
+    sentence:
+      'How many tasks run at the same time; in the prefork pool, how many child processes there are. null is one for each CPU, and 100 in the async pool.',
     flag: '-c, --concurrency <number>',
-  } satisfies Row<number, number>,
+  }),
   workerChildConcurrency: row('Worker', wholeNumber(1), 1, {
     sentence: 'How many tasks one child process runs at the same time: above 1 for tasks that mostly wait.',
     own: true,

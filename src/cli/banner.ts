@@ -2,6 +2,7 @@ import { relative } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { formatDuration } from '../internal/duration.js'
 import { redactUrl } from '../internal/url.js'
+import { concurrencyOf } from '../worker/concurrency.js'
 
 export interface BannerFacts {
   readonly core: AppCore
@@ -21,7 +22,7 @@ export function banner({ core: { name, config, registry }, version, hostname, fi
     ['app', `${name}  (./${relative(process.cwd(), file)})`],
     ['broker', config.brokerUrl.map(redactUrl).join('; ')],
     ['results', results === 'disabled' ? results : `${results}  ${expires}`],
-    ['pool', `${config.workerPool} ×${config.workerConcurrency} · prefetch ${config.workerPrefetchMultiplier}`],
+    ['pool', `${config.workerPool} ×${concurrencyOf(config, config.workerPool)} · prefetch ${config.workerPrefetchMultiplier}`],
     ['queues', queues.join('  ')],
     ['tasks', shortList(tasks)],
   ]

@@ -3,9 +3,7 @@ import type { WorkerOptions } from '../app/worker-handle.js'
 import { NotSupportedError } from '../errors.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
-
-/** Calls that the async pool runs at the same time when nobody says how many: they wait for I/O most of their time. */
-const asyncConcurrency = 100
+import { concurrencyOf } from './concurrency.js'
 
 /** The pool that the options ask for. Its code is loaded here: a worker has one. */
 export async function makePool(
@@ -27,7 +25,7 @@ export async function makePool(
       const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
       const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild
       return new ProcessPool({
-        size: options.concurrency ?? config.workerConcurrency,
+        size: options.concurrency ?? concurrencyOf(config, kind),
         entry: new URL('./child.js', import.meta.url),
         args: [String(options.app), nodeName(options.hostname)],
         env: process.env,
@@ -43,7 +41,7 @@ export async function makePool(
     case 'async':
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
-      const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? asyncConcurrency)
+      const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? concurrencyOf(config, kind))
       return new InlinePool({
         name: kind,
         concurrency,

@@ -6,6 +6,7 @@ import type { ResultBackend } from '../backend.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { toMs } from '../internal/duration.js'
+import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
@@ -13,6 +14,7 @@ import { TaskConsumer } from './consumer.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { onProcessSignals } from './process-signals.js'
+import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
 import { Settler } from './settler.js'
 
@@ -27,6 +29,7 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #refusals: RefusalLog
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   #tasks: TaskConsumer | undefined
@@ -41,6 +44,7 @@ export class AppWorker implements Worker {
     this.#core = core
     this.#sender = sender
     this.#options = options
+    this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
     if (options.signal?.aborted) void this.stop()
@@ -116,12 +120,18 @@ export class AppWorker implements Worker {
     const core = this.#core
     const connection = await core.connections.connect()
     this.#connection = connection
-    const settler = new Settler({ core, sender: this.#sender, backend, connection, hostname: this.hostname })
-    const tasks = new TaskConsumer({ core, backend, pool, settler, revoked: this.#revoked, hostname: this.hostname })
+    const refusals = this.#refusals
+    const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname })
+    const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
     this.#tasks = tasks
     for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
     const mailbox = new Mailbox(core, this.hostname, tasks)
-    const consumer = await connection.consume({ queues: this.queues, prefetch: tasks.prefetch, onDeliveries: tasks.take })
+    const consumer = await connection.consume({
+      queues: this.queues,
+      prefetch: tasks.prefetch,
+      onDeliveries: tasks.take,
+      onRefused: tasks.refused,
+    })
     tasks.follow(consumer)
     this.#consumers = [consumer, await mailbox.open(connection)]
     void connection.closed.then((error) => {
@@ -154,6 +164,7 @@ export class AppWorker implements Worker {
     try {
       await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
       this.#tasks?.drain()
+      failpoint('shutdown.after_stop_consuming')
       const cut = (): void => this.#tasks?.abortAll('shutdown')
       if (this.#cold.signal.aborted) cut()
       else this.#cold.signal.addEventListener('abort', cut, { once: true })
@@ -161,6 +172,7 @@ export class AppWorker implements Worker {
       await this.#tasks?.idle()
       await this.#connection?.close()
     } finally {
+      this.#refusals.flush()
       if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
       this.#stopped.resolve()
     }

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { expect, test } from 'vitest'
 import {
   type Config,
@@ -37,7 +36,7 @@ test('without options every option has its default', () => {
     taskDefaultQueue: 'celery',
     resultExpires: 86_400,
     workerPrefetchMultiplier: 4,
-    workerConcurrency: availableParallelism(),
+    workerConcurrency: null,
   })
 })
 
