@@ -78,7 +78,7 @@ faultTest(
       const filler = 'x'.repeat(100_000)
       let refusal: unknown
       await until(async () => {
-        refusal = await scene.send('good', [filler]).then(
+        refusal = await scene.send('returns', ['nothing', filler]).then(
           () => undefined,
           (error: unknown) => error,
         )
@@ -99,7 +99,7 @@ faultTest(
       await scene.stopWorkers()
       // The verdict reads the file once more.
       execFileSync('cp', ['-a', folder, `${folder}-kept`])
-      execFileSync('umount', [folder])
+      execFileSync('umount', ['-l', folder])
       rmSync(folder, { recursive: true })
       execFileSync('mv', [`${folder}-kept`, folder])
     }

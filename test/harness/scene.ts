@@ -96,7 +96,7 @@ export class Scene implements AsyncDisposable {
     return within(this.app.result(id).get({ propagate: false }), `the result of ${id}`, ms)
   }
 
-  /** Until every confirmed task has a terminal state. */
+  /** Until every confirmed task has a terminal state and the queue is empty. */
   async drained(ms = 30_000): Promise<void> {
     const backend = await Celeriac.internals(this.app).core.connections.backend()
     const ids = [...this.ledger.confirmed]
@@ -106,7 +106,7 @@ export class Scene implements AsyncDisposable {
         async () => {
           const metas = await backend.getMany(open)
           open = open.filter((id) => !isTerminal(metas.get(id)?.status))
-          if (open.length === 0) return true
+          if (open.length === 0 && (await this.#left()) === 0) return true
           await new Promise((resolve) => setTimeout(resolve, 20))
           return false
         },
@@ -157,12 +157,17 @@ export class Scene implements AsyncDisposable {
     const dead = new Set((await this.deadLetters()).map((letter) => String(letter.message.headers.id)))
     // A killed worker's children have a second to see that it is gone.
     await until(() => processesOf(this.folder).length === 0, 'every process is gone', 2_000).catch(() => undefined)
-    const [row] = await this.rows<{ count: number }>('SELECT count(*) AS count FROM messages WHERE queue = ?', [queueName])
     return {
       ...judge({ ledger: this.ledger, runs: this.recorder.lines(), dead, terminal }),
       orphans: [...processesOf(this.folder).map((pid) => `process ${pid}`), ...readdirSync(join(this.folder, 'tmp'))],
-      left: row?.count ?? 0,
+      left: await this.#left(),
     }
+  }
+
+  /** Messages that wait or run. */
+  async #left(): Promise<number> {
+    const [row] = await this.rows<{ count: number }>('SELECT count(*) AS count FROM messages WHERE queue = ?', [queueName])
+    return row?.count ?? 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
