@@ -147,6 +147,16 @@ test('a TypeScript project compiles against it, declarations included', () => {
   expect(node([join(repository, 'node_modules/typescript/bin/tsc'), '-p', project])).toEqual({ code: 0, stdout: '', stderr: '' })
 })
 
+test('the lock file has all that npm ci looks for, packages for other systems too', () => {
+  const { packages } = JSON.parse(readFileSync(join(repository, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> } // npm's format
+  const missing = Object.entries(packages).flatMap(([path, { dependencies, optionalDependencies }]) =>
+    Object.keys({ ...dependencies, ...optionalDependencies }).filter(
+      (name) => packages[`node_modules/${name}`] === undefined && packages[`${path}/node_modules/${name}`] === undefined,
+    ),
+  )
+  expect(missing).toEqual([])
+})
+
 function npm(args: readonly string[], cwd: string): SpawnSyncReturns<string> {
   const ran = spawnSync('npm', args, { cwd, env: environment(), encoding: 'utf8', shell: process.platform === 'win32' })
   if (ran.status !== 0) throw new Error(`npm ${args[0]} ended with ${ran.status}: ${ran.stderr}`)
@@ -170,6 +180,11 @@ function environment(): NodeJS.ProcessEnv {
       ([name]) => !/^(CELERIAC_|CELERY_|NODE_OPTIONS$|npm_package_|npm_lifecycle_|npm_config_local_prefix$|npm_config_prefix$)/.test(name),
     ),
   )
+}
+
+interface Locked {
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
 }
 
 interface Manifest {

@@ -1,6 +1,6 @@
 import { Celeriac } from 'celeriac'
 
-// No broker is named: tasks and results are kept in .celeriac/ beside this file, and any number of processes can share them.
+// No broker is named: tasks and results are kept in .celeriac/ of the working directory, and any number of processes can share them.
 export const app = new Celeriac('hello')
 
 export const add = app.task('hello.add', (x: number, y: number) => x + y)

@@ -18,7 +18,7 @@ export function checkCall(task: TaskDefinition, call: Arguments): Arguments | Pr
   const bound = bind(task, call)
   const checked = schema['~standard'].validate(task.kwargsSchema === undefined ? bound : bound[0])
   const refuse = (result: StandardSchemaV1.Result<unknown>): Arguments => {
-    valueOf(task, result)
+    valid(task, result)
     return call
   }
   return checked instanceof Promise ? checked.then(refuse) : refuse(checked)
@@ -27,8 +27,8 @@ export function checkCall(task: TaskDefinition, call: Arguments): Arguments | Pr
 /** The list that the task's function is called with (without its context): keywords put in their places, schema applied. */
 export async function boundArguments(task: TaskDefinition, call: Arguments): Promise<readonly unknown[]> {
   const bound = bind(task, call)
-  if (task.kwargsSchema !== undefined) return [valueOf(task, await task.kwargsSchema['~standard'].validate(bound[0]))]
-  if (task.argsSchema !== undefined) return valueOf(task, await task.argsSchema['~standard'].validate(bound)) as unknown[]
+  if (task.kwargsSchema !== undefined) return [valid(task, await task.kwargsSchema['~standard'].validate(bound[0]))]
+  if (task.argsSchema !== undefined) return valid(task, await task.argsSchema['~standard'].validate(bound)) as unknown[]
   return bound
 }
 
@@ -72,7 +72,7 @@ function asObject(task: TaskDefinition, args: readonly unknown[], kwargs: Readon
   return { ...input }
 }
 
-function valueOf(task: TaskDefinition, result: StandardSchemaV1.Result<unknown>): unknown {
+function valid(task: TaskDefinition, result: StandardSchemaV1.Result<unknown>): unknown {
   if (result.issues === undefined) return result.value
   throw new ArgumentsInvalidError(
     task.name,

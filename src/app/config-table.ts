@@ -183,11 +183,13 @@ export const configTable = {
     sentence: 'Where tasks run: child processes, threads, this process many at a time, or this process one at a time.',
     flag: '-P, --pool <pool>',
   }),
-  workerConcurrency: row('Worker', nullable(wholeNumber(1)), null, {
-    sentence:
-      'How many tasks run at the same time; in the prefork pool, how many child processes there are. null is one for each CPU, and 100 in the async pool.',
+  workerConcurrency: {
+    group: 'Worker',
+    kind: wholeNumber(1),
+    default: { says: 'the number of CPUs for prefork, 100 for async, whose tasks mostly wait', find: () => null },
+    sentence: 'How many tasks run at the same time; in the prefork pool, how many child processes there are.',
     flag: '-c, --concurrency <number>',
-  }),
+  } satisfies Row<number, number | null>,
   workerChildConcurrency: row('Worker', wholeNumber(1), 1, {
     sentence: 'How many tasks one child process runs at the same time: above 1 for tasks that mostly wait.',
     own: true,

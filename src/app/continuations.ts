@@ -24,6 +24,23 @@ export function continuationsAfter(core: AppCore, head: TaskHead, outcome: Outco
   return []
 }
 
+/**
+ * Before a task runs: whether what follows it can be done here. Otherwise the task would run, and run again, and never be settled.
+ * Throws NotSupportedError for workflows that this version cannot run, InvalidMessageError for signatures that are none.
+ */
+export function checkContinuations({ callbacks, errbacks, chain, chord }: Continuations, taskId: string): void {
+  if ((chain ?? []).length > 0 || chord !== null) {
+    throw new NotSupportedError(`the chain or chord that task ${taskId} is part of`, 'workflows (canvas) cannot run in this version')
+  }
+  for (const [kind, links] of Object.entries({ callbacks, errbacks })) {
+    for (const [index, given] of (links ?? []).entries()) {
+      const { subtask_type: type } = parseSignature(given, `${kind}[${index}]`)
+      if (type !== null)
+        throw new NotSupportedError(`the ${type} linked to task ${taskId}`, 'workflows (canvas) cannot run in this version')
+    }
+  }
+}
+
 function linked(
   core: AppCore,
   head: TaskHead,
@@ -32,16 +49,9 @@ function linked(
   argument: unknown,
 ): readonly Continuation[] {
   if (continuations === null) return []
-  if ((continuations.chain ?? []).length > 0 || continuations.chord !== null) {
-    throw new NotSupportedError(`the chain or chord that task ${head.id} is part of`, 'workflows (canvas) cannot run in this version')
-  }
+  checkContinuations(continuations, head.id)
   return (continuations[kind] ?? []).map((given, index) => {
     const signature = parseSignature(given, `${kind}[${index}]`)
-    if (signature.subtask_type !== null)
-      throw new NotSupportedError(
-        `the ${signature.subtask_type} linked to task ${head.id}`,
-        'workflows (canvas) cannot run in this version',
-      )
     const args = signature.immutable ? signature.args : [argument, ...signature.args]
     return { id: idOf(signature, head, kind, index), call: { ...callOf(core, signature, args), rootId: head.rootId, parentId: head.id } }
   })

@@ -7,6 +7,7 @@ import { decodeBody, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
 import { asRunningTask } from './context.js'
+import { checkContinuations } from './continuations.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
@@ -15,13 +16,15 @@ import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 export function executeWith(core: AppCore): Execute {
   return async (request, run) => {
     let body: TaskBody
+    let continuations: Continuations | null
     try {
       body = decodeBody(await core.serializers.decode(request, { accept: core.config.acceptContent }))
+      continuations = continuationsOf(body)
+      if (continuations !== null) checkContinuations(continuations, request.id)
     } catch (error) {
       return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
     }
     const info = infoOf(request)
-    const continuations = continuationsOf(body)
     if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
     const task = core.registry.get(request.task)
     if (task === undefined) return notRegistered(core, request, continuations)

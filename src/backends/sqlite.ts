@@ -23,8 +23,9 @@ const schemaSteps: readonly string[] = [
    CREATE TABLE revokes (task_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID`,
 ]
 
-const cleanupEveryMs = 60_000
-const largestCleanup = 1_000
+// Each store pays for a look at two old results, so that what expires goes as fast as new ones come.
+const cleanupEvery = 500
+const cleanupWindow = 1_000
 
 export class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite'
@@ -36,7 +37,8 @@ export class SqliteBackend implements ResultBackend {
   #unlisten: (() => void) | undefined
   #seenSeq = 0
   #readQueued = false
-  #cleanedMs: number
+  #storesUntilCleanup = cleanupEvery
+  #cleanedSeq = 0
   #isClosed = false
 
   static async open(url: string, { clock, cwd }: { readonly clock: Clock; readonly cwd: string }): Promise<SqliteBackend> {
@@ -54,7 +56,6 @@ export class SqliteBackend implements ResultBackend {
     this.#database = database
     this.#clock = clock
     this.#writer = new ResultWriter(database, clock)
-    this.#cleanedMs = clock.monotonic()
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
   }
 
@@ -127,12 +128,14 @@ export class SqliteBackend implements ResultBackend {
   async cleanup({ nowMs }: { readonly nowMs: number }): Promise<number> {
     this.#refuseWhenClosed()
     let removed = 0
-    for (;;) {
-      const some = await this.#database.write((sql) => removeExpired(sql, nowMs), { essential: true })
-      removed += some
+    let seq = 0
+    do {
       // In pieces, so that no transaction is long.
-      if (some < largestCleanup) return removed
-    }
+      const cleaned = await this.#database.write((sql) => removeExpired(sql, seq, nowMs), { essential: true })
+      removed += cleaned.removed
+      seq = cleaned.seq
+    } while (seq > 0)
+    return removed
   }
 
   async close(): Promise<void> {
@@ -195,11 +198,18 @@ export class SqliteBackend implements ResultBackend {
   }
 
   #cleanupNowAndThen(): void {
-    const nowMs = this.#clock.monotonic()
-    if (nowMs - this.#cleanedMs < cleanupEveryMs) return
-    this.#cleanedMs = nowMs
-    // A cleanup that fails is tried again in a minute; the store that comes with it tells what is wrong.
-    this.#database.write((sql) => removeExpired(sql, this.#clock.now()), { essential: true, last: true }).catch(() => undefined)
+    this.#storesUntilCleanup -= 1
+    if (this.#storesUntilCleanup > 0) return
+    this.#storesUntilCleanup = cleanupEvery
+    this.#database
+      .write((sql) => removeExpired(sql, this.#cleanedSeq, this.#clock.now()), { essential: true, last: true })
+      .then(
+        ({ seq }) => {
+          this.#cleanedSeq = seq
+        },
+        // Tried again some stores later; the store that comes with it tells what is wrong.
+        () => undefined,
+      )
   }
 
   #refuseWhenClosed(): void {
@@ -207,13 +217,19 @@ export class SqliteBackend implements ResultBackend {
   }
 }
 
-/** No index by expiry, which every result would pay for: results expire about in the order in which they were stored, so the oldest are looked at first. */
-function removeExpired(sql: Sql, nowMs: number): number {
-  sql.run('DELETE FROM revokes WHERE expires <= ?', [nowMs])
-  return sql.run('DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE expires <= ? ORDER BY seq LIMIT ?)', [
-    nowMs,
-    largestCleanup,
+/**
+ * Removes what has expired of the results after `afterSeq`, some of them at a time; how many, and where to go on: 0 at the end.
+ * There is no index by expiry: every result would pay for it.
+ */
+function removeExpired(sql: Sql, afterSeq: number, nowMs: number): { readonly removed: number; readonly seq: number } {
+  const rows = sql.all<{ seq: number; expires: number | null }>('SELECT seq, expires FROM results WHERE seq > ? ORDER BY seq LIMIT ?', [
+    afterSeq,
+    cleanupWindow,
   ])
+  const expired = rows.filter((row) => row.expires !== null && row.expires <= nowMs).map((row) => row.seq)
+  if (expired.length > 0) sql.run('DELETE FROM results WHERE seq IN (SELECT value FROM json_each(?))', [JSON.stringify(expired)])
+  if (rows.length < cleanupWindow) sql.run('DELETE FROM revokes WHERE expires <= ?', [nowMs])
+  return { removed: expired.length, seq: rows.length < cleanupWindow ? 0 : (rows.at(-1)?.seq ?? 0) }
 }
 
 function closedError(): ConnectionError {

@@ -22,7 +22,10 @@ export function banner({ core: { name, config, registry }, version, hostname, fi
     ['app', `${name}  (./${relative(process.cwd(), file)})`],
     ['broker', config.brokerUrl.map(redactUrl).join('; ')],
     ['results', results === 'disabled' ? results : `${results}  ${expires}`],
-    ['pool', `${config.workerPool} ×${concurrencyOf(config, config.workerPool)} · prefetch ${config.workerPrefetchMultiplier}`],
+    [
+      'pool',
+      `${config.workerPool} ×${concurrencyOf(config.workerPool, config.workerConcurrency)} · prefetch ${config.workerPrefetchMultiplier}`,
+    ],
     ['queues', queues.join('  ')],
     ['tasks', shortList(tasks)],
   ]

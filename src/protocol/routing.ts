@@ -97,11 +97,12 @@ export function effectivePriority(priority: number | undefined, { maxPriority }:
   return Math.max(0, Math.min(maxPriority, Math.trunc(priority)))
 }
 
-/** When a message goes away undelivered: its own `expiration` or the queue's limit, whichever is first; undefined: never. */
-export function messageExpiryMs(expiration: string | undefined, { messageTtlMs }: QueueLimits, availableMs: number): number | undefined {
-  const own = expiration !== undefined && /^\d{1,15}$/.test(expiration) ? Number(expiration) : undefined
-  const ttlMs = own === undefined ? messageTtlMs : Math.min(own, messageTtlMs ?? own)
-  return ttlMs === undefined ? undefined : availableMs + ttlMs
+/**
+ * When a message goes away undelivered by the limit of its queue; undefined: never. Its own `expiration` does not count here (as in kombu's virtual
+ * transports): a task that expired is delivered, so that a worker can tell its caller (REVOKED).
+ */
+export function messageExpiryMs({ messageTtlMs }: QueueLimits, availableMs: number): number | undefined {
+  return messageTtlMs === undefined ? undefined : availableMs + messageTtlMs
 }
 
 function wholeNumber(value: unknown): number | undefined {

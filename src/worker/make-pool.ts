@@ -13,6 +13,7 @@ export async function makePool(
 ): Promise<Pool> {
   const { config, clock, log } = core
   const kind = options.pool ?? (options.app === undefined && config.workerPool === 'prefork' ? 'async' : config.workerPool)
+  const concurrency = concurrencyOf(kind, options.concurrency ?? config.workerConcurrency)
   switch (kind) {
     case 'prefork': {
       if (options.app === undefined) {
@@ -25,7 +26,7 @@ export async function makePool(
       const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
       const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild
       return new ProcessPool({
-        size: options.concurrency ?? concurrencyOf(config, kind),
+        size: concurrency,
         entry: new URL('./child.js', import.meta.url),
         args: [String(options.app), nodeName(options.hostname)],
         env: process.env,
@@ -41,7 +42,6 @@ export async function makePool(
     case 'async':
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
-      const concurrency = kind === 'solo' ? 1 : (options.concurrency ?? concurrencyOf(config, kind))
       return new InlinePool({
         name: kind,
         concurrency,

@@ -2,21 +2,27 @@ import type { Worker } from '../app/worker-handle.js'
 import type { Logger } from '../internal/logger.js'
 
 /**
- * SIGTERM and the first SIGINT stop warm (soft, when `workerSoftShutdownTimeout` is set by the caller's mode); SIGQUIT and the second SIGINT stop cold.
- * Gives back the function that lets go of the signals.
+ * SIGTERM and the first SIGINT stop warm. SIGQUIT and the second SIGINT stop cold, after the grace of `workerSoftShutdownTimeout` if there is one (`soft`);
+ * one more of them stops cold at once. Gives back the function that lets go of the signals.
  */
-export function onProcessSignals(worker: Worker, log: Logger): () => void {
+export function onProcessSignals(worker: Worker, { log, hasGrace }: { log: Logger; hasGrace: boolean }): () => void {
   let interrupted = false
-  const stop = (mode: 'warm' | 'cold'): void => {
+  let isSoft = false
+  const stop = (mode: 'warm' | 'soft' | 'cold'): void => {
     worker.stop({ mode }).catch((error: unknown) => log.error({ err: error }, 'the worker could not stop in order'))
+  }
+  const cut = (): void => {
+    stop(hasGrace && !isSoft ? 'soft' : 'cold')
+    isSoft = true
   }
   const handlers: Partial<Record<NodeJS.Signals, () => void>> = {
     SIGTERM: () => stop('warm'),
     SIGINT: () => {
-      stop(interrupted ? 'cold' : 'warm')
+      if (interrupted) cut()
+      else stop('warm')
       interrupted = true
     },
-    SIGQUIT: () => stop('cold'),
+    SIGQUIT: cut,
   }
   const entries = Object.entries(handlers) as [NodeJS.Signals, () => void][]
   for (const [signal, handler] of entries) process.on(signal, handler)

@@ -3,7 +3,7 @@ import type { AppCore } from '../app/core.js'
 import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
-import { DecodeError, show, WorkerLostError } from '../errors.js'
+import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { Outcome } from '../pool.js'
@@ -51,8 +51,17 @@ export class Settler {
     try {
       await this.#settle(task, outcome)
     } catch (error) {
+      if (isForGood(error)) return this.#buryUnsettled(task, error)
       log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
       if (task.acksLate) task.delivery.release()
+    }
+  }
+
+  async #buryUnsettled(task: ActiveTask, error: CeleriacError): Promise<void> {
+    try {
+      await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
+    } catch (cause) {
+      this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
     }
   }
 
@@ -98,7 +107,7 @@ export class Settler {
         if (await this.#finish(task, outcome)) {
           this.#parts.core.log.info(
             { ...fields(task), run_ms: outcome.runtimeMs },
-            `Task ${label(task)} succeeded in ${outcome.runtimeMs / 1000}s: ${outcome.repr}`,
+            `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
           )
         }
         break
@@ -139,7 +148,8 @@ export class Settler {
   /** False: the task had ended already, by another run of it, and this outcome is dropped. */
   async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<boolean> {
     const final = finalState(task.head, outcome)
-    if (final !== undefined && !(await this.#store(task, final))) {
+    const follow = continuationsAfter(this.#parts.core, task.head, outcome)
+    if (final !== undefined && !(await this.#store(task, follow.length === 0 ? final : withChildren(final, follow)))) {
       const stored = await this.#parts.backend.get(task.head.id)
       // It may have expired or been forgotten meanwhile: then nothing contradicts this outcome.
       if (stored !== undefined) {
@@ -148,7 +158,7 @@ export class Settler {
       }
     }
     failpoint('result.after_store')
-    for (const next of continuationsAfter(this.#parts.core, task.head, outcome)) {
+    for (const next of follow) {
       await this.#send(next)
       failpoint('continuation.after_one')
     }
@@ -290,6 +300,24 @@ export class Settler {
         `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`,
       )
   }
+}
+
+/** Their ids are fixed, so they can be told before they are sent. */
+function withChildren(final: MetaParts, follow: readonly Continuation[]): MetaParts {
+  return { ...final, children: [...(final.children ?? []), ...follow.map(({ id }) => [[id, null], null] as const)] }
+}
+
+/** With at most six digits, as short as it is exact enough. */
+function seconds(ms: number): string {
+  return `${Number((ms / 1000).toFixed(6))}s`
+}
+
+/** Another run would end the same way: with a link to a queue that does not exist, for instance. */
+function isForGood(error: unknown): error is CeleriacError {
+  return (
+    error instanceof CeleriacError &&
+    !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
+  )
 }
 
 function label({ head }: ActiveTask): string {

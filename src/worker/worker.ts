@@ -62,7 +62,7 @@ export class AppWorker implements Worker {
   }
 
   async run(): Promise<void> {
-    const release = onProcessSignals(this, this.#core.log)
+    const release = onProcessSignals(this, { log: this.#core.log, hasGrace: this.#core.config.workerSoftShutdownTimeout > 0 })
     try {
       await this.start()
       await this.#stopped.promise

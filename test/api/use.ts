@@ -1,11 +1,8 @@
-import { type AsyncResult, Celeriac, chain, chord, createClient, crontab, currentTask, every, group, type TasksOf, testApp } from 'celeriac'
-import * as v from 'valibot'
+import { Celeriac, createClient, chain, group, chord, crontab, every, currentTask, testApp, type AsyncResult, type TasksOf } from 'celeriac'
 import { z } from 'zod'
+import * as v from 'valibot'
 
-const app = new Celeriac('shop', {
-  broker: process.env.BROKER_URL ?? 'sqlite://./.celeriac/queue.db',
-  taskRoutes: { 'mail.*': { queue: 'mail' } },
-})
+const app = new Celeriac('shop', { broker: process.env.BROKER_URL ?? 'sqlite://./.celeriac/queue.db', taskRoutes: { 'mail.*': { queue: 'mail' } } })
 
 // (e) plain positional
 export const add = app.task('tasks.add', (x: number, y: number) => x + y)
@@ -26,26 +23,10 @@ export const fetchUrl = app.task('tasks.fetch', { bind: true, softTimeLimit: '30
 })
 
 // (a) kwargs + Standard Schema (zod)
-export const sendEmail = app.task(
-  'mail.send',
-  {
-    kwargs: z.object({ to: z.string(), subject: z.string().default('hi'), at: z.coerce.date().optional() }),
-    params: ['to', 'subject'],
-    queue: 'mail',
-  },
-  async ({ to, subject, at }, ctx) => {
-    const s: string = subject
-    const d: Date | undefined = at
-    ctx.log.info({ to, s, d })
-    return { id: to + s }
-  },
-)
+export const sendEmail = app.task('mail.send', { kwargs: z.object({ to: z.string(), subject: z.string().default('hi'), at: z.coerce.date().optional() }), params: ['to', 'subject'], queue: 'mail' },
+  async ({ to, subject, at }, ctx) => { const s: string = subject; const d: Date | undefined = at; ctx.log.info({ to, s, d }); return { id: to + s } })
 // (a) valibot
-export const resize = app.task(
-  'img.resize',
-  { kwargs: v.object({ url: v.string(), width: v.number() }) },
-  async ({ url, width }) => `${url}@${width}`,
-)
+export const resize = app.task('img.resize', { kwargs: v.object({ url: v.string(), width: v.number() }) }, async ({ url, width }) => `${url}@${width}`)
 // (b) tuple schema
 export const mul = app.task('tasks.mul', { args: z.tuple([z.number(), z.number()]) }, (x, y) => x * y)
 
@@ -55,7 +36,7 @@ async function calls() {
   const m: number = await add.delay(2, 3).get()
   await add.applyAsync([2, 3], { countdown: '10s', queue: 'hi', linkError: show.si(1) })
   await add2.applyAsync({ x: 1, y: 2 })
-  await sendEmail.delay({ to: 'a@b.c' }) // subject is optional for the caller (schema input)
+  await sendEmail.delay({ to: 'a@b.c' })                       // subject is optional for the caller (schema input)
   await sendEmail.with({ countdown: 5 }).delay({ to: 'a@b.c', subject: 's' })
   const e: { id: string } = await sendEmail.delay({ to: 'x' }).get()
   await mul.delay(2, 4)
@@ -83,30 +64,16 @@ async function canvas() {
   const q2: number = await chain(add.s(1, 1), pow.s(3)).delay().get()
   // group / chord
   const g: [number, string] = await group(add.s(1, 1), show.s(2)).delay().get()
-  const gs: number[] = await group([1, 2, 3].map((i) => add.s(i, i)))
-    .delay()
-    .get()
-  const ch: number = await chord(group(add.s(1, 1), add.s(2, 2)), tsum.s())
-    .delay()
-    .get()
-  const ch2: number = await chain(group([1, 2].map((i) => add.s(i, i))), tsum.s())
-    .delay()
-    .get()
-  const fan: [number, string] = await chain(add.s(1, 1), group(add.s(10), show.s()))
-    .delay()
-    .get()
+  const gs: number[] = await group([1, 2, 3].map((i) => add.s(i, i))).delay().get()
+  const ch: number = await chord(group(add.s(1, 1), add.s(2, 2)), tsum.s()).delay().get()
+  const ch2: number = await chain(group([1, 2].map((i) => add.s(i, i))), tsum.s()).delay().get()
+  const fan: [number, string] = await chain(add.s(1, 1), group(add.s(10), show.s())).delay().get()
   // a chain that is still partial
   const partial = chain(add.s(1), show.s())
   const full: string = await chain(add.s(1, 1), partial).delay().get()
   // a chain into a kwargs task fills its first declared parameter
   await chain(show.s(1), sendEmail.s({ subject: 'x' })).delay()
-  const sm: number[] = await add
-    .starmap([
-      [1, 2],
-      [3, 4],
-    ])
-    .delay()
-    .get()
+  const sm: number[] = await add.starmap([[1, 2], [3, 4]]).delay().get()
   // @ts-expect-error show gives a string, add wants a number
   chain(show.s(1), add.s(4))
   // @ts-expect-error add.s(4, 4) is full: Celery would call add(4, 4, 4)
@@ -153,27 +120,16 @@ async function handler() {
 }
 
 // beat
-new Celeriac('x', {
-  beatSchedule: {
-    nightly: { task: sendEmail.s({ to: 'ops@x' }), schedule: crontab('0 3 * * 1-5', { timezone: 'Europe/Berlin' }) },
-    tick: { task: add.s(1, 1), schedule: every('30s') },
-    // @ts-expect-error a schedule cannot fill the missing argument
-    bad: { task: add.s(1), schedule: 10 },
-  },
-})
+new Celeriac('x', { beatSchedule: {
+  nightly: { task: sendEmail.s({ to: 'ops@x' }), schedule: crontab('0 3 * * 1-5', { timezone: 'Europe/Berlin' }) },
+  tick: { task: add.s(1, 1), schedule: every('30s') },
+  // @ts-expect-error a schedule cannot fill the missing argument
+  bad: { task: add.s(1), schedule: 10 },
+} })
 
 async function ops() {
   await using worker = await app.worker({ queues: ['celery', 'mail'], concurrency: 8, pool: 'threads' }).start()
-  app.use({
-    async execute(ctx, next) {
-      const t = performance.now()
-      try {
-        return await next()
-      } finally {
-        ctx.log.info({ ms: performance.now() - t })
-      }
-    },
-  })
+  app.use({ async execute(ctx, next) { const t = performance.now(); try { return await next() } finally { ctx.log.info({ ms: performance.now() - t }) } } })
   app.on('taskFailure', (e) => console.error(e.task, e.error))
   void [worker, currentTask({ optional: true })?.request.id]
 }

@@ -153,6 +153,14 @@ export function testBackend(driver: BackendDriver): void {
       expect(await backend.get('long')).toBeDefined()
     })
 
+    promise('cleanup finds all that has expired, among any number that has not', async () => {
+      const ids = Array.from({ length: 2_500 }, (_, index) => `c${index}`)
+      await Promise.all(ids.map((id, index) => backend.store(meta(id), index % 2 === 0 ? { expiresSeconds: 10 } : forever)))
+      await clock.moveTo(clock.now() + 10_000)
+      expect(await backend.cleanup({ nowMs: clock.now() })).toBe(1_250)
+      expect((await backend.getMany(ids)).size).toBe(1_250)
+    })
+
     promise('an id whose result has expired can have a new one', async () => {
       await backend.store(meta('a', 'FAILURE'), { expiresSeconds: 1 })
       await clock.moveTo(clock.now() + 1_000)

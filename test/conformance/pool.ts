@@ -135,7 +135,8 @@ export function testPool(driver: PoolDriver): void {
       writeFileSync(first, '')
       await within(Promise.all([...holders, ...waiting].map((run) => run.outcome)), 'all outcomes')
       expect([...started].sort()).toEqual([0, 1, 2, 3, 4])
-      expect(started[0]).toBe(0)
+      // Those that start together do so in any order.
+      expect(started[0]).toBeLessThan(pool.capacity)
     })
 
     promise('many more runs than capacity all end once, each with its own result', async () => {

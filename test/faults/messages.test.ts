@@ -347,9 +347,34 @@ refusalTest('M23', 'workflows that would fill a worker or its stack: refused wit
       message: altered({ body: JSON.stringify([[], {}, { callbacks: [group] }]) }),
       reason: /more than 100000 signatures/,
     },
+    {
+      what: 'a chain, which this version cannot run',
+      message: altered({ body: JSON.stringify([[], {}, { chain: [signature()] }]) }),
+      reason: /chain or chord/,
+    },
     { what: 'a loop of text', message: altered({ body: '[[],{},{"callbacks":["good"]}]' }), reason: /signature/ },
   ]
 })
+
+faultTest(
+  {
+    id: 'M25',
+    driver: 'sqlite, link',
+    promise: 'a link to a queue that may not be made: the task has run once, and its message is a dead letter that says so',
+  },
+  async (scene) => {
+    const worker = await scene.worker({ concurrency: 1, options: { taskCreateMissingQueues: false, taskQueues: ['celery'] } })
+    const message = altered({ body: JSON.stringify([[1], {}, { callbacks: [signature({ queue: 'not.declared' })] }]) })
+    const id = String(message.headers.id)
+    scene.ledger.attempted.add(id)
+    await scene.publishRaw(message)
+    scene.ledger.confirmed.add(id)
+    const [letter] = await scene.deadLettersReach(1)
+    expect(letter?.reason).toContain('not.declared')
+    expect(scene.recorder.starts(id)).toHaveLength(1)
+    await worksOn(scene, worker)
+  },
+)
 
 faultTest(
   { id: 'M24', promise: 'one message that is delivered 5 times: one result, the first; nothing is overwritten', dupBound: 4 },

@@ -21,6 +21,7 @@ export type BellName = 'tasks' | 'results'
 export interface Sql {
   run(sql: string, params?: readonly SqlValue[]): number
   all<Row>(sql: string, params?: readonly SqlValue[]): Row[]
+  first<Row>(sql: string, params?: readonly SqlValue[]): Row | undefined
   /** After the COMMIT: wakes the listeners of this process, with `what` changed, and other processes. */
   ring(bell: BellName, what: string): void
 }
@@ -236,6 +237,10 @@ export class SqliteDatabase implements Sql {
     return this.#statement(sql).all<Row>(params)
   }
 
+  first<Row>(sql: string, params: readonly SqlValue[] = noParams): Row | undefined {
+    return this.#statement(sql).first<Row>(params)
+  }
+
   ring(bell: BellName, what: string): void {
     let changed = this.#toRing.get(bell)
     if (changed === undefined) {
@@ -424,7 +429,7 @@ export class SqliteDatabase implements Sql {
 
   #refuseNewOnFullDisk(): void {
     if (!this.#operations.some(isNew) && !this.#lastOperations.some(isNew)) return
-    if (this.#reserve.isThere || this.#heal()) return
+    if (this.#reserve.isLikelyThere || this.#heal()) return
     this.#rejectAll([...this.#operations.filter(isNew), ...this.#lastOperations.filter(isNew)], fullError(this.path))
     this.#operations = this.#operations.filter((operation) => operation.essential)
     this.#lastOperations = this.#lastOperations.filter((operation) => operation.essential)
@@ -493,7 +498,7 @@ export class SqliteDatabase implements Sql {
   }
 
   #dataVersion(): number {
-    return this.all<{ data_version: number }>('PRAGMA data_version')[0]?.data_version ?? 0
+    return this.first<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0
   }
 
   #armPoll(): void {

@@ -6,11 +6,14 @@ import { closeSync, constants, fsyncSync, openSync, rmSync, statfsSync, statSync
 import { dirname } from 'node:path'
 
 const mebibyte = 2 ** 20
+const lookEveryMs = 5
 
 export class Reserve {
   readonly #path: string
   /** As much as the write-ahead log may hold between two checkpoints, so that one checkpoint always fits in. */
   readonly bytes: number
+
+  #seenMs = Number.NEGATIVE_INFINITY
 
   constructor(databasePath: string) {
     this.#path = `${databasePath}-reserve`
@@ -18,11 +21,21 @@ export class Reserve {
     this.bytes = blocks * bsize < 256 * mebibyte ? mebibyte : 4 * mebibyte
   }
 
+  /** Whether it is there, or was a moment ago: asked before every publish, and a look at the file costs as much as a small write. */
+  get isLikelyThere(): boolean {
+    const nowMs = performance.now()
+    if (nowMs - this.#seenMs < lookEveryMs) return true
+    if (!this.isThere) return false
+    this.#seenMs = nowMs
+    return true
+  }
+
   get isThere(): boolean {
     return (statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0) >= mebibyte
   }
 
   free(): void {
+    this.#seenMs = Number.NEGATIVE_INFINITY
     rmSync(this.#path, { force: true })
   }
 

@@ -96,7 +96,7 @@ export class MemoryBroker implements DeadLetters {
         queue,
         priority: effectivePriority(message.properties.priority, queue.limits),
         atMs,
-        expiresMs: messageExpiryMs(message.properties.expiration, queue.limits, atMs),
+        expiresMs: messageExpiryMs(queue.limits, atMs),
         taskId: taskIdOf(message),
         head,
         body,

@@ -304,7 +304,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
   /** After a bell of another process: a look that takes no lock, so that workers of other queues do not queue up for one. */
   #seesWork(): boolean {
     try {
-      const [next] = this.#database.all<{ due: number | null }>('SELECT min(due) AS due FROM delayed')
+      const next = this.#database.first<{ due: number | null }>('SELECT min(due) AS due FROM delayed')
       if (next?.due !== null && next?.due !== undefined && (this.#nextDueMs === undefined || next.due < this.#nextDueMs)) return true
       for (const consumer of this.#consumers) {
         for (const queue of consumer.queues)

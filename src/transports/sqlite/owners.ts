@@ -21,7 +21,7 @@ export interface DeadOwner {
 
 /** The id of this connection's row; a new one when it has none yet, or somebody found it dead and removed it. Ids are never used twice. */
 export function ensureOwner(sql: Sql, token: string, identity: ProcessIdentity, ttlMs: number): number {
-  const [existing] = sql.all<{ id: number }>('SELECT id FROM owners WHERE token = ?', [token])
+  const existing = sql.first<{ id: number }>('SELECT id FROM owners WHERE token = ?', [token])
   if (existing !== undefined) return existing.id
   sql.run('INSERT INTO owners (token, space, pid, started, ttl_ms) VALUES (?, ?, ?, ?, ?)', [
     token,

@@ -10,7 +10,7 @@ import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
 import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
 import type { PublishOptions } from '../../transport.js'
-import type { TopologyCache } from './topology.js'
+import { TopologyCache } from './topology.js'
 
 /** Rung beside the queues' names when a message was published for later, so that consumers look when the next one is due. */
 export const delayedMark = ''
@@ -112,7 +112,10 @@ export class Publisher {
   /** What could not be routed, by entry. */
   #insert(sql: Sql, batch: readonly Entry[]): ReadonlyMap<Entry, unknown> {
     const failures = new Map<Entry, unknown>()
-    this.#topology.refresh(sql)
+    const state = sql.first<{ version: number; id: number | null }>(
+      `SELECT ${TopologyCache.versionColumn} AS version, (SELECT max(id) FROM messages) AS id`,
+    )
+    this.#topology.refresh(sql, state?.version ?? 0)
     const now = this.#clock.now()
     const ready: Row[] = []
     const delayed: Row[] = []
@@ -127,7 +130,7 @@ export class Publisher {
     }
     if (ready.length + delayed.length === 0) return failures
     // Ids are given here, so that the two statements below know theirs: this transaction is the only writer.
-    const first = (sql.all<{ id: number | null }>('SELECT max(id) AS id FROM messages')[0]?.id ?? 0) + 1
+    const first = (state?.id ?? 0) + 1
     const firstDelayed = first + ready.length
     const inserts = ready.map((row, index) => messageRow(first + index, row, now))
     for (const [index, row] of delayed.entries())
@@ -161,7 +164,7 @@ function messageRow(id: number, { entry, queue, limits }: Row, availableMs: numb
     queue,
     effectivePriority(properties.priority, limits),
     availableMs,
-    messageExpiryMs(properties.expiration, limits, availableMs) ?? null,
+    messageExpiryMs(limits, availableMs) ?? null,
     entry.head,
     body,
   ]

@@ -81,7 +81,7 @@ export function deleteExpiredMessages(sql: Sql, nowMs: number): void {
 /** Puts what is due in line; the time of the next that is not, or undefined. */
 export function promoteDue(sql: Sql, nowMs: number): number | undefined {
   for (;;) {
-    const [next] = sql.all<{ due: number | null }>('SELECT min(due) AS due FROM delayed')
+    const next = sql.first<{ due: number | null }>('SELECT min(due) AS due FROM delayed')
     const due = next?.due ?? undefined
     if (due === undefined || due > nowMs) return due
     sql.run(
@@ -102,7 +102,7 @@ export function deleteMessages(sql: Sql, ids: readonly number[]): void {
 function takeLeases(sql: Sql, owner: number, ids: readonly number[]): readonly number[] {
   const list = JSON.stringify(ids)
   // The common case needs no list of what was deleted: all are held.
-  const [held] = sql.all<{ count: number }>(
+  const held = sql.first<{ count: number }>(
     'SELECT count(*) AS count FROM leases WHERE owner = ? AND id IN (SELECT value FROM json_each(?))',
     [owner, list],
   )
@@ -153,9 +153,9 @@ function bury(sql: Sql, ids: readonly number[], reason: string, { deadLetterLimi
   )
   deleteMessages(sql, ids)
   // Counting reads them all: only when the span of their ids does not show already that there are few.
-  const [span] = sql.all<{ ids: number | null }>('SELECT max(id) - min(id) + 1 AS ids FROM dead_letters')
+  const span = sql.first<{ ids: number | null }>('SELECT max(id) - min(id) + 1 AS ids FROM dead_letters')
   if ((span?.ids ?? 0) <= deadLetterLimit) return 0
-  const [count] = sql.all<{ count: number }>('SELECT count(*) AS count FROM dead_letters')
+  const count = sql.first<{ count: number }>('SELECT count(*) AS count FROM dead_letters')
   const surplus = (count?.count ?? 0) - deadLetterLimit
   if (surplus > 0) sql.run('DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id LIMIT ?)', [surplus])
   return Math.max(0, surplus)

@@ -14,9 +14,11 @@ export class TopologyCache {
   readonly #queues = new Map<string, QueueLimits>()
   readonly #exchanges = new Map<string, CachedExchange>()
 
-  /** Inside the transaction that routes. */
-  refresh(sql: Sql): void {
-    const version = sql.all<{ value: number }>("SELECT value FROM counters WHERE name = 'topology'")[0]?.value ?? 0
+  /** The version in the file now: `SELECT` this as one column of what is read anyway. */
+  static readonly versionColumn = "(SELECT value FROM counters WHERE name = 'topology')"
+
+  /** Inside the transaction that routes, with the version that it read. */
+  refresh(sql: Sql, version: number): void {
     if (version === this.#version) return
     this.#queues.clear()
     this.#exchanges.clear()
@@ -33,11 +35,6 @@ export class TopologyCache {
       this.#exchanges.get(row.exchange)?.bindings.push({ routingKey: row.routing_key, queue: row.queue })
     }
     this.#version = version
-  }
-
-  /** After a transaction that read the tables and was undone. */
-  forget(): void {
-    this.#version = 0
   }
 
   limits(queue: string): QueueLimits | undefined {
@@ -70,7 +67,7 @@ export function declareTopology(
   let changes = 0
   for (const exchange of exchanges) {
     const declared = exchangeDefinition(exchange)
-    const [existing] = sql.all<{ definition: string }>('SELECT definition FROM exchanges WHERE name = ?', [exchange.name])
+    const existing = sql.first<{ definition: string }>('SELECT definition FROM exchanges WHERE name = ?', [exchange.name])
     if (existing !== undefined && existing.definition !== declared) {
       throw new DeclarationMismatchError('exchange', exchange.name, existing.definition, declared)
     }

@@ -1,0 +1,10 @@
+/** The snippets of docs/guide are these files. */
+import { expect, test } from 'vitest'
+import { ExampleProject } from './project.js'
+import '../../examples/guide/shop.test.ts'
+
+test('tasks and calls do what docs/guide says', async () => {
+  await using project = new ExampleProject('guide', { packages: ['zod'] })
+  await project.worker('-A', './shop.ts', 'worker', '-c', '2', '-Q', 'celery,mail,reports')
+  expect(await project.script('./calls.ts')).toEqual({ code: 0, stdout: expect.stringMatching(/all as expected\n$/), stderr: '' })
+})
