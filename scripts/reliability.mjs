@@ -10,12 +10,10 @@ const head = `# What was seen to hold
 
 <!-- Written by \`node scripts/reliability.mjs\` from the lines of the fault tests: change those. -->
 
-Each row is a test with real processes: \`npx vitest run test/faults\`. Tasks are sent, something is killed, stopped, filled up or fed with nonsense, and
-the queue is drained. Then each row needs the same verdict: nothing that was confirmed is lost, nothing has run that was not sent, every task has a
-terminal state, no process, file or message is left. "Starts again" is how many starts beyond the first of each task the fault may cost, in all.
+Each line is a test with real processes: \`npx vitest run test/faults\`. Tasks are sent, something is killed, stopped, filled up or fed with nonsense, and
+the queue is drained. Then each needs the same verdict: nothing that was confirmed is lost, nothing has run that was not sent, every task has a
+terminal state, no process, file or message is left. No task is started twice, unless the line says how many starts more than one each the fault may cost.
 
-| Row | Where | What holds | Starts again |
-| --- | --- | --- | --- |
 `
 
 /** @param {readonly Line[]} lines @returns {string} */
@@ -23,8 +21,8 @@ export function makePage(lines) {
   /** @type {Map<string, string>} */
   const rows = new Map()
   for (const { id, driver, promise, dupBound } of lines) {
-    const again = dupBound === null ? '' : dupBound === 0 ? 'none' : `at most ${dupBound}`
-    rows.set(`${id} ${driver} ${promise}`, `| ${[id, driver, promise.replaceAll('|', '\\|'), again].join(' | ')} |`)
+    const again = dupBound === null || dupBound === 0 ? '' : ` Starts more than one each: at most ${dupBound}.`
+    rows.set(`${id} ${driver} ${promise}`, `- **${id}** (${driver}) ${promise}.${again}`)
   }
   const order = [...rows.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
   return `${head}${order.map((key) => `${rows.get(key)}\n`).join('')}`
