@@ -49,7 +49,10 @@ export class Mailbox {
       return name
     } catch (error) {
       if (!(error instanceof DeclarationMismatchError)) throw error
-      this.#core.log.warn({ hostname: this.#hostname }, `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`)
+      this.#core.log.warn(
+        { hostname: this.#hostname },
+        `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
+      )
       const own = `${this.#hostname}.${randomUUID()}.celery.pidbox`
       await connection.declare({ exchanges: [pidboxExchange], queues: [named(own)] })
       return own

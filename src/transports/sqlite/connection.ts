@@ -266,7 +266,9 @@ export class SqliteConnection implements Connection, ConsumerHost {
       try {
         deliveries.push(this.#toDelivery(consumer, queue, row))
       } catch (error) {
-        this.#settlements.push({ kind: 'reject', id: row.id, reason: error instanceof Error ? error.message : String(error) })
+        const reason = error instanceof Error ? error.message : String(error)
+        this.#settlements.push({ kind: 'reject', id: row.id, reason })
+        consumer.onRefused?.(queue, reason)
       }
     }
     return deliveries
