@@ -8,6 +8,7 @@ import { floors } from './floors.mjs'
  * @typedef {{ goal: string, says: string, floor: string, measured: string, verdict: 'PASS' | 'FAIL' }} Verdict
  */
 
+/** @type {Readonly<Record<string, string>>} */
 const headings = {
   perSecond: 'per second',
   ofIdeal: 'of ideal',
@@ -34,10 +35,7 @@ export function tableOf(row, samples) {
     ...(compared.has(metric) ? bases.map((of) => ({ metric, of: /** @type {string | undefined} */ (of) })) : []),
   ])
   const labels = new Map(row.variants.map(({ name, label }) => [name, label]))
-  const head = [
-    '',
-    ...columns.map(({ metric, of }) => (of === undefined ? headings[/** @type {keyof headings} */ (metric)] : `of ${labels.get(of)}`)),
-  ]
+  const head = ['', ...columns.map(({ metric, of }) => (of === undefined ? (headings[metric] ?? metric) : `of ${labels.get(of)}`))]
   const lines = row.variants
     .filter(({ name }) => mine.some(({ variant }) => variant === name))
     .map(({ name, label }) => [label, ...columns.map(({ metric, of }) => spread(values(mine, name, metric, of), of !== undefined))])

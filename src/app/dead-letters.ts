@@ -9,7 +9,7 @@ export class DeadLetterBox {
     this.#core = core
   }
 
-  /** The newest first; `limit` is 100 by default. */
+  /** The oldest first; `limit` is 100 by default. */
   async list(options: { queue?: string; limit?: number } = {}): Promise<readonly DeadLetter[]> {
     return (await this.#core.connections.publisher()).deadLetters.list({ limit: 100, ...options })
   }

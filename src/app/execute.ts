@@ -1,13 +1,4 @@
-import {
-  ArgumentsInvalidError,
-  EncodeError,
-  Ignore,
-  NotRegisteredError,
-  Reject,
-  TaskRevoked,
-  TooLargeError,
-  WorkerShutdown,
-} from '../errors.js'
+import { ArgumentsInvalidError, EncodeError, Ignore, NotRegisteredError, Reject, TooLargeError } from '../errors.js'
 import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskRequest } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { repr } from '../protocol/repr.js'
@@ -46,6 +37,7 @@ export function executeWith(core: AppCore): Execute {
 
 class Execution {
   readonly #children: ResultTuple[] = []
+  readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
 
@@ -58,6 +50,7 @@ class Execution {
     readonly continuations: Continuations | null,
     run: ExecuteRun,
   ) {
+    this.#run = run
     this.#startedMs = core.clock.monotonic()
     this.#context = new TaskRun({ core, task, info, body, run })
   }
@@ -110,16 +103,20 @@ class Execution {
     if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
     if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
     if (error instanceof RetrySignal) return this.#retry(error)
-    // The reasons that `ctx.signal` aborted with: the run was ended from outside, and did not fail.
-    if (error instanceof TaskRevoked) return { status: 'revoked', reason: 'terminated', continuations: this.continuations }
-    if (error instanceof WorkerShutdown)
-      return { status: 'killed', by: 'shutdown', pid: process.pid, detail: error.message, continuations: this.continuations }
+    const { abortCause } = this.#run
+    // Told to end, the task ended: that it did so by throwing is no failure of it.
+    if (abortCause === 'shutdown') return this.#cutShort('shutdown', 'the worker shut down')
+    if (abortCause === 'revoked') return this.#cutShort('terminated', 'it was revoked while it ran')
     if (!(error instanceof EncodeError || error instanceof ArgumentsInvalidError || error instanceof TooLargeError)) {
       const again = this.#byItself(error)
       if (again instanceof RetrySignal) return this.#retry(again)
       if (again !== undefined) return this.#failure(again)
     }
     return this.#failure(error)
+  }
+
+  #cutShort(by: 'shutdown' | 'terminated', detail: string): Outcome {
+    return { status: 'killed', by, pid: process.pid, detail, continuations: this.continuations }
   }
 
   /** Undefined: the error is not one to retry. Another error: the retry could not be made. */

@@ -1,6 +1,7 @@
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
+import { failpoint } from '../internal/failpoints.js'
 import type { Message } from '../protocol/message.js'
 import type { Connection } from '../transport.js'
 import type { AppCore } from './core.js'
@@ -48,7 +49,9 @@ export class Publisher {
       const declared = this.#declare(connection, queue)
       if (declared !== undefined) await declared
     }
+    failpoint('publish.before_send')
     await connection.publish(message, routed.to, notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore })
+    failpoint('publish.after_send')
   }
 
   /** Undefined when the queue is known to exist. */

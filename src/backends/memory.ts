@@ -2,6 +2,7 @@
 import type { BackendSupports, ResultBackend } from '../backend.js'
 import { ConnectionError, UrlInvalidError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
+import { redactUrl } from '../internal/url.js'
 import { decodeMeta, encodeMeta, isReady, type ResultMeta } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
 
@@ -35,7 +36,8 @@ export class MemoryBackend implements ResultBackend {
   /** `memory://` is one store for the process (and clock), `memory://name` another. */
   constructor(url: string, { clock }: { readonly clock: Clock }) {
     const name = /^memory:(?:\/\/)?([\w.-]*)\/?(?:\?.*)?$/i.exec(url)?.[1]
-    if (name === undefined) throw new UrlInvalidError(`expected a URL such as "memory://" or "memory://name", got: ${JSON.stringify(url)}`)
+    if (name === undefined)
+      throw new UrlInvalidError(`expected a URL such as "memory://" or "memory://name", got: ${JSON.stringify(redactUrl(url))}`)
     const byName = stores.get(clock) ?? new Map<string, MemoryResults>()
     stores.set(clock, byName)
     const shared = byName.get(name) ?? new MemoryResults()

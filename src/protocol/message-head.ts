@@ -1,6 +1,7 @@
 /** Everything of a message but its body as one JSON text: how the transports that keep messages themselves keep it. */
 import { DecodeError } from '../errors.js'
 import type { Message, MessageProperties } from './message.js'
+import { isRecord } from './plain.js'
 import type { Destination } from './topology.js'
 
 type Head = readonly [
@@ -19,15 +20,23 @@ export function encodeHead(message: Message, to: Destination): string {
 
 /** Throws DecodeError when the store holds something else than was written. */
 export function decodeHead(head: string, body: string | Uint8Array): { readonly message: Message; readonly to: Destination } {
-  let parsed: Head
+  let parsed: unknown
   try {
-    // Written by encodeHead, into a store that only its own process or user can write.
-    parsed = JSON.parse(head) as Head
+    parsed = JSON.parse(head)
   } catch (cause) {
-    throw new DecodeError('the stored headers of a message are damaged', { cause })
+    throw new DecodeError('the stored headers of a message are damaged: they are no JSON', { cause })
   }
+  if (!isHead(parsed)) throw new DecodeError('the stored headers of a message are damaged: they are no list of what a message has')
   const [contentType, contentEncoding, headers, properties, exchange, routingKey] = parsed
   return { message: { body, contentType, contentEncoding, headers, properties }, to: { exchange, routingKey } }
+}
+
+/** What steers the task is checked by whoever reads it; here only that the parts are there. */
+function isHead(value: unknown): value is Head {
+  if (!Array.isArray(value)) return false
+  const [contentType, contentEncoding, headers, properties, exchange, routingKey]: unknown[] = value
+  const texts = [contentType, contentEncoding, exchange, routingKey]
+  return texts.every((text) => typeof text === 'string') && isRecord(headers) && isRecord(properties)
 }
 
 /** The task id of a message: its header (protocol 2), else its correlation id, else empty. */

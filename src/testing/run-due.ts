@@ -4,6 +4,7 @@ import type { Sender } from '../app/sender.js'
 import { systemClock } from '../internal/clock.js'
 import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
+import { RefusalLog } from '../worker/refusal-log.js'
 import { RevokedSet } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
 import type { Published, PublishLog } from './publish-log.js'
@@ -19,11 +20,12 @@ export async function runDue(
 ): Promise<void> {
   const backend = await core.connections.backend()
   const connection = await core.connections.connect()
-  const settler = new Settler({ core, sender, backend, connection, hostname })
+  const refusals = new RefusalLog(core)
+  const settler = new Settler({ core, sender, backend, connection, refusals, hostname })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
   const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
-  tasks = new TaskConsumer({ core, backend, pool, settler, revoked: new RevokedSet(() => core.clock.monotonic()), hostname })
+  tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: new RevokedSet(() => core.clock.monotonic()), hostname })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {
     await pool.start()
@@ -39,6 +41,7 @@ export async function runDue(
     }
     await consumer.cancel()
   } finally {
+    refusals.flush()
     await pool.stop({ signal: AbortSignal.abort() })
     await connection.close()
   }

@@ -1,6 +1,7 @@
 /** The broker in this process's memory: for tests, and for programs that need no more than their own process. */
 import { UrlInvalidError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
+import { redactUrl } from '../internal/url.js'
 import { routedExchangeTypes } from '../protocol/routing.js'
 import type { Connection, Transport, TransportSupports } from '../transport.js'
 import { MemoryBroker } from './memory/broker.js'
@@ -28,7 +29,7 @@ export class MemoryTransport implements Transport {
     const deliveryLimit = Number(parsed?.[2] ?? 20)
     if (name === undefined || deliveryLimit < 1) {
       throw new UrlInvalidError(
-        `expected a URL such as "memory://", "memory://name" or "memory://?delivery_limit=5", got: ${JSON.stringify(url)}`,
+        `expected a URL such as "memory://", "memory://name" or "memory://?delivery_limit=5", got: ${JSON.stringify(redactUrl(url))}`,
       )
     }
     const byName = brokers.get(clock) ?? new Map<string, MemoryBroker>()

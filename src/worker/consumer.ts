@@ -2,8 +2,9 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
+import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
+import { failpoint } from '../internal/failpoints.js'
 import type { Outcome, Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
@@ -12,6 +13,7 @@ import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import type { RefusalLog } from './refusal-log.js'
 import type { RevokedSet } from './revoked.js'
 import type { Settler } from './settler.js'
 
@@ -29,6 +31,7 @@ interface ConsumerParts {
   readonly backend: ResultBackend
   readonly pool: Pool
   readonly settler: Settler
+  readonly refusals: RefusalLog
   readonly revoked: RevokedSet
   readonly hostname: string
 }
@@ -70,6 +73,7 @@ export class TaskConsumer {
   readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
 
   #take(deliveries: readonly Delivery[]): void {
+    failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
       const task = this.#open(delivery)
@@ -87,6 +91,11 @@ export class TaskConsumer {
       core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
       for (const task of tasks) task.delivery.release()
     })
+  }
+
+  /** The broker's driver could not even read it. */
+  readonly refused = (queue: string, reason: string): void => {
+    this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
   }
 
   get activeCount(): number {
@@ -156,7 +165,12 @@ export class TaskConsumer {
       }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      core.log.error({ queue: delivery.queue, err: error }, `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`)
+      const kind = error instanceof CeleriacError ? error.code : 'unknown'
+      this.#parts.refusals.tell(
+        kind,
+        { queue: delivery.queue, err: error },
+        `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
+      )
       delivery.reject(reason)
       return undefined
     }
@@ -241,6 +255,7 @@ export class TaskConsumer {
     const { core, pool, settler, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
+    failpoint('consume.before_start')
     const run = pool.run(
       requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
     )
@@ -248,6 +263,7 @@ export class TaskConsumer {
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     void run.accepted.then(({ pid }) => {
       task.started = true
+      failpoint('run.started')
       if (!task.acksLate) delivery.ack()
       if (tracks)
         settler
@@ -256,6 +272,7 @@ export class TaskConsumer {
     })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
     void run.outcome.then(async (outcome) => {
+      failpoint('run.after_return')
       this.#inPool--
       this.#pump()
       await settler.settle(task, outcome)

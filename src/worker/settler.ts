@@ -3,8 +3,9 @@ import type { AppCore } from '../app/core.js'
 import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
 import type { Prepared, Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
-import { DecodeError, show, WorkerLostError } from '../errors.js'
+import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
+import { failpoint } from '../internal/failpoints.js'
 import type { Outcome } from '../pool.js'
 import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
 import type { ResultMeta } from '../protocol/result.js'
@@ -12,6 +13,7 @@ import { decodeBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import type { RefusalLog } from './refusal-log.js'
 
 /** How long a result that cannot be stored is tried again before its task goes back to the queue. */
 const storeForMs = 30_000
@@ -21,6 +23,7 @@ interface SettlerParts {
   readonly sender: Sender
   readonly backend: ResultBackend
   readonly connection: Connection
+  readonly refusals: RefusalLog
   readonly hostname: string
 }
 
@@ -48,14 +51,23 @@ export class Settler {
     try {
       await this.#settle(task, outcome)
     } catch (error) {
+      if (isForGood(error)) return this.#buryUnsettled(task, error)
       log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
       task.delivery.release()
     }
   }
 
+  async #buryUnsettled(task: ActiveTask, error: CeleriacError): Promise<void> {
+    try {
+      await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
+    } catch (cause) {
+      this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
+    }
+  }
+
   /** A message that nobody can run, with the reason. Its task fails where its id is known, so that nobody waits for it. */
   async bury(task: ActiveTask, reason: string, error: RemoteErrorData): Promise<void> {
-    this.#parts.core.log.error(fields(task), `Task ${label(task)} goes to the dead letters: ${reason}`)
+    this.#parts.refusals.tell(error.excType, fields(task), `Task ${label(task)} goes to the dead letters: ${reason}`)
     try {
       await this.#store(task, failed(error, []))
     } finally {
@@ -124,15 +136,29 @@ export class Settler {
   }
 
   async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<void> {
-    await this.#end(task, outcome, await this.#sendable(task, outcome))
+    if (!(await this.#end(task, outcome, await this.#sendable(task, outcome)))) return
     if (acked) task.delivery.ack()
     else task.delivery.reject(`the task failed: ${outcome.status}`)
   }
 
-  async #end(task: ActiveTask, outcome: Outcome, follow: readonly Prepared[]): Promise<void> {
+  /** False: the task had ended already, by another run of it, and this outcome is dropped. */
+  async #end(task: ActiveTask, outcome: Outcome, follow: readonly Prepared[]): Promise<boolean> {
     const final = finalState(task.head, outcome)
-    if (final !== undefined) await this.#store(task, follow.length === 0 ? final : withChildren(final, follow))
-    for (const next of follow) await this.#parts.sender.publish(next)
+    if (final !== undefined && !(await this.#store(task, follow.length === 0 ? final : withChildren(final, follow)))) {
+      const stored = await this.#parts.backend.get(task.head.id)
+      // It may have expired or been forgotten meanwhile: then nothing contradicts this outcome.
+      if (stored !== undefined) {
+        await this.#late(task, outcome, stored)
+        return false
+      }
+    }
+    failpoint('result.after_store')
+    for (const next of follow) {
+      await this.#parts.sender.publish(next)
+      failpoint('continuation.after_one')
+    }
+    failpoint('ack.before_send')
+    return true
   }
 
   /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
@@ -145,7 +171,7 @@ export class Settler {
       const { runtimeMs, children, continuations } = outcome
       return this.#fail(task, { status: 'failure', error: errorToRemote(error), expected: false, runtimeMs, children, continuations })
     }
-    await this.#end(task, outcome, follow)
+    if (!(await this.#end(task, outcome, follow))) return
     task.delivery.ack()
     core.log.info(
       { ...fields(task), run_ms: outcome.runtimeMs },
@@ -160,6 +186,15 @@ export class Settler {
       outcome,
       task.definition?.options.acksOnFailureOrTimeout ?? this.#parts.core.config.taskAcksOnFailureOrTimeout,
     )
+  }
+
+  async #late(task: ActiveTask, outcome: Outcome, stored: ResultMeta): Promise<void> {
+    this.lateFinishers++
+    this.#parts.core.log.warn(
+      fields(task),
+      `Task ${label(task)} had ended as ${stored.status} before; this outcome (${outcome.status}) is dropped`,
+    )
+    await this.finishAgain(task, stored)
   }
 
   async #retry(task: ActiveTask, outcome: Outcome & { status: 'retry' }): Promise<void> {
@@ -191,13 +226,16 @@ export class Settler {
     switch (outcome.by) {
       case 'time limit':
         core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
-        return this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
+        await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
+        return
       case 'terminated':
         this.#revoked(task, 'terminated')
-        return this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
+        await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
+        return
       case 'shutdown':
-        if (task.acksLate) return task.delivery.release()
-        return task.started ? this.#finish(task, outcome) : task.delivery.release()
+        if (task.acksLate || !task.started) return task.delivery.release()
+        await this.#finish(task, outcome)
+        return
       case 'lost':
         return this.#lost(task, outcome)
       default:
@@ -211,7 +249,10 @@ export class Settler {
     const { delivery, definition } = task
     core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
     const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
-    if (!again) return this.#finish(task, outcome)
+    if (!again) {
+      await this.#finish(task, outcome)
+      return
+    }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
     await this.#bury(task, outcome, `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`)
@@ -222,15 +263,14 @@ export class Settler {
     for (const next of await this.#sendable(task, outcome)) await this.#parts.sender.publish(next)
   }
 
-  /** Tries for a while when the backend cannot be reached; throws after it. */
-  async #store(task: ActiveTask, parts: MetaParts): Promise<void> {
+  /** Tries for a while when the backend cannot be reached; throws after it. False: a terminal state was there already. */
+  async #store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
     const { core, backend, hostname } = this.#parts
-    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return
+    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return true
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: hostname })
     const options = { expiresSeconds: core.config.resultExpires }
     try {
-      await backend.store(meta, options)
-      return
+      return await backend.store(meta, options)
     } catch (error) {
       core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
     }
@@ -239,8 +279,7 @@ export class Settler {
     for (;;) {
       await new Promise<void>((resolve) => core.clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
       try {
-        await backend.store(meta, options)
-        return
+        return await backend.store(meta, options)
       } catch (error) {
         if (core.clock.monotonic() > untilMs) throw error
       }
@@ -297,6 +336,14 @@ function withChildren(final: MetaParts, follow: readonly Prepared[]): MetaParts 
 /** With at most six digits, as short as it is exact enough. */
 function seconds(ms: number): string {
   return `${Number((ms / 1000).toFixed(6))}s`
+}
+
+/** Another run would end the same way: with a link to a queue that does not exist, for instance. */
+function isForGood(error: unknown): error is CeleriacError {
+  return (
+    error instanceof CeleriacError &&
+    !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
+  )
 }
 
 function label({ head }: ActiveTask): string {

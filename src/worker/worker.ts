@@ -4,8 +4,10 @@ import type { Sender } from '../app/sender.js'
 import type { StopOptions, Worker, WorkerOptions } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
 import { Backoff } from '../internal/backoff.js'
+import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
 import { toMs } from '../internal/duration.js'
+import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
@@ -13,8 +15,12 @@ import { TaskConsumer } from './consumer.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { onProcessSignals } from './process-signals.js'
+import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
 import { Settler } from './settler.js'
+
+/** From the abort of a task's signal at a cold stop to the end of its process. */
+const abortGraceMs = 1_000
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -27,6 +33,7 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #refusals: RefusalLog
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -43,6 +50,7 @@ export class AppWorker implements Worker {
     this.#core = core
     this.#sender = sender
     this.#options = options
+    this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
     // Who only starts the worker does not ask how it ended.
@@ -123,13 +131,19 @@ export class AppWorker implements Worker {
     const core = this.#core
     const connection = await core.connections.connect()
     try {
-      const settler = new Settler({ core, sender: this.#sender, backend, connection, hostname: this.hostname })
-      const tasks = new TaskConsumer({ core, backend, pool, settler, revoked: this.#revoked, hostname: this.hostname })
+      const refusals = this.#refusals
+      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname })
+      const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
       const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
       this.#tasks.add(tasks)
-      const consumer = await connection.consume({ queues: this.queues, prefetch: tasks.prefetch, onDeliveries: tasks.take })
+      const consumer = await connection.consume({
+        queues: this.queues,
+        prefetch: tasks.prefetch,
+        onDeliveries: tasks.take,
+        onRefused: tasks.refused,
+      })
       tasks.follow(consumer)
       this.#consumers = [consumer, mailbox]
       this.#connection = connection
@@ -171,15 +185,23 @@ export class AppWorker implements Worker {
     try {
       await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
       for (const tasks of this.#tasks) tasks.drain()
+      failpoint('shutdown.after_stop_consuming')
+      const killed = new AbortController()
+      let grace: Timer | undefined
+      // Told to end first, then ended: a task that listens to its signal can leave things in order.
       const cut = (): void => {
         for (const tasks of this.#tasks) tasks.abortAll('shutdown')
+        grace = this.#core.clock.setTimer(abortGraceMs, () => killed.abort(), { keepAlive: true })
       }
       if (this.#cold.signal.aborted) cut()
       else this.#cold.signal.addEventListener('abort', cut, { once: true })
-      await this.#pool?.stop({ signal: this.#cold.signal })
+      await this.#pool?.stop({ signal: killed.signal })
       await Promise.all([...this.#tasks].map((tasks) => tasks.idle()))
+      this.#cold.signal.removeEventListener('abort', cut)
+      grace?.cancel()
       await this.#connection?.close()
     } finally {
+      this.#refusals.flush()
       if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
       this.#stopped.resolve()
     }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { UrlInvalidError } from '../../errors.js'
 import { didYouMean } from '../did-you-mean.js'
+import { redactUrl } from '../url.js'
 
 export interface SqliteLocation {
   /** Absolute. */
@@ -32,10 +33,12 @@ const optionNames = ['synchronous', 'network', 'poll_interval', 'lease_ttl', 'sw
  * (normal, full), `network` (refuse, allow) and, in seconds, `poll_interval`, `lease_ttl`, `sweep_interval`; `delivery_limit` is a count.
  */
 export function parseSqliteUrl(url: string, cwd: string): SqliteLocation {
+  // Somebody may have put a password where none belongs.
+  const shown = JSON.stringify(redactUrl(url))
   const parsed = /^sqlite:(?:\/\/)?([^?#]*)(?:\?([^#]*))?$/i.exec(url)
   if (parsed === null)
     throw new UrlInvalidError(
-      `expected a URL such as "sqlite://", "sqlite://./queue.db" or "sqlite:///var/lib/app/queue.db", got: ${JSON.stringify(url)}`,
+      `expected a URL such as "sqlite://", "sqlite://./queue.db" or "sqlite:///var/lib/app/queue.db", got: ${shown}`,
     )
   const [, pathText = '', queryText = ''] = parsed
   const query = new URLSearchParams(queryText)
@@ -43,11 +46,11 @@ export function parseSqliteUrl(url: string, cwd: string): SqliteLocation {
     if (optionNames.includes(name)) continue
     const suggestion = didYouMean(name, optionNames)
     throw new UrlInvalidError(
-      `unknown option ${JSON.stringify(name)} in ${JSON.stringify(url)}.${suggestion === undefined ? ` Known: ${optionNames.join(', ')}` : ` Did you mean ${JSON.stringify(suggestion)}?`}`,
+      `unknown option ${JSON.stringify(name)} in ${shown}.${suggestion === undefined ? ` Known: ${optionNames.join(', ')}` : ` Did you mean ${JSON.stringify(suggestion)}?`}`,
     )
   }
   return {
-    path: resolve(cwd, pathText === '' ? defaultPath : decodePath(pathText, url)),
+    path: resolve(cwd, pathText === '' ? defaultPath : decodePath(pathText, shown)),
     synchronous: oneOf('synchronous', ['normal', 'full'], query, 'normal'),
     allowNetwork: oneOf('network', ['refuse', 'allow'], query, 'refuse') === 'allow',
     safetyPollMs: seconds('poll_interval', query, 0.5, 0),
@@ -57,14 +60,14 @@ export function parseSqliteUrl(url: string, cwd: string): SqliteLocation {
   }
 }
 
-function decodePath(text: string, url: string): string {
+function decodePath(text: string, shown: string): string {
   let path: string
   try {
     path = decodeURIComponent(text)
   } catch (cause) {
-    throw new UrlInvalidError(`the path of ${JSON.stringify(url)} has a broken % escape`, { cause })
+    throw new UrlInvalidError(`the path of ${shown} has a broken % escape`, { cause })
   }
-  if (path.includes('\0')) throw new UrlInvalidError(`the path of ${JSON.stringify(url)} has a zero byte`)
+  if (path.includes('\0')) throw new UrlInvalidError(`the path of ${shown} has a zero byte`)
   return path
 }
 

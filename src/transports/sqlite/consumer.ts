@@ -35,6 +35,7 @@ const largestClaim = 1_000
 export class SqliteConsumer implements Consumer {
   readonly id: number
   readonly onDeliveries: ConsumeOptions['onDeliveries']
+  readonly onRefused: ConsumeOptions['onRefused']
   readonly held = new Set<SqliteDelivery>()
   readonly #host: ConsumerHost
   #queues: readonly string[]
@@ -45,9 +46,10 @@ export class SqliteConsumer implements Consumer {
   /** Whether a claim may find something: the last one was full, or something rang since. */
   hungry = true
 
-  constructor(id: number, { queues, prefetch, onDeliveries }: ConsumeOptions, host: ConsumerHost) {
+  constructor(id: number, { queues, prefetch, onDeliveries, onRefused }: ConsumeOptions, host: ConsumerHost) {
     this.id = id
     this.onDeliveries = onDeliveries
+    this.onRefused = onRefused
     this.#host = host
     this.#queues = [...new Set(queues)]
     this.#prefetch = prefetch

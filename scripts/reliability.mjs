@@ -1,0 +1,61 @@
+// @ts-check
+// Writes docs/reliability-results.md from the lines that the fault tests leave (test/harness/fault-test.ts). `--check` writes nothing and fails when a row of
+// the page has no passing line, or a passing line no row. The last argument names the file of lines.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** @typedef {{ id: string, driver: string, promise: string, dupBound: number | null, skipped?: string }} Line */
+
+const head = `# What was seen to hold
+
+<!-- Written by \`node scripts/reliability.mjs\` from the lines of the fault tests: change those. -->
+
+Each line is a test with real processes: \`npx vitest run test/faults\`. Tasks are sent, something is killed, stopped, filled up or fed with nonsense, and
+the queue is drained. Then each needs the same verdict: nothing that was confirmed is lost, nothing has run that was not sent, every task has a
+terminal state, no process, file or message is left. No task is started twice, unless the line says how many starts more than one each the fault may cost.
+
+`
+
+/** @param {readonly Line[]} lines @returns {string} */
+export function makePage(lines) {
+  /** @type {Map<string, string>} */
+  const rows = new Map()
+  for (const { id, driver, promise, dupBound } of lines) {
+    const again = dupBound === null || dupBound === 0 ? '' : ` Starts more than one each: at most ${dupBound}.`
+    rows.set(`${id} ${driver} ${promise}`, `- **${id}** (${driver}) ${promise}.${again}`)
+  }
+  const order = [...rows.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+  return `${head}${order.map((key) => `${rows.get(key)}\n`).join('')}`
+}
+
+/** What is wrong with the page, in sentences; none when it is as the lines say. @param {string} page @param {readonly Line[]} lines */
+export function problems(page, lines) {
+  const promised = new Set(page.split('\n'))
+  const shown = new Set(makePage(lines).split('\n'))
+  return [
+    ...[...promised].filter((row) => !shown.has(row)).map((row) => `no test has shown this: ${row}`),
+    ...[...shown].filter((row) => !promised.has(row)).map((row) => `not on the page: ${row}`),
+  ]
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const [file = `${root}/.cache/faults.jsonl`] = process.argv.slice(2).filter((argument) => !argument.startsWith('--'))
+  const page = `${root}/docs/reliability-results.md`
+  /** @type {Line[]} */
+  const lines = existsSync(file)
+    ? readFileSync(file, 'utf8')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line))
+    : []
+  if (process.argv.includes('--check')) {
+    const wrong = problems(existsSync(page) ? readFileSync(page, 'utf8') : '', lines)
+    for (const { id, promise, skipped } of lines) if (skipped !== undefined) console.log(`not seen here (${skipped}): ${id} ${promise}`)
+    for (const sentence of wrong) console.log(sentence)
+    if (wrong.length > 0) process.exitCode = 1
+  } else {
+    writeFileSync(page, makePage(lines))
+    console.log(`docs/reliability-results.md: ${new Set(lines.map((line) => line.id)).size} ids`)
+  }
+}

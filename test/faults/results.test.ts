@@ -1,0 +1,168 @@
+/** Values that cannot be results, and result stores that fail (reliability.md B.8). */
+import { randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
+import { openBackend } from '../../dist/backends/index.js'
+import { Celeriac, TaskFailure } from '../../dist/index.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { loadEngine } from '../../dist/internal/sqlite/engine.js'
+import type { ResultMeta } from '../../dist/protocol/result.js'
+import { until } from '../conformance/wait.js'
+import { faultTest } from '../harness/fault-test.js'
+import { nowMs } from '../harness/recorder.js'
+import type { Scene } from '../harness/scene.js'
+
+faultTest(
+  { id: 'T1', promise: 'values that are no data fail their task with the path of what cannot be written; none hangs' },
+  async (scene) => {
+    await scene.worker({ concurrency: 1 })
+    const refused = {
+      cycle: 'result.a.b',
+      function: 'result.a[0]',
+      proxy: 'result.a',
+      toJSON: 'result.a',
+      nan: 'result.a',
+      symbol: 'result.a',
+    }
+    for (const [what, path] of Object.entries(refused)) {
+      const id = await scene.send('returns', [what])
+      expect(await scene.result(id), what).toMatchObject({ excType: 'EncodeError', message: expect.stringContaining(path) })
+      expect(scene.recorder.starts(id), what).toHaveLength(1)
+    }
+    const written: Record<string, unknown> = {
+      undefined: null,
+      bigint: 12345678901234567890n,
+      date: new Date(Date.UTC(2026, 0, 2)),
+      buffer: new Uint8Array(Buffer.from('bytes')),
+    }
+    for (const [what, value] of Object.entries(written)) {
+      const result = await scene.result(await scene.send('returns', [what]))
+      expect(result instanceof Uint8Array ? new Uint8Array(result) : result, what).toEqual(value)
+    }
+    // An Error or a Map is no data either, whatever it looks like.
+    for (const what of ['error', 'map']) {
+      expect(await scene.result(await scene.send('returns', [what])), what).toMatchObject({ excType: 'EncodeError' })
+    }
+  },
+)
+
+faultTest({ id: 'T2', promise: 'a result of 64 MB fails its task, which is not run again' }, async (scene) => {
+  await scene.worker({ concurrency: 1 })
+  const id = await scene.send('returns', ['large'])
+  expect(await scene.result(id)).toMatchObject({ excType: 'TooLargeError' })
+  await scene.result(await scene.send('good'))
+  expect(scene.recorder.starts(id)).toHaveLength(1)
+})
+
+const meta = (taskId: string, status: string, result: unknown): ResultMeta => ({
+  taskId,
+  status,
+  result,
+  traceback: null,
+  children: [],
+  dateDone: null,
+})
+
+faultTest({ id: 'T4', promise: 'a stored failure that names a module of ours is data: nothing is looked up' }, async (scene) => {
+  const backend = await Celeriac.internals(scene.app).core.connections.backend()
+  for (const [module, type] of [
+    ['child_process', 'exec'],
+    ['node:fs', 'rmSync'],
+    ['builtins', 'eval'],
+    ['__proto__', 'constructor'],
+    ['celery.exceptions', '__proto__'],
+  ]) {
+    const id = randomUUID()
+    await backend.store(meta(id, 'FAILURE', { exc_type: type, exc_module: module, exc_message: ['touch /tmp/hit'] }), {
+      expiresSeconds: null,
+    })
+    const failure = await scene.result(id)
+    expect(failure).toBeInstanceOf(TaskFailure)
+    expect(failure).toMatchObject({ excType: type, excModule: module, args: ['touch /tmp/hit'], name: 'TaskFailure' })
+  }
+})
+
+/** Holds the lock of the result store, as a process does that hangs in a transaction. */
+async function lockResults(scene: Scene): Promise<() => void> {
+  const engine = (await loadEngine())(`${scene.folder}/broker/results.db`)
+  engine.exec('PRAGMA busy_timeout = 5000')
+  engine.exec('BEGIN IMMEDIATE')
+  return () => {
+    engine.exec('ROLLBACK')
+    engine.close()
+  }
+}
+
+async function withOwnResults(scene: Scene): Promise<{ env: Record<string, string>; app: Celeriac }> {
+  const url = `sqlite://${scene.folder}/broker/results.db`
+  const app = new Celeriac('reader', { brokerUrl: scene.url, resultBackend: url })
+  await Celeriac.internals(app).core.connections.backend()
+  return { env: { CELERIAC_RESULT_BACKEND: url }, app }
+}
+
+for (const { seconds, promise, dupBound } of [
+  { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
+  { seconds: 33, promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked', dupBound: 1 },
+]) {
+  faultTest({ id: 'T5', driver: `sqlite, ${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
+    const { env, app } = await withOwnResults(scene)
+    try {
+      await scene.worker({ concurrency: 1, env })
+      const id = await scene.send('hold', ['go'])
+      await scene.recorder.started(1, id)
+      const unlock = await lockResults(scene)
+      const lockedAt = nowMs()
+      scene.release('go')
+      await scene.recorder.ended(1, id)
+      const connection = await scene.connection()
+      if (dupBound === 0) {
+        await until(
+          async () => {
+            expect(await connection.locate(id)).toBe('leased')
+            return nowMs() - lockedAt > seconds * 1_000
+          },
+          'the store is back',
+          seconds * 1_000 + 1_000,
+        )
+      } else {
+        await scene.recorder.started(2, id, 45_000)
+        expect(nowMs() - lockedAt).toBeGreaterThan(30_000)
+      }
+      unlock()
+      expect(await app.result(id).get({ timeout: 15 })).toBe('go')
+      await until(async () => (await connection.locate(id)) === 'absent', 'the ack')
+      expect(scene.recorder.starts(id)).toHaveLength(1 + dupBound)
+      // The verdict asks the scene's own store, which this test does not use.
+      scene.ledger.confirmed.delete(id)
+      expect(scene.recorder.ends(id).length).toBeGreaterThanOrEqual(1)
+    } finally {
+      await app.close()
+    }
+  })
+}
+
+faultTest(
+  { id: 'T7', promise: 'of two runs that race for the end of a task, 1 000 times, one wins and the other is told' },
+  async (scene) => {
+    const open = () => openBackend(scene.url, { clock: systemClock })
+    const [one, two] = [await open(), await open()]
+    try {
+      for (let round = 0; round < 1_000; round++) {
+        const id = `race-${round}`
+        const ends = [meta(id, 'SUCCESS', round), meta(id, 'FAILURE', { exc_type: 'Late', exc_module: 'node', exc_message: [round] })]
+        const [first, second] = round % 2 === 0 ? ends : ends.toReversed()
+        if (first === undefined || second === undefined) throw new Error('unreachable')
+        const won = await Promise.all([one.store(first, { expiresSeconds: null }), two.store(second, { expiresSeconds: null })])
+        expect(won.filter(Boolean)).toHaveLength(1)
+        const winner = won[0] ? first : second
+        expect((await two.get(id))?.status).toBe(winner.status)
+        // Whatever comes later changes nothing.
+        expect(await one.store(meta(id, 'SUCCESS', 'stale'), { expiresSeconds: null })).toBe(false)
+        expect(await two.store(meta(id, 'RETRY', null), { expiresSeconds: null })).toBe(false)
+        expect((await one.get(id))?.status).toBe(winner.status)
+      }
+    } finally {
+      await one.close()
+      await two.close()
+    }
+  },
+)

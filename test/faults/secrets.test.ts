@@ -1,0 +1,122 @@
+/** A password that must not be seen (reliability.md B.14, L1): searched for in all that the programs say, in every form it may have. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
+import { expect } from 'vitest'
+import { Celeriac } from '../../dist/index.js'
+import { within } from '../conformance/wait.js'
+import { faultTest } from '../harness/fault-test.js'
+import { cleanEnvironment, processesOf } from '../harness/worker-process.js'
+
+const user = 'shop'
+const canary = 'kAn4ry/Zwei+drei'
+const secretUrl = `redis://${user}:${encodeURIComponent(canary)}@127.0.0.1:1/0`
+const forms = [
+  canary,
+  encodeURIComponent(canary),
+  encodeURIComponent(canary).toLowerCase(),
+  JSON.stringify(canary).slice(1, -1).replaceAll('/', '\\/'),
+  Buffer.from(canary).toString('base64').replace(/=+$/, ''),
+  Buffer.from(`${user}:${canary}`).toString('base64').replace(/=+$/, ''),
+  'kAn4ry',
+]
+
+function expectNone(text: string, where: string): void {
+  for (const form of forms) if (text.includes(form)) expect.fail(`${where} shows the password as ${form}:\n${text.slice(0, 2_000)}`)
+}
+
+function everything(error: unknown): string {
+  return [
+    inspect(error, { depth: 10, showHidden: true }),
+    String(error),
+    error instanceof Error ? error.stack : '',
+    JSON.stringify(error),
+  ].join('\n')
+}
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const app = fileURLToPath(new URL('./fixtures/app.mjs', import.meta.url))
+
+async function run(folder: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+  const child = spawn(process.execPath, [main, '-A', app, ...args], {
+    cwd: folder,
+    env: { ...cleanEnvironment(), FAULTS_FOLDER: folder, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+  }
+  await within(once(child, 'close'), `the end of ${args[0]}`, 15_000)
+  return output
+}
+
+faultTest(
+  {
+    id: 'L1',
+    promise: 'the password of a URL is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    // The first broker answers; the others stand in the list, with their passwords.
+    const both = `${scene.url};${secretUrl}`
+    const results = { CELERIAC_RESULT_BACKEND: scene.url }
+    for (const format of ['json', 'human']) {
+      const worker = scene.start({ env: { CELERIAC_BROKER_URL: both, ...results }, args: ['-l', 'debug', '--log-format', format] })
+      await worker.ready()
+      const ids = [await scene.send('good'), await scene.send('fail', ['on purpose'])]
+      for (const id of ids) await scene.result(id)
+      for (const pid of processesOf(scene.folder)) {
+        for (const file of ['cmdline', 'comm']) expectNone(readFileSync(join('/proc', String(pid), file), 'utf8'), `ps, ${file}`)
+      }
+      await worker.end()
+      expect(worker.output).toContain('redis://shop:**@127.0.0.1')
+      expectNone(worker.output, `a worker with ${format} logs`)
+    }
+    // URLs that cannot be used, each in another way, and options that are wrong.
+    const urls = [
+      secretUrl,
+      `amqps://${user}:${encodeURIComponent(canary)}@host//`,
+      `sqlite://./q.db?password=${encodeURIComponent(canary)}`,
+      `sqlite://${user}:${encodeURIComponent(canary)}@host/q.db?lease_ttl=x`,
+      `memory://${user}:${encodeURIComponent(canary)}@x/y`,
+      `nonsense:${user}:${encodeURIComponent(canary)}@x`,
+      `//${user}:${encodeURIComponent(canary)}@x`,
+    ]
+    for (const url of urls) {
+      const outputs = await Promise.all([
+        run(scene.folder, ['worker', '--verbose', '-l', 'debug'], { CELERIAC_BROKER_URL: url }),
+        run(scene.folder, ['call', 'good', '--verbose'], { CELERIAC_BROKER_URL: url }),
+        run(scene.folder, ['result', 'some-id', '--verbose'], { CELERIAC_BROKER_URL: scene.url, CELERIAC_RESULT_BACKEND: url }),
+        run(scene.folder, ['inspect-config', '--json'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
+        run(scene.folder, ['inspect-config'], { CELERIAC_BROKER_URL: `${url};${url}` }),
+      ])
+      for (const [index, output] of outputs.entries()) {
+        expect(output).not.toBe('')
+        expectNone(output, `command ${index} with ${url.slice(0, 10)}`)
+      }
+      let producer: Celeriac
+      try {
+        producer = new Celeriac('producer', { brokerUrl: [url, url], resultBackend: url })
+      } catch (error) {
+        expectNone(everything(error), 'the error of new Celeriac')
+        continue
+      }
+      expectNone(inspect(producer, { depth: 20, showHidden: true, getters: true }), 'util.inspect(app)')
+      expectNone(JSON.stringify(producer), 'JSON.stringify(app)')
+      for (const attempt of [() => producer.sendTask('good', {}, { retry: false }), () => producer.result('x').get({ timeout: 0.5 })]) {
+        const error = await attempt().then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        )
+        expectNone(everything(error), `an error with ${url.slice(0, 10)}`)
+      }
+      await producer.close()
+    }
+  },
+)

@@ -1,0 +1,197 @@
+/** One fault test's world: a folder with an empty embedded broker of short leases, a producer in this process, workers in their own. */
+import { randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Celeriac } from '../../dist/index.js'
+import { loadEngine } from '../../dist/internal/sqlite/engine.js'
+import type { Message } from '../../dist/protocol/message.js'
+import type { Connection, DeadLetter } from '../../dist/transport.js'
+import { until, within } from '../conformance/wait.js'
+import { Recorder } from './recorder.js'
+import { judge, Ledger, type Verdict } from './verdict.js'
+import { processesOf, WorkerProcess, type WorkerSettings } from './worker-process.js'
+
+const fixtureApp = fileURLToPath(new URL('../faults/fixtures/app.mjs', import.meta.url))
+/** How long a worker's leases live; the sweep comes every quarter of a second. */
+export const leaseTtlMs = 2_000
+export const queueName = 'celery'
+
+type SendOptions = NonNullable<Parameters<Celeriac['sendTask']>[2]>
+
+export class Scene implements AsyncDisposable {
+  readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'celeriac-fault-')))
+  readonly url: string
+  readonly recorder: Recorder
+  readonly ledger = new Ledger()
+  readonly workers: WorkerProcess[] = []
+  readonly app: Celeriac
+
+  constructor({ query = `?lease_ttl=${leaseTtlMs / 1000}&sweep_interval=0.25` }: { readonly query?: string } = {}) {
+    // The system's folder for temporary files is one of the test's own: what is left there is seen.
+    mkdirSync(join(this.folder, 'tmp'))
+    this.url = `sqlite://${this.folder}/broker/queue.db${query}`
+    this.recorder = new Recorder(join(this.folder, 'runs'))
+    this.app = new Celeriac('producer', { brokerUrl: this.url })
+  }
+
+  /** Starts a worker; `ready` settles when it consumes. */
+  start(settings: Partial<Omit<WorkerSettings, 'folder'>> & { readonly options?: Readonly<Record<string, unknown>> } = {}): WorkerProcess {
+    const { options = {}, env, ...rest } = settings
+    const worker = new WorkerProcess({
+      app: fixtureApp,
+      ...rest,
+      folder: this.folder,
+      env: {
+        CELERIAC_BROKER_URL: this.url,
+        TMPDIR: join(this.folder, 'tmp'),
+        FAULTS_OPTIONS: JSON.stringify(options),
+        ...env,
+      },
+    })
+    this.workers.push(worker)
+    return worker
+  }
+
+  worker(settings: Parameters<Scene['start']>[0] = {}): Promise<WorkerProcess> {
+    return this.start(settings).ready()
+  }
+
+  /** Sends one call and enters it into the ledger; its id. */
+  async send(
+    task: string,
+    args: readonly unknown[] = [],
+    options: SendOptions = {},
+    kwargs: Record<string, unknown> = {},
+  ): Promise<string> {
+    const id = options.taskId ?? randomUUID()
+    this.ledger.attempted.add(id)
+    await this.app.sendTask(task, { args: [...args], kwargs }, { ...options, taskId: id })
+    this.ledger.confirmed.add(id)
+    return id
+  }
+
+  sendMany(count: number, task: string, args: readonly unknown[] = [], options: SendOptions = {}): Promise<string[]> {
+    return Promise.all(Array.from({ length: count }, () => this.send(task, args, options)))
+  }
+
+  /** Puts a message into the broker as it is, past every check of the sender. */
+  async publishRaw(message: Message): Promise<void> {
+    const connection = await this.connection()
+    await connection.publish(message, { exchange: '', routingKey: queueName }, { deadlineMs: 10_000 })
+  }
+
+  connection(): Promise<Connection> {
+    return Celeriac.internals(this.app).core.connections.publisher()
+  }
+
+  /** What `hold` and `spin` wait for. */
+  release(name: string): void {
+    writeFileSync(join(this.folder, name), '')
+  }
+
+  /** The value, or the error as a value. */
+  result(id: string, ms = 15_000): Promise<unknown> {
+    return within(this.app.result(id).get({ propagate: false }), `the result of ${id}`, ms)
+  }
+
+  /** Until every confirmed task has a terminal state and the queue is empty. */
+  async drained(ms = 30_000): Promise<void> {
+    const backend = await Celeriac.internals(this.app).core.connections.backend()
+    const ids = [...this.ledger.confirmed]
+    let open: readonly string[] = ids
+    try {
+      await until(
+        async () => {
+          const metas = await backend.getMany(open)
+          open = open.filter((id) => !isTerminal(metas.get(id)?.status))
+          if (open.length === 0 && (await this.#left()) === 0) return true
+          await new Promise((resolve) => setTimeout(resolve, 20))
+          return false
+        },
+        'the drain',
+        ms,
+      )
+    } catch (error) {
+      const logs = this.workers.map((worker) => worker.output.slice(-3_000)).join('\n---\n')
+      throw new Error(`${error instanceof Error ? error.message : error}: ${open.length} of ${ids.length} open, ${open[0]}\n${logs}`)
+    }
+  }
+
+  /** The newest first. */
+  async deadLetters(): Promise<readonly DeadLetter[]> {
+    return this.app.deadLetters.list({ limit: 100_000 })
+  }
+
+  async deadLettersReach(count: number, ms?: number): Promise<readonly DeadLetter[]> {
+    await until(async () => (await this.app.deadLetters.count()) >= count, `${count} dead letters`, ms)
+    return this.deadLetters()
+  }
+
+  /** Rows of the broker's own tables. */
+  async rows<Row>(sql: string, params: readonly (string | number)[] = []): Promise<Row[]> {
+    return this.withEngine((engine) => engine.prepare(sql).all<Row>(params))
+  }
+
+  async withEngine<T>(use: (engine: ReturnType<Awaited<ReturnType<typeof loadEngine>>>) => T): Promise<T> {
+    const engine = (await loadEngine())(join(this.folder, 'broker/queue.db'))
+    try {
+      engine.exec('PRAGMA busy_timeout = 5000')
+      return use(engine)
+    } finally {
+      engine.close()
+    }
+  }
+
+  /** Warm stop of all workers that still run. */
+  async stopWorkers(ms?: number): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.end('SIGTERM', ms)))
+  }
+
+  /** After the workers have ended. */
+  async verdict(): Promise<Verdict & { readonly orphans: readonly string[]; readonly left: number }> {
+    const backend = await Celeriac.internals(this.app).core.connections.backend()
+    const metas = await backend.getMany([...this.ledger.confirmed])
+    const terminal = new Set([...metas.values()].filter((meta) => isTerminal(meta.status)).map((meta) => meta.taskId))
+    const dead = new Set((await this.deadLetters()).map((letter) => String(letter.message.headers.id)))
+    // A killed worker's children have a second to see that it is gone.
+    await until(() => processesOf(this.folder).length === 0, 'every process is gone', 2_000).catch(() => undefined)
+    return {
+      ...judge({ ledger: this.ledger, runs: this.recorder.lines(), dead, terminal }),
+      orphans: [...processesOf(this.folder).map((pid) => `process ${pid}`), ...readdirSync(join(this.folder, 'tmp'))],
+      left: await this.#left(),
+    }
+  }
+
+  /** Messages that wait or run. */
+  async #left(): Promise<number> {
+    const [row] = await this.rows<{ count: number }>('SELECT count(*) AS count FROM messages WHERE queue = ?', [queueName])
+    return row?.count ?? 0
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.app.close()
+    // Killing one may make its parent start another.
+    await until(
+      () => {
+        const pids = processesOf(this.folder)
+        for (const pid of pids) {
+          try {
+            process.kill(pid, 'SIGKILL')
+          } catch {
+            // It has ended meanwhile.
+          }
+        }
+        return pids.length === 0
+      },
+      'every process is killed',
+      5_000,
+    )
+    rmSync(this.folder, { recursive: true })
+  }
+}
+
+function isTerminal(status: string | undefined): boolean {
+  return status === 'SUCCESS' || status === 'FAILURE' || status === 'REVOKED'
+}

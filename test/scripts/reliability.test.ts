@@ -1,0 +1,16 @@
+import { expect, test } from 'vitest'
+import { makePage, problems } from '../../scripts/reliability.mjs'
+
+const line = (id: string, promise = 'it holds') => ({ id, driver: 'sqlite', promise, dupBound: 0 })
+
+test('the page has each row once, in the order of the catalogue', () => {
+  const page = makePage([line('P15'), line('P2'), line('M1'), line('P2')])
+  expect([...page.matchAll(/^- \*\*([A-Z]\d+)\*\* /gm)].map(([, id]) => id)).toEqual(['M1', 'P2', 'P15'])
+})
+
+test('a row without a passing line is named, and a line without a row', () => {
+  const page = makePage([line('P1'), line('P2')])
+  expect(problems(page, [line('P2'), line('P1')])).toEqual([])
+  expect(problems(page, [line('P2')])).toEqual([expect.stringContaining('no test has shown this: - **P1**')])
+  expect(problems(page, [line('P1'), line('P2'), line('P3')])).toEqual([expect.stringContaining('not on the page: - **P3**')])
+})
