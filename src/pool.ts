@@ -129,6 +129,8 @@ export type Execute = (request: TaskRequest, run: ExecuteRun) => Promise<Outcome
 export interface ExecuteRun {
   /** Its reason is the error of errors.ts for the `AbortCause`. It is made on first use: do not touch it for tasks that do not ask for it. */
   readonly signal: AbortSignal
+  /** Why the run is to end; undefined while it may go on. Costs nothing, unlike `signal`. */
+  readonly abortCause: AbortCause | undefined
   /** Settles when the state is stored. A `JsonText` as meta crosses process borders as it is written. */
   storeState(state: string, meta: unknown): Promise<void>
   /** To be called once, right before the function starts, with the body's continuations: if the process dies now, `Outcome` killed carries them. */

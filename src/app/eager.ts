@@ -38,6 +38,7 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
     const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
     const outcome = await execute(request, {
       signal: new AbortController().signal,
+      abortCause: undefined,
       accepted: () => {},
       storeState: (state, value) => store(metaOf(core, head, { status: state, result: value, done: false }, where)),
     })

@@ -35,6 +35,7 @@ export function executeWith(core: AppCore): Execute {
 
 class Execution {
   readonly #children: ResultTuple[] = []
+  readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
 
@@ -47,6 +48,7 @@ class Execution {
     readonly continuations: Continuations | null,
     run: ExecuteRun,
   ) {
+    this.#run = run
     this.#startedMs = core.clock.monotonic()
     this.#context = new TaskRun({ core, task, info, body, run })
   }
@@ -98,12 +100,20 @@ class Execution {
     if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
     if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
     if (error instanceof RetrySignal) return this.#retry(error)
+    const { abortCause } = this.#run
+    // Told to end, the task ended: that it did so by throwing is no failure of it.
+    if (abortCause === 'shutdown') return this.#cutShort('shutdown', 'the worker shut down')
+    if (abortCause === 'revoked') return this.#cutShort('terminated', 'it was revoked while it ran')
     if (!(error instanceof EncodeError || error instanceof ArgumentsInvalidError || error instanceof TooLargeError)) {
       const again = this.#byItself(error)
       if (again instanceof RetrySignal) return this.#retry(again)
       if (again !== undefined) return this.#failure(again)
     }
     return this.#failure(error)
+  }
+
+  #cutShort(by: 'shutdown' | 'terminated', detail: string): Outcome {
+    return { status: 'killed', by, pid: process.pid, detail, continuations: this.continuations }
   }
 
   /** Undefined: the error is not one to retry. Another error: the retry could not be made. */

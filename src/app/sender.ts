@@ -5,6 +5,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { NotPublishedError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
+import { newTaskId } from '../internal/task-id.js'
 import type { Message } from '../protocol/message.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
@@ -73,7 +74,7 @@ export class Sender implements SignatureSender {
   }
 
   apply<R>(call: OutgoingCall): Enqueued<R> {
-    const id = call.options.taskId ?? randomUUID()
+    const id = call.options.taskId ?? newTaskId(this.#core.clock.now())
     // The result's type is the caller's claim: tasks run elsewhere.
     const sent = (this.#core.config.taskAlwaysEager ? this.#runEagerly(call, id) : this.#send(call, id)) as Promise<AsyncResult<R>>
     return enqueued(id, sent)
@@ -127,7 +128,7 @@ export class Sender implements SignatureSender {
       task: call.task,
       args,
       kwargs,
-      embed: call.embed ?? embedOf(options),
+      embed: call.embed ?? embedOf(options, now),
       shadow: options.shadow ?? null,
       etaIso: etaMs === undefined || (options.eta === undefined && etaMs <= now) ? null : toIso(etaMs, config.timezone),
       expiresIso: expiresMs === undefined ? null : toIso(expiresMs, config.timezone),
@@ -228,12 +229,12 @@ function refuseUnsupported(options: ApplyOptions): void {
 }
 
 /** Links get their ids now, so that a redelivered task cannot send a second one under another id. */
-function embedOf({ link, linkError }: ApplyOptions): Embed {
+function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
   if (link === undefined && linkError === undefined) return emptyEmbed
   const withIds = (sigs: ApplyOptions['link']): unknown[] | null => {
     const list = listOf(sigs).map((sig) => {
       const signature = signatureOf(sig)
-      return signature.set({ taskId: signature.call.options.taskId ?? randomUUID() }).toJSON()
+      return signature.set({ taskId: signature.call.options.taskId ?? newTaskId(nowMs) }).toJSON()
     })
     return list.length === 0 ? null : list
   }

@@ -4,7 +4,7 @@ import { ConnectionError, DecodeError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../internal/sqlite/location.js'
-import { hash32 } from '../internal/text-hash.js'
+import { taskIdKey } from '../internal/task-id.js'
 import { decodeMeta, type ResultMeta } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
 import { ResultWriter } from './sqlite/result-writer.js'
@@ -69,7 +69,7 @@ export class SqliteBackend implements ResultBackend {
     this.#refuseWhenClosed()
     const [row] = await this.#database.read((sql) =>
       sql.all<{ meta: string }>('SELECT meta FROM results WHERE task_key = ? AND task_id = ? AND coalesce(expires > ?, 1)', [
-        hash32(taskId),
+        taskIdKey(taskId),
         taskId,
         this.#clock.now(),
       ]),
@@ -92,7 +92,7 @@ export class SqliteBackend implements ResultBackend {
     this.#refuseWhenClosed()
     await this.#database.write(
       (sql) => {
-        for (const taskId of taskIds) sql.run('DELETE FROM results WHERE task_key = ? AND task_id = ?', [hash32(taskId), taskId])
+        for (const taskId of taskIds) sql.run('DELETE FROM results WHERE task_key = ? AND task_id = ?', [taskIdKey(taskId), taskId])
       },
       { essential: true },
     )
@@ -151,7 +151,7 @@ export class SqliteBackend implements ResultBackend {
       `SELECT r.task_id, r.meta FROM json_each(?) AS wanted CROSS JOIN results AS r
        ON r.task_key = json_extract(wanted.value, '$[0]') AND r.task_id = json_extract(wanted.value, '$[1]')
        WHERE coalesce(r.expires > ?, 1)`,
-      [JSON.stringify(taskIds.map((taskId) => [hash32(taskId), taskId])), this.#clock.now()],
+      [JSON.stringify(taskIds.map((taskId) => [taskIdKey(taskId), taskId])), this.#clock.now()],
     )
   }
 

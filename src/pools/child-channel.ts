@@ -133,6 +133,9 @@ class ChildChannel {
       get signal() {
         return task.signal
       },
+      get abortCause() {
+        return task.cause
+      },
       storeState: (state, meta) => this.#storeState(run.n, state, meta),
       accepted: (continuations) => {
         startedAt = performance.now()

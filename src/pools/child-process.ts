@@ -33,8 +33,11 @@ export interface ChildEvents {
 const killPatienceMs = 1_000
 /** From a crash report, or the end of the last run of a draining child, to its exit. */
 const exitPatienceMs = 5_000
-/** A child that is not blocked gives back what it has not started well within it. */
-const giveBackPatienceMs = 20
+/**
+ * A child whose event loop turns gives back what it has not started well within it; from a blocked one it is taken back after it. Not shorter: a process
+ * that only had to wait for a CPU may start a run in the same moment, and it would run twice.
+ */
+const giveBackPatienceMs = 1_000
 
 export class ChildProcess {
   readonly pid: number

@@ -221,6 +221,10 @@ class InlineExecution implements ExecuteRun {
     return this.#run.task.signal
   }
 
+  get abortCause(): AbortCause | undefined {
+    return this.#run.task.cause
+  }
+
   storeState(state: string, meta: unknown): Promise<void> {
     return this.#run.options.host.storeState(this.#run.request.id, state, meta)
   }

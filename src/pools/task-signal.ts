@@ -8,6 +8,11 @@ export class TaskSignal {
 
   constructor(readonly request: TaskRequest) {}
 
+  /** Why the run is to end; undefined while it may go on. */
+  get cause(): AbortCause | undefined {
+    return this.#cause
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()

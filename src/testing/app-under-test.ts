@@ -109,7 +109,7 @@ export class AppUnderTest implements TestApp {
       const limits = deadline === undefined || deadline === null ? {} : { softTimeLimitMs: deadline.getTime() - core.clock.now() }
       const outcome = await executeWith(core)(
         { ...plain, context: { ...plain.context, ...seen, ...limits, id } },
-        { signal: new AbortController().signal, accepted: () => {}, storeState: async () => {} },
+        { signal: new AbortController().signal, abortCause: undefined, accepted: () => {}, storeState: async () => {} },
       )
       // The task's own type says what it returns.
       if (outcome.status === 'success') return decodeJson(outcome.result) as never

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import type { AppCore } from '../app/core.js'
+import { DeclarationMismatchError } from '../errors.js'
 import { decodeBroadcast, decodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
+import type { Queue } from '../protocol/topology.js'
 import type { Connection, Consumer, Delivery } from '../transport.js'
 
 /** What the worker does when it is told to. */
@@ -20,23 +23,40 @@ export class Mailbox {
   }
 
   async open(connection: Connection): Promise<Consumer> {
-    const name = `${this.#hostname}.celery.pidbox`
-    const queue = {
-      name,
-      durable: false,
-      exclusive: false,
-      autoDelete: true,
-      arguments: {},
-      bindings: [{ exchange: pidboxExchange.name, routingKey: '' }],
-    }
-    await connection.declare({ exchanges: [pidboxExchange], queues: [queue] })
+    const queue = await this.#declare(connection)
     return connection.consume({
-      queues: [name],
+      queues: [queue],
       prefetch: 100,
       onDeliveries: (deliveries) => {
         for (const delivery of deliveries) this.#take(delivery)
       },
     })
+  }
+
+  /** Two workers of one name would share one queue, and each request would reach only one of them. */
+  async #declare(connection: Connection): Promise<string> {
+    const named = (name: string): Queue => ({
+      name,
+      durable: false,
+      exclusive: true,
+      autoDelete: true,
+      arguments: {},
+      bindings: [{ exchange: pidboxExchange.name, routingKey: '' }],
+    })
+    const name = `${this.#hostname}.celery.pidbox`
+    try {
+      await connection.declare({ exchanges: [pidboxExchange], queues: [named(name)] })
+      return name
+    } catch (error) {
+      if (!(error instanceof DeclarationMismatchError)) throw error
+      this.#core.log.warn(
+        { hostname: this.#hostname },
+        `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
+      )
+      const own = `${this.#hostname}.${randomUUID()}.celery.pidbox`
+      await connection.declare({ exchanges: [pidboxExchange], queues: [named(own)] })
+      return own
+    }
   }
 
   #take(delivery: Delivery): void {

@@ -4,6 +4,7 @@ import type { Sender } from '../app/sender.js'
 import type { StopOptions, Worker, WorkerOptions } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
 import { Backoff } from '../internal/backoff.js'
+import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
 import { toMs } from '../internal/duration.js'
 import { failpoint } from '../internal/failpoints.js'
@@ -17,6 +18,9 @@ import { onProcessSignals } from './process-signals.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
 import { Settler } from './settler.js'
+
+/** From the abort of a task's signal at a cold stop to the end of its process. */
+const abortGraceMs = 1_000
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -165,11 +169,19 @@ export class AppWorker implements Worker {
       await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
       this.#tasks?.drain()
       failpoint('shutdown.after_stop_consuming')
-      const cut = (): void => this.#tasks?.abortAll('shutdown')
+      const killed = new AbortController()
+      let grace: Timer | undefined
+      // Told to end first, then ended: a task that listens to its signal can leave things in order.
+      const cut = (): void => {
+        this.#tasks?.abortAll('shutdown')
+        grace = this.#core.clock.setTimer(abortGraceMs, () => killed.abort(), { keepAlive: true })
+      }
       if (this.#cold.signal.aborted) cut()
       else this.#cold.signal.addEventListener('abort', cut, { once: true })
-      await this.#pool?.stop({ signal: this.#cold.signal })
+      await this.#pool?.stop({ signal: killed.signal })
       await this.#tasks?.idle()
+      this.#cold.signal.removeEventListener('abort', cut)
+      grace?.cancel()
       await this.#connection?.close()
     } finally {
       this.#refusals.flush()

@@ -3,7 +3,7 @@ import type { Clock } from '../../internal/clock.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqlValue } from '../../internal/sqlite/engine.js'
 import { insertRows } from '../../internal/sqlite/insert-rows.js'
-import { hash32 } from '../../internal/text-hash.js'
+import { taskIdKey } from '../../internal/task-id.js'
 import { encodeMeta, isReady, type ResultMeta } from '../../protocol/result.js'
 
 interface Entry {
@@ -39,7 +39,7 @@ export class ResultWriter {
       const { taskId } = meta
       const expires = expiresSeconds === null ? null : Math.ceil(this.#clock.now() + expiresSeconds * 1000)
       // Written here and not in the transaction: a value that cannot be written rejects this call alone (the promise takes what is thrown).
-      this.#batch.push({ taskId, key: hash32(taskId), ready: isReady(meta.status), expires, text: encodeMeta(meta), resolve, reject })
+      this.#batch.push({ taskId, key: taskIdKey(taskId), ready: isReady(meta.status), expires, text: encodeMeta(meta), resolve, reject })
       if (this.#batch.length === 1) this.#queueBatch()
     })
   }

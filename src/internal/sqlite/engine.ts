@@ -57,12 +57,18 @@ interface NodeDatabase {
 type LibsqlModule = new (path: string, options: { timeout: number }) => LibsqlDatabase
 interface LibsqlDatabase {
   exec(sql: string): void
-  prepare(sql: string): {
-    run(params: readonly SqlValue[]): { changes: number }
-    all(params: readonly SqlValue[]): unknown[]
-    get(params: readonly SqlValue[]): unknown
-  }
+  prepare(sql: string): LibsqlStatement
   close(): void
+}
+interface LibsqlStatement {
+  /** Whether it gives rows. */
+  readonly reader: boolean
+  /** From here on, rows are arrays. */
+  raw(raw: true): LibsqlStatement
+  columns(): { readonly name: string }[]
+  run(params: readonly SqlValue[]): { changes: number }
+  all(params: readonly SqlValue[]): unknown[][]
+  get(params: readonly SqlValue[]): unknown[] | undefined
 }
 
 /** Undefined on Node < 22.13, where node:sqlite is missing or behind a flag. */
@@ -112,11 +118,26 @@ class LibsqlEngine implements SqlEngine {
   }
   prepare(sql: string): SqlStatement {
     const statement = this.database.prepare(sql)
+    // Rows as arrays cost libsql half of what rows as objects do.
+    const columns = statement.reader
+      ? statement
+          .raw(true)
+          .columns()
+          .map(({ name }) => name)
+      : []
+    const toRow = (values: readonly unknown[]): Record<string, unknown> => {
+      const row: Record<string, unknown> = {}
+      for (let index = 0; index < columns.length; index++) row[columns[index] as string] = values[index]
+      return row
+    }
     return {
       run: (params) => statement.run(params).changes,
       // The SQL decides the shape of its rows.
-      all: <Row>(params: readonly SqlValue[]) => statement.all(params) as Row[],
-      first: <Row>(params: readonly SqlValue[]) => statement.get(params) as Row | undefined,
+      all: <Row>(params: readonly SqlValue[]) => statement.all(params).map(toRow) as Row[],
+      first: <Row>(params: readonly SqlValue[]) => {
+        const values = statement.get(params)
+        return (values === undefined ? undefined : toRow(values)) as Row | undefined
+      },
     }
   }
   close(): void {
@@ -167,5 +188,7 @@ export function translateSqlError(error: unknown, path: string): unknown {
 
 /** A blob column as bytes: the drivers give a Buffer, a Uint8Array or an ArrayBuffer. */
 export function bytesOf(blob: Uint8Array | ArrayBuffer): Uint8Array {
-  return blob instanceof Uint8Array ? blob : new Uint8Array(blob)
+  if (!(blob instanceof Uint8Array)) return new Uint8Array(blob)
+  // libsql gives Buffers.
+  return blob.constructor === Uint8Array ? blob : new Uint8Array(blob.buffer, blob.byteOffset, blob.byteLength)
 }

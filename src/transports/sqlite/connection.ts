@@ -11,7 +11,7 @@ import type { Clock, Timer } from '../../internal/clock.js'
 import { identifyThisProcess } from '../../internal/process-identity.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqliteLocation } from '../../internal/sqlite/location.js'
-import { hash32 } from '../../internal/text-hash.js'
+import { taskIdKey } from '../../internal/task-id.js'
 import type { Message } from '../../protocol/message.js'
 import { checkTopology } from '../../protocol/routing.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
@@ -166,7 +166,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
       sql.all<{ leased: number }>(
         `SELECT EXISTS (SELECT 1 FROM leases WHERE leases.id = messages.id) AS leased FROM messages
          WHERE task_key = ? AND coalesce(json_extract(head, '$[2].id'), json_extract(head, '$[3].correlationId')) = ?`,
-        [hash32(taskId), taskId],
+        [taskIdKey(taskId), taskId],
       ),
     )
     if (rows.length === 0) return 'absent'

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../internal/clock.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqlValue } from '../../internal/sqlite/engine.js'
 import { insertRows } from '../../internal/sqlite/insert-rows.js'
-import { hash32 } from '../../internal/text-hash.js'
+import { taskIdKey } from '../../internal/task-id.js'
 import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
 import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
@@ -52,7 +52,7 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       // Written here and not in the transaction: a header that cannot be written rejects this call alone (the promise takes what is thrown).
       const head = encodeHead(message, to)
-      const key = hash32(taskIdOf(message))
+      const key = taskIdKey(taskIdOf(message))
       const deadlineAtMs = this.#clock.monotonic() + deadlineMs
       this.#batch.push({ head, key, message, to, notBeforeMs: notBefore, deadlineAtMs, resolve, reject, abandoned: false })
       if (this.#batch.length === 1) this.#queueBatch()
