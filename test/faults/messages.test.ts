@@ -271,7 +271,7 @@ faultTest({ id: 'M19', promise: 'integers over 2^53 are kept to the last digit, 
 })
 
 faultTest(
-  { id: 'M20', promise: '__proto__, constructor and prototype as keys are data everywhere, and change no prototype' },
+  { id: 'M20', promise: 'keys named `__proto__`, `constructor` and `prototype` are data everywhere, and change no prototype' },
   async (scene) => {
     const worker = await scene.worker({ concurrency: 1 })
     const hostile = '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"prototype":1}'
