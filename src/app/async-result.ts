@@ -84,7 +84,9 @@ export class StoredResult<R> implements AsyncResult<R> {
     const connection = await this.#access.connections.publisher()
     const place = await connection.locate(this.id)
     if (place === 'waiting' || place === 'leased') return true
-    if ((await this.#meta()) !== undefined) return true
+    const backend = await this.#access.connections.backend()
+    if (!backend.supports.results) return undefined
+    if ((await backend.get(this.id)) !== undefined) return true
     return place === 'unknown' ? undefined : false
   }
 

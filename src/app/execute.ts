@@ -66,7 +66,7 @@ class Execution {
         const value = await (core.hooks.execute(this.#context, () => this.#call(args)) ?? this.#call(args))
         outcome = this.#success(value)
       } catch (error) {
-        outcome = this.#failed(error)
+        outcome = this.#failed(lookable(error))
       }
       if (!core.hooks.silent('taskPostrun'))
         core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
@@ -85,7 +85,8 @@ class Execution {
     const { core, task, info } = this
     const result = encodeJson(value, 'result')
     const limit = core.config.resultMaxBytes
-    if (limit !== null && result.length > limit && Buffer.byteLength(result) > limit)
+    // A UTF-16 unit becomes at most three bytes: small results need no count.
+    if (limit !== null && result.length * 3 > limit && Buffer.byteLength(result) > limit)
       throw new TooLargeError('the result', Buffer.byteLength(result), limit)
     if (!core.hooks.silent('taskSuccess')) core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value }, core.log)
     return {
@@ -156,6 +157,16 @@ class Execution {
       runtimeMs: core.clock.monotonic() - this.#startedMs,
       children: this.#children,
     }
+  }
+}
+
+/** A proxy may throw for `instanceof` alone; nothing more is known of such a one. */
+function lookable(error: unknown): unknown {
+  try {
+    void (error instanceof Error)
+    return error
+  } catch (cause) {
+    return new TypeError('the task threw a value that cannot be looked at', { cause })
   }
 }
 

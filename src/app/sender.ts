@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { NotPublishedError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
+import { NotPublishedError, NotSupportedError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import type { Message } from '../protocol/message.js'
@@ -12,13 +12,13 @@ import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
 import { type Arguments, checkCall } from './arguments.js'
 import { enqueued, type ResultAccess, StoredResult } from './async-result.js'
+import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
 import { runningTask } from './context.js'
 import type { AppCore } from './core.js'
 import { Publisher } from './publisher.js'
 import { checkName } from './registry.js'
 import type { Routed } from './routes.js'
 import type { TaskDefinition } from './task.js'
-import { checkLimits } from './task-options.js'
 
 /** A call on its way: the task by name, and its definition when this app has it. */
 export interface OutgoingCall extends Arguments {
@@ -90,7 +90,7 @@ export class Sender implements SignatureSender {
     checkName('task', call.task)
     checkName('task id', id)
     const options = this.#withDefaults(call)
-    refuseUnsupported(options)
+    checkCallOptions(options)
     const arguments_ = call.definition === undefined ? call : checkCall(call.definition, call)
     const { args, kwargs } = arguments_ instanceof Promise ? await arguments_ : arguments_
     const { config, clock, routes, serializers } = this.#core
@@ -120,7 +120,6 @@ export class Sender implements SignatureSender {
           : now + toMs(options.expires, 'expires')
     const timeLimit = options.timeLimit === undefined ? null : toMs(options.timeLimit, 'timeLimit') / 1000
     const softTimeLimit = options.softTimeLimit === undefined ? null : toMs(options.softTimeLimit, 'softTimeLimit') / 1000
-    checkLimits(options)
     const task: TaskCall = {
       id,
       task: call.task,
@@ -140,7 +139,7 @@ export class Sender implements SignatureSender {
       stampedHeaders: options.stamps === undefined ? null : Object.keys(options.stamps),
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
-      priority: routed.priority ?? config.taskDefaultPriority ?? 0,
+      priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
       replyTo: this.#replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
@@ -219,19 +218,6 @@ export class Sender implements SignatureSender {
       )
     }
   }
-}
-
-function timeOf(date: Date, option: string): number {
-  const ms = date instanceof Date ? date.getTime() : Number.NaN
-  if (Number.isNaN(ms)) throw new OptionInvalidError(option, 'a valid Date', date)
-  return ms
-}
-
-/** Options that need what this version does not have are refused, never ignored. */
-function refuseUnsupported(options: ApplyOptions): void {
-  if (options.tx !== undefined) throw new NotSupportedError('the option tx', 'it needs a PostgreSQL broker')
-  if (options.unique !== undefined) throw new NotSupportedError('the option unique', 'this version has no locks for unique tasks')
-  if (options.fairnessKey !== undefined) throw new NotSupportedError('the option fairnessKey', 'this version has no fair queues')
 }
 
 /** Links get their ids now, so that a redelivered task cannot send a second one under another id. */

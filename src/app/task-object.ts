@@ -55,6 +55,8 @@ const optionNames: ReadonlySet<string> = new Set<keyof TaskOptions | keyof TaskS
 
 /** From what a program wrote to what the app keeps. Throws for options that do not exist, contradict each other, or need a later version. */
 export function defineTask(name: string, options: TaskOptions & TaskShape, run: (...args: never[]) => unknown): TaskDefinition {
+  if (typeof options !== 'object' || options === null)
+    throw new OptionInvalidError(`the function of task ${name}`, 'a function, or options and a function', options)
   for (const option of Object.keys(options)) {
     if (!optionNames.has(option)) throw new OptionUnknownError(option, didYouMean(option, [...optionNames]))
   }

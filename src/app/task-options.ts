@@ -5,6 +5,8 @@ import type { ErrorClass, TaskOptions } from './task.js'
 const errorClasses = kind<ErrorClass[], ErrorClass[]>('a list of error classes', (value) =>
   Array.isArray(value) && value.every((item) => typeof item === 'function') ? value : undefined,
 )
+/** Given without the list around it. */
+const isErrorClass = (value: unknown): boolean => value === Error || (typeof value === 'function' && value.prototype instanceof Error)
 const functionOr = <T>(inner: Kind<T, unknown>): Kind<unknown, unknown> =>
   kind(`${inner.expected}, or a function`, (value, option) => (typeof value === 'function' ? value : inner.parse(value, option)))
 
@@ -18,7 +20,9 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   expires: seconds,
   maxRetries: nullable(wholeNumber(0)),
   defaultRetryDelay: seconds,
-  autoretryFor: functionOr(errorClasses as Kind<unknown, unknown>),
+  autoretryFor: kind(`${errorClasses.expected}, or a function`, (value, option) =>
+    typeof value === 'function' && !isErrorClass(value) ? value : errorClasses.parse(value, option),
+  ),
   dontAutoretryFor: errorClasses,
   retryBackoff: functionOr(
     kind('true, false or a duration', (value) => (typeof value === 'boolean' ? value : seconds.parse(value, 'retryBackoff'))),

@@ -4,9 +4,10 @@ import { toMs } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
-import type { TaskBody } from '../protocol/task-body.js'
+import { encodeBody, type TaskBody } from '../protocol/task-body.js'
 import { isTaskHeader } from '../protocol/task-headers.js'
-import { encodeJson } from '../serializers/json.js'
+import { encodeJson, json } from '../serializers/json.js'
+import { checkPriority, timeOf } from './call-options.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
 import type { AppCore } from './core.js'
 import { childLogger } from './human-log.js'
@@ -124,7 +125,7 @@ export class TaskRun implements TaskContext {
     }
     const delayMs =
       options.eta !== undefined
-        ? options.eta.getTime() - core.clock.now()
+        ? timeOf(options.eta, 'eta') - core.clock.now()
         : options.countdown !== undefined
           ? toMs(options.countdown, 'countdown')
           : retryDelayMs(task, info.retries, options.cause, core.random)
@@ -144,6 +145,11 @@ function checkHeaders(headers: Readonly<Record<string, unknown>>): void {
     if (isTaskHeader(name)) throw new OptionInvalidError(`headers.${name}`, 'a name that Celery does not use itself', value)
     encodeJson(value, `headers.${name}`)
   }
+}
+
+function bodyText(body: TaskBody): string {
+  const encoded = encodeBody(body, json)
+  return typeof encoded === 'string' ? encoded : new TextDecoder().decode(encoded)
 }
 
 /** How `self.retry()` leaves the task's function. */
@@ -167,17 +173,20 @@ export class RetrySignal extends Retry {
     const changed = args !== undefined || kwargs !== undefined
     const nowMs = this.#core.clock.now()
     if (queue !== undefined) this.#core.routes.queueOptions(queue)
-    if (priority !== undefined && !(Number.isInteger(priority) && priority >= 0 && priority <= 255))
-      throw new OptionInvalidError('priority', 'a whole number from 0 to 255', priority)
+    if (priority !== undefined) checkPriority(priority)
     if (headers !== undefined) checkHeaders(headers)
     checkLimits({ timeLimit, softTimeLimit })
     return {
       etaMs: this.#delayMs > 0 ? nowMs + this.#delayMs : null,
-      body: changed ? encodeJson([args ?? this.#body.args, kwargs ?? this.#body.kwargs, this.#body.embed], 'body') : null,
+      body: changed
+        ? bodyText({ ...this.#body, ...(args === undefined ? {} : { args }), ...(kwargs === undefined ? {} : { kwargs }) })
+        : null,
       options: {
         ...(queue === undefined ? {} : { queue }),
         ...(priority === undefined ? {} : { priority }),
-        ...(expires === undefined ? {} : { expiresMs: expires instanceof Date ? expires.getTime() : nowMs + toMs(expires, 'expires') }),
+        ...(expires === undefined
+          ? {}
+          : { expiresMs: expires instanceof Date ? timeOf(expires, 'expires') : nowMs + toMs(expires, 'expires') }),
         ...(headers === undefined ? {} : { headers }),
         ...(timeLimit === undefined ? {} : { timeLimit: toMs(timeLimit, 'timeLimit') / 1000 }),
         ...(softTimeLimit === undefined ? {} : { softTimeLimit: toMs(softTimeLimit, 'softTimeLimit') / 1000 }),

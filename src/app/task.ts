@@ -48,8 +48,7 @@ export interface Called<N extends string> {
 }
 
 /** A class of errors; abstract ones too. */
-// biome-ignore lint/suspicious/noExplicitAny: an error class may take any arguments
-export type ErrorClass = abstract new (...args: any[]) => Error
+export type ErrorClass = abstract new (...args: never[]) => Error
 
 /** Options of a task: defaults for its calls, and how it runs. Each falls back to the config option of the same meaning. */
 export interface TaskOptions {

@@ -1,0 +1,240 @@
+import { expect, test } from 'vitest'
+import type { Signals } from '../../dist/index.js'
+import { LiveApp, until } from '../live-app.js'
+
+const all: (keyof Signals)[] = [
+  'beforeTaskPublish',
+  'afterTaskPublish',
+  'taskReceived',
+  'taskPrerun',
+  'taskSuccess',
+  'taskFailure',
+  'taskRetry',
+  'taskPostrun',
+  'taskRevoked',
+  'workerReady',
+  'workerShutdown',
+]
+
+function recorded(live: LiveApp, only: readonly (keyof Signals)[] = all): [string, Record<string, unknown>][] {
+  const seen: [string, Record<string, unknown>][] = []
+  for (const signal of only) live.app.on(signal, (event) => void seen.push([signal, { ...event }]))
+  return seen
+}
+
+test('signals of a task that succeeds, in order', async () => {
+  await using live = new LiveApp()
+  const seen = recorded(live)
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  const worker = await live.work({ hostname: 'w@h' })
+  await add.applyAsync([1, 2], { taskId: 'a', headers: { h: 1 } }).get({ timeout: 5 })
+  await worker.stop()
+  expect(seen.map(([name]) => name)).toEqual([
+    'workerReady',
+    'beforeTaskPublish',
+    'afterTaskPublish',
+    'taskReceived',
+    'taskPrerun',
+    'taskSuccess',
+    'taskPostrun',
+    'workerShutdown',
+  ])
+  const event = Object.fromEntries(seen)
+  expect(event.workerReady).toEqual({ hostname: 'w@h' })
+  expect(event.beforeTaskPublish).toMatchObject({ task: 'add', id: 'a', headers: { h: 1 } })
+  expect(event.taskSuccess).toEqual({ task: 'add', id: 'a', result: 3 })
+  expect(event.taskPostrun).toEqual({ task: 'add', id: 'a', state: 'SUCCESS' })
+})
+
+test('signals of a task that is retried, fails, is ignored or revoked', async () => {
+  await using live = new LiveApp()
+  const seen = recorded(live, ['taskRetry', 'taskFailure', 'taskPostrun', 'taskRevoked'])
+  const flaky = live.app.task('flaky', { bind: true, maxRetries: 1 }, (self) => self.retry({ countdown: 0, cause: new Error('why') }))
+  const ignored = live.app.task('ignored', { bind: true }, (self) => self.ignore())
+  await live.work()
+  await flaky.delay().get({ timeout: 5, propagate: false })
+  await ignored.delay()
+  await until(() => seen.length === 5)
+  await live.app.sendTask('ignored', {}, { expires: new Date(0), taskId: 'late' })
+  await until(() => seen.length === 6)
+  expect(seen.map(([name, { state, error, reason }]) => [name, state ?? reason ?? (error as Error)?.message])).toEqual([
+    ['taskRetry', 'why'],
+    ['taskPostrun', 'RETRY'],
+    ['taskFailure', 'why'],
+    ['taskPostrun', 'FAILURE'],
+    ['taskPostrun', 'IGNORED'],
+    ['taskRevoked', 'expired'],
+  ])
+})
+
+test('a listener that throws, at once or later, is logged and changes nothing', async () => {
+  await using live = new LiveApp()
+  live.app.on('taskPrerun', () => {
+    throw new Error('at once')
+  })
+  live.app.on('taskSuccess', async () => {
+    throw new Error('later')
+  })
+  const one = live.app.task('one', () => 1)
+  await live.work()
+  expect(await one.delay().get({ timeout: 5 })).toBe(1)
+  await until(() => live.said(/a listener of task(Prerun|Success) threw/).length === 2)
+})
+
+// ── middleware ───────────────────────────────────────────────────────────────
+
+test('publish middleware may change arguments and headers; the first one used is the outermost', async () => {
+  await using live = new LiveApp()
+  const order: string[] = []
+  live.app.use({
+    async publish(message, next) {
+      order.push(`outer ${message.task}`)
+      message.headers.trace = 'abc'
+      await next()
+      order.push('outer done')
+    },
+  })
+  live.app.use({
+    async publish(message, next) {
+      order.push(`inner ${message.headers.trace}`)
+      message.args = message.args.map((arg) => Number(arg) * 10)
+      await next()
+    },
+  })
+  const see = live.app.task('see', { bind: true }, (self, x: number) => [x, self.request.headers])
+  await live.work()
+  expect(await see.delay(1).get({ timeout: 5 })).toEqual([10, { trace: 'abc' }])
+  expect(order).toEqual(['outer see', 'inner abc', 'outer done'])
+})
+
+test("publish middleware cannot reach the caller's own arguments", async () => {
+  await using live = new LiveApp()
+  live.app.use({
+    publish(message, next) {
+      message.args.push('more')
+      message.kwargs.k = 1
+      return next()
+    },
+  })
+  const see = live.app.task('see', { params: ['a', 'b', 'k'] }, (...args: unknown[]) => args)
+  await live.work()
+  const given = [1]
+  expect(await see.applyAsync(given).get({ timeout: 5 })).toEqual([1, 'more', 1])
+  expect(given).toEqual([1])
+})
+
+test('what a publish middleware throws is what the call throws, and nothing is sent', async () => {
+  await using live = new LiveApp()
+  live.app.use({
+    async publish() {
+      throw new Error('quota')
+    },
+  })
+  await expect(live.app.sendTask('one')).rejects.toThrow('quota')
+  expect(await live.app.control.purge()).toBe(0)
+})
+
+test('a publish middleware that does not call next is an error, as one that calls it twice', async () => {
+  await using live = new LiveApp()
+  let calls = 0
+  live.app.use({
+    async publish(_, next) {
+      for (let i = 0; i < calls; i++) await next()
+    },
+  })
+  await expect(live.app.sendTask('one')).rejects.toThrow(/it must call next\(\) or throw/)
+  calls = 2
+  await expect(live.app.sendTask('one')).rejects.toMatchObject({ code: 'ERR_MIDDLEWARE' })
+  expect(await live.app.control.purge()).toBe(1)
+})
+
+test('execute middleware sees the context, may change the result, and runs in order', async () => {
+  await using live = new LiveApp()
+  const order: string[] = []
+  const layer = (name: string) => ({
+    async execute(self: { request: { id: string } }, next: () => Promise<unknown>) {
+      order.push(`${name} ${self.request.id}`)
+      const value = await next()
+      order.push(`${name} ${value}`)
+      return `${name}(${value})`
+    },
+  })
+  live.app.use(layer('outer')).use(layer('inner'))
+  const one = live.app.task('one', () => 'x')
+  await live.work()
+  expect(await one.applyAsync([], { taskId: 'i' }).get({ timeout: 5 })).toBe('outer(inner(x))')
+  expect(order).toEqual(['outer i', 'inner i', 'inner x', 'outer inner(x)'])
+})
+
+test('execute middleware sees what the task throws, and what it throws itself fails the task', async () => {
+  await using live = new LiveApp()
+  const seen: unknown[] = []
+  live.app.use({
+    async execute(_, next) {
+      try {
+        return await next()
+      } catch (error) {
+        seen.push((error as Error).message)
+        throw new Error('wrapped', { cause: error })
+      }
+    },
+  })
+  const fail = live.app.task('fail', () => {
+    throw new Error('inner')
+  })
+  const again = live.app.task('again', { bind: true }, (self) => (self.request.retries === 0 ? self.retry({ countdown: 0 }) : 1))
+  await live.work()
+  await expect(fail.delay().get({ timeout: 5 })).rejects.toThrow('wrapped')
+  expect(seen).toEqual(['inner'])
+  await expect(again.delay().get({ timeout: 5 })).rejects.toThrow('wrapped')
+})
+
+test('execute middleware may answer for the task, and may not run it twice', async () => {
+  await using live = new LiveApp()
+  let runs = 0
+  let calls = 0
+  live.app.use({
+    async execute(_, next) {
+      for (let i = 0; i < calls; i++) await next()
+      return 'cached'
+    },
+  })
+  const one = live.app.task('one', () => ++runs)
+  await live.work()
+  expect(await one.delay().get({ timeout: 5 })).toBe('cached')
+  calls = 2
+  await expect(one.delay().get({ timeout: 5 })).rejects.toMatchObject({ excType: 'MiddlewareError' })
+  expect(runs).toBe(1)
+})
+
+test('an execute middleware that throws at once fails the task', async () => {
+  await using live = new LiveApp()
+  live.app.use({
+    execute() {
+      throw new Error('not even a promise')
+    },
+  })
+  const one = live.app.task('one', () => 1)
+  await live.work()
+  await expect(one.delay().get({ timeout: 5 })).rejects.toThrow('not even a promise')
+})
+
+test('log lines of a task carry its name and id, whatever it logs', async () => {
+  await using live = new LiveApp()
+  const cyclic: Record<string, unknown> = {}
+  cyclic.self = cyclic
+  const talk = live.app.task('talk', { bind: true }, (self) => {
+    self.log.info('plain')
+    self.log.warn({ n: 1n })
+    self.log.error(cyclic, 'a cycle')
+    self.log.debug(cyclic)
+    self.log.info(new Error('an error'))
+    return 1
+  })
+  await live.work()
+  expect(await talk.applyAsync([], { taskId: 't' }).get({ timeout: 5 })).toBe(1)
+  const lines = live.said('talk[t]: ')
+  expect(lines).toHaveLength(5)
+  expect(lines[0]).toMatchObject({ level: 'info', text: 'talk[t]: plain', fields: { task: 'talk', task_id: 't' } })
+  expect(lines[2]?.text).toBe('talk[t]: a cycle')
+})
