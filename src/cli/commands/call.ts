@@ -49,8 +49,8 @@ async function call(
   const near = app.taskNames.includes(task) ? undefined : didYouMean(task, app.taskNames)
   if (near !== undefined)
     terminal.note(`note: this app has no task ${task}; it has ${near}. It is sent all the same: a worker elsewhere may know it.`)
-  const { wait, json, args = [], kwargs = {}, ...options } = flags
-  const result = await app.sendTask(task, { args: [...bare.map(jsonOrText), ...args], kwargs }, options)
+  const { wait, json, args = [], kwargs = {} } = flags
+  const result = await app.sendTask(task, { args: [...bare.map(jsonOrText), ...args], kwargs }, optionsOf(flags))
   if (wait === undefined) {
     terminal.data(json === true ? JSON.stringify({ id: result.id }) : result.id)
     return
@@ -58,4 +58,10 @@ async function call(
   if (json !== true) terminal.note(result.id)
   await result.get({ propagate: false, ...(wait === true ? {} : { timeout: wait }) })
   process.exitCode = (await printResult(result, terminal, { json: json === true, traceback: false })) ? exitCodes.ok : exitCodes.failed
+}
+
+/** What of the flags belongs to the call; undefined is "not given". */
+function optionsOf({ eta, countdown, expires, serializer, queue, exchange, routingKey, priority }: CallFlags): ApplyOptions {
+  const given = Object.entries({ eta, countdown, expires, serializer, queue, exchange, routingKey, priority })
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined))
 }
