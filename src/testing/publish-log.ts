@@ -1,6 +1,7 @@
 import type { Message } from '../protocol/message.js'
-import type { Destination } from '../protocol/topology.js'
-import type { Connection, ConsumeOptions, Consumer, PublishOptions, Transport } from '../transport.js'
+import { routes } from '../protocol/routing.js'
+import type { Destination, Exchange, Topology } from '../protocol/topology.js'
+import type { Connection, ConsumeOptions, Consumer, Delivery, PublishOptions, Transport } from '../transport.js'
 
 /** A message that waits in the broker of a test. */
 export interface Published {
@@ -10,9 +11,10 @@ export interface Published {
   readonly retries: number
 }
 
-/** A transport that remembers what was published and not delivered yet. */
+/** A transport that remembers what was published, or given back, and is not delivered yet. */
 export class PublishLog implements Transport {
   readonly waiting: Published[] = []
+  readonly #topology = new Map<string, { exchange: Exchange | undefined; bindings: Map<string, Binding> }>()
   readonly #transport: Transport
 
   constructor(transport: Transport) {
@@ -29,20 +31,50 @@ export class PublishLog implements Transport {
 
   async connect(options: { readonly signal: AbortSignal }): Promise<Connection> {
     const connection = await this.#transport.connect(options)
-    return new LoggedConnection(connection, this.waiting)
+    return new LoggedConnection(connection, this)
   }
+
+  declared({ exchanges, queues }: Topology): void {
+    for (const exchange of exchanges) this.#at(exchange.name).exchange = exchange
+    for (const { name, bindings } of queues)
+      for (const { exchange, routingKey } of bindings)
+        this.#at(exchange).bindings.set(JSON.stringify([name, routingKey]), { queue: name, routingKey })
+  }
+
+  /** The queues that a broker brings a message to. */
+  queuesAt({ exchange, routingKey }: Destination): ReadonlySet<string> {
+    if (exchange === '') return new Set([routingKey])
+    const at = this.#at(exchange)
+    const type = at.exchange?.type ?? 'direct'
+    return new Set([...at.bindings.values()].filter((one) => routes(type, one.routingKey, routingKey)).map((one) => one.queue))
+  }
+
+  #at(exchange: string): { exchange: Exchange | undefined; bindings: Map<string, Binding> } {
+    const known = this.#topology.get(exchange) ?? { exchange: undefined, bindings: new Map<string, Binding>() }
+    this.#topology.set(exchange, known)
+    return known
+  }
+}
+
+interface Binding {
+  readonly queue: string
+  readonly routingKey: string
 }
 
 class LoggedConnection implements Connection {
   readonly #connection: Connection
-  readonly #waiting: Published[]
+  readonly #log: PublishLog
 
-  constructor(connection: Connection, waiting: Published[]) {
+  constructor(connection: Connection, log: PublishLog) {
     this.#connection = connection
-    this.#waiting = waiting
+    this.#log = log
   }
 
-  declare: Connection['declare'] = (topology) => this.#connection.declare(topology)
+  async declare(topology: Topology): Promise<void> {
+    await this.#connection.declare(topology)
+    this.#log.declared(topology)
+  }
+
   size: Connection['size'] = (queue) => this.#connection.size(queue)
   locate: Connection['locate'] = (taskId) => this.#connection.locate(taskId)
   close: Connection['close'] = () => this.#connection.close()
@@ -56,34 +88,110 @@ class LoggedConnection implements Connection {
   }
 
   get deadLetters(): Connection['deadLetters'] {
-    return this.#connection.deadLetters
+    const { deadLetters } = this.#connection
+    return {
+      list: (options) => deadLetters.list(options),
+      drop: (id) => deadLetters.drop(id),
+      count: () => deadLetters.count(),
+      replay: async (id) => {
+        const letter = (await deadLetters.list({ limit: Number.MAX_SAFE_INTEGER })).find((one) => one.id === id)
+        const replayed = await deadLetters.replay(id)
+        if (replayed && letter !== undefined) this.#log.waiting.push(published(letter.message, letter.queue, undefined))
+        return replayed
+      },
+    }
   }
 
   async publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
     await this.#connection.publish(message, to, options)
-    const retries = typeof message.headers.retries === 'number' ? message.headers.retries : 0
-    if (typeof message.headers.task === 'string')
-      this.#waiting.push({ message, queue: to.routingKey, notBefore: options.notBefore, retries })
+    if (typeof message.headers.task !== 'string') return
+    for (const queue of this.#log.queuesAt(to)) this.#log.waiting.push(published(message, queue, options.notBefore))
   }
 
   async purge(queue: string): Promise<number> {
-    for (let index = this.#waiting.length - 1; index >= 0; index--)
-      if (this.#waiting[index]?.queue === queue) this.#waiting.splice(index, 1)
+    const { waiting } = this.#log
+    for (let index = waiting.length - 1; index >= 0; index--) if (waiting[index]?.queue === queue) waiting.splice(index, 1)
     return this.#connection.purge(queue)
   }
 
   consume(options: ConsumeOptions): Promise<Consumer> {
+    const { waiting } = this.#log
     return this.#connection.consume({
       ...options,
       onDeliveries: (deliveries) => {
-        for (const { message } of deliveries) {
-          const index = this.#waiting.findIndex(
-            (one) => one.message.headers.id === message.headers.id && one.message.headers.retries === message.headers.retries,
+        for (const { message, queue } of deliveries) {
+          const index = waiting.findIndex(
+            (one) =>
+              one.queue === queue &&
+              one.message.headers.id === message.headers.id &&
+              one.message.headers.retries === message.headers.retries,
           )
-          if (index >= 0) this.#waiting.splice(index, 1)
+          if (index >= 0) waiting.splice(index, 1)
         }
-        options.onDeliveries(deliveries)
+        options.onDeliveries(deliveries.map((delivery) => new LoggedDelivery(delivery, waiting)))
       },
     })
   }
+}
+
+/** What is given back waits again. */
+class LoggedDelivery implements Delivery {
+  readonly #delivery: Delivery
+  readonly #waiting: Published[]
+
+  constructor(delivery: Delivery, waiting: Published[]) {
+    this.#delivery = delivery
+    this.#waiting = waiting
+  }
+
+  get message(): Message {
+    return this.#delivery.message
+  }
+
+  get queue(): string {
+    return this.#delivery.queue
+  }
+
+  get exchange(): string {
+    return this.#delivery.exchange
+  }
+
+  get routingKey(): string {
+    return this.#delivery.routingKey
+  }
+
+  get redelivered(): boolean {
+    return this.#delivery.redelivered
+  }
+
+  get deliveries(): number {
+    return this.#delivery.deliveries
+  }
+
+  get isLost(): boolean {
+    return this.#delivery.isLost
+  }
+
+  ack(): void {
+    this.#delivery.ack()
+  }
+
+  release(options?: { readonly counted?: boolean }): void {
+    this.#waiting.push(published(this.message, this.queue, undefined))
+    this.#delivery.release(options)
+  }
+
+  reject(reason: string): void {
+    this.#delivery.reject(reason)
+  }
+
+  defer(untilMs: number): void {
+    this.#waiting.push(published(this.message, this.queue, untilMs))
+    this.#delivery.defer(untilMs)
+  }
+}
+
+function published(message: Message, queue: string, notBefore: number | undefined): Published {
+  const { retries } = message.headers
+  return { message, queue, notBefore, retries: typeof retries === 'number' ? retries : 0 }
 }

@@ -71,10 +71,13 @@ export class AppWorker implements Worker {
 
   async run(): Promise<void> {
     const release = onProcessSignals(this, { log: this.#core.log, hasGrace: this.#core.config.workerSoftShutdownTimeout > 0 })
+    // Listeners for process signals do not, and a broker of this process has nothing that would.
+    const keepAlive = setInterval(() => {}, 2 ** 30)
     try {
       await this.start()
       await this.#stopped.promise
     } finally {
+      clearInterval(keepAlive)
       release()
     }
   }
