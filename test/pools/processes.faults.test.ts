@@ -219,9 +219,9 @@ describe('runs that are sent ahead', () => {
     const pool = await startPool()
     const log = join(dir, 'log')
     await within(Promise.all(Array.from({ length: 200 }, () => pool.run(request('noop')).outcome)), 'warm-up')
-    const long = pool.run(request('block', { ms: 2_000, log }))
+    const long = pool.run(request('block', { ms: 5_000, log }))
     const short = Array.from({ length: 40 }, () => pool.run(request('echo', 1)))
-    await within(Promise.all(short.map((run) => run.outcome)), 'the short ones', 1_000)
+    await within(Promise.all(short.map((run) => run.outcome)), 'the short ones', 4_000)
     resultOf(await within(long.outcome, 'the long one'))
   })
 

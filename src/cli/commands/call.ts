@@ -49,10 +49,8 @@ async function call(
   const near = app.taskNames.includes(task) ? undefined : didYouMean(task, app.taskNames)
   if (near !== undefined)
     terminal.note(`note: this app has no task ${task}; it has ${near}. It is sent all the same: a worker elsewhere may know it.`)
-  const { wait, json, args = [], kwargs = {}, eta, countdown, expires, serializer, queue, exchange, routingKey, priority } = flags
-  // By name: the flags of the program itself (--color, --app) are among them.
-  const options = defined({ eta, countdown, expires, serializer, queue, exchange, routingKey, priority })
-  const result = await app.sendTask(task, { args: [...bare.map(jsonOrText), ...args], kwargs }, options)
+  const { wait, json, args = [], kwargs = {} } = flags
+  const result = await app.sendTask(task, { args: [...bare.map(jsonOrText), ...args], kwargs }, optionsOf(flags))
   if (wait === undefined) {
     terminal.data(json === true ? JSON.stringify({ id: result.id }) : result.id)
     return
@@ -62,7 +60,8 @@ async function call(
   process.exitCode = (await printResult(result, terminal, { json: json === true, traceback: false })) ? exitCodes.ok : exitCodes.failed
 }
 
-function defined(options: { readonly [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {
-  // Just filtered: no value is undefined any more.
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ApplyOptions
+/** What of the flags belongs to the call; undefined is "not given". */
+function optionsOf({ eta, countdown, expires, serializer, queue, exchange, routingKey, priority }: CallFlags): ApplyOptions {
+  const given = Object.entries({ eta, countdown, expires, serializer, queue, exchange, routingKey, priority })
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined))
 }
