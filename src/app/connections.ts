@@ -21,20 +21,12 @@ export interface ConnectionsOptions {
 /** The broker connection and the result backend of one app in one process: opened on first use, opened again after a loss. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  #transport: Promise<Transport> | undefined
+  readonly #transports = new Map<string, Promise<Transport>>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
-  }
-
-  transport(): Promise<Transport> {
-    this.#transport ??= this.#openTransport().catch((error: unknown) => {
-      this.#transport = undefined
-      throw error
-    })
-    return this.#transport
   }
 
   /** The connection that this process publishes on. */
@@ -50,18 +42,40 @@ export class Connections {
     return opening
   }
 
-  /** A connection of its own, to consume on. */
+  /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said. */
   async connect(): Promise<Connection> {
-    const transport = await this.transport()
+    let last: unknown
+    for (const url of this.#options.brokerUrls) {
+      try {
+        return await this.#connectTo(url)
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
+  }
+
+  async #connectTo(url: string): Promise<Connection> {
+    const { clock, connectTimeoutMs } = this.#options
+    const transport = await this.#transport(url)
     const deadline = new AbortController()
-    const timer = this.#options.clock.setTimer(this.#options.connectTimeoutMs, () =>
-      deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${this.#options.connectTimeoutMs / 1000} s`)),
+    const timer = clock.setTimer(connectTimeoutMs, () =>
+      deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
     )
     try {
       return await transport.connect({ signal: deadline.signal })
     } finally {
       timer.cancel()
     }
+  }
+
+  #transport(url: string): Promise<Transport> {
+    const known = this.#transports.get(url)
+    if (known !== undefined) return known
+    const opening = this.#options.drivers.openTransport(url)
+    this.#transports.set(url, opening)
+    opening.catch(() => this.#transports.delete(url))
+    return opening
   }
 
   backend(): Promise<ResultBackend> {
@@ -77,21 +91,9 @@ export class Connections {
     const [publisher, backend] = [this.#publisher, this.#backend]
     this.#publisher = undefined
     this.#backend = undefined
-    this.#transport = undefined
+    this.#transports.clear()
     await publisher?.then((connection) => connection.close(), ignoreFailedOpen)
     await backend?.then((opened) => opened.close(), ignoreFailedOpen)
-  }
-
-  async #openTransport(): Promise<Transport> {
-    let last: unknown
-    for (const url of this.#options.brokerUrls) {
-      try {
-        return await this.#options.drivers.openTransport(url)
-      } catch (error) {
-        last = error
-      }
-    }
-    throw last
   }
 }
 

@@ -23,6 +23,9 @@ const unknownTaskDelayMs = 10_000
 /** With prefetch multiplier 0 (no limit), at most so many messages are held. */
 const unlimitedPrefetch = 10_000
 
+/** How long new tasks wait that nothing could be asked about. */
+const askAgainMs = 1_000
+
 /** How soon a running task learns that its lease is lost. */
 const lookForLossMs = 250
 
@@ -89,7 +92,10 @@ export class TaskConsumer {
     }
     this.#ask(tasks).catch((error: unknown) => {
       core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
-      for (const task of tasks) task.delivery.release()
+      // Not at once: they would come right back, as often as the machine can.
+      core.clock.setTimer(askAgainMs, () => {
+        for (const task of tasks) task.delivery.release()
+      })
     })
   }
 

@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { Celeriac } from '../../dist/index.js'
+import { LiveApp } from '../live-app.js'
+
+test('of several brokers the first that answers is taken', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-failover-'))
+  try {
+    // A file where a folder should be: this broker cannot be opened.
+    writeFileSync(join(folder, 'file'), '')
+    await using live = new LiveApp({ broker: [`sqlite://${folder}/file/queue.db`, 'memory://failover'], backend: 'memory://failover' })
+    const one = live.app.task('one', () => 1)
+    await live.work()
+    expect(await one.delay().get({ timeout: 5 })).toBe(1)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('when no broker answers, the call says what the last one said', async () => {
+  const app = new Celeriac('x', { broker: ['nosuch://a', 'neither://b'] })
+  await expect(app.sendTask('one', {}, { retry: false })).rejects.toThrow(/neither/)
+})
+
+test('calls of one moment share one connection; close() and a call at the same time leave one that works', async () => {
+  await using live = new LiveApp()
+  const { core } = Celeriac.internals(live.app)
+  const [a, b] = await Promise.all([core.connections.publisher(), core.connections.publisher()])
+  expect(a).toBe(b)
+  const closing = live.app.close()
+  const next = core.connections.publisher()
+  await closing
+  expect(await a.closed).toBeUndefined()
+  expect(await next).not.toBe(a)
+  expect(await core.connections.publisher()).toBe(await next)
+})
+
+test('a publish is tried again as its policy says, and not with retry: false', async () => {
+  const waits = { maxRetries: 2, intervalStart: 0, intervalStep: 0.01, intervalMax: 0.02 }
+  const app = new Celeriac('x', { broker: 'memory://retry' })
+  const { core } = Celeriac.internals(app)
+  const connection = await core.connections.publisher()
+  let tries = 0
+  const publish = connection.publish.bind(connection)
+  connection.publish = (...given) => {
+    tries++
+    return publish(...given)
+  }
+  const toNowhere = { exchange: 'nowhere', routingKey: 'k' }
+  await expect(app.sendTask('one', {}, { ...toNowhere, retry: waits })).rejects.toMatchObject({ code: 'ERR_NOT_PUBLISHED' })
+  expect(tries).toBe(3)
+  await expect(app.sendTask('one', {}, { ...toNowhere, retry: false })).rejects.toMatchObject({ code: 'ERR_NOT_PUBLISHED' })
+  expect(tries).toBe(4)
+  await app.close()
+})
