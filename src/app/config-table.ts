@@ -207,7 +207,8 @@ export const configTable = {
     flag: '--max-memory-per-child <KiB>',
   }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {
-    sentence: 'How long a stopping worker gives tasks to end after their signal aborted, before they go back to their queue.',
+    sentence:
+      'How long SIGQUIT, a second SIGINT and `stop({ mode: "soft" })` wait for running tasks before they cut them off; then their signal aborts, and a second later they go back to their queue.',
   }),
   workerStuckTimeout: row('Worker', nullable(secondsAbove0), 10, {
     sentence: 'In pools that run tasks in this process: name the task that blocks the event loop for longer.',

@@ -105,7 +105,9 @@ export class AppWorker implements Worker {
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     for (const queue of this.queues) core.routes.queueOptions(queue)
-    const backend = await core.connections.backend()
+    // Opened while the pool starts its processes, which takes longer.
+    const opening = core.connections.backend()
+    opening.catch(() => {})
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core),
       storeState: async (taskId, state, meta) => {
@@ -118,7 +120,7 @@ export class AppWorker implements Worker {
     })
     this.#pool = pool
     try {
-      await pool.start()
+      const [backend] = await Promise.all([opening, pool.start()])
       if (this.#stopping === undefined) await this.#consume(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
