@@ -91,8 +91,8 @@ export class ProcessPool implements Pool, PoolRunOwner {
   }
 
   get window(): number {
-    const ahead = this.#slots === 1 && this.#children.length > 0 && this.#children.every((child) => child.averageMs < veryShortMs)
-    return ahead ? this.#size * (this.#options.pipelineDepth ?? 16) : this.capacity
+    if (this.#slots > 1 || this.#children.length === 0) return this.capacity
+    return this.#size * Math.min(...this.#children.map((child) => this.#depthOf(child)))
   }
 
   get pids(): readonly number[] {
@@ -199,7 +199,16 @@ export class ProcessPool implements Pool, PoolRunOwner {
     const free = this.#leastBusy((child) => child.runs.size < this.#slots)
     if (free !== undefined || this.#slots > 1) return free
     const now = this.clock.monotonic()
-    return this.#leastBusy((child) => child.averageMs < veryShortMs && !child.full && now - busySince(child, now) < shortMs)
+    return this.#leastBusy(
+      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - busySince(child, now) < patienceWith(child),
+    )
+  }
+
+  /** How many runs a child may have: some ahead while they are very short, one ahead while they are short, so that it need not wait for the next. */
+  #depthOf({ averageMs }: ChildProcess): number {
+    const { pipelineDepth = 16 } = this.#options
+    if (averageMs < veryShortMs) return pipelineDepth
+    return averageMs < shortMs ? Math.min(2, pipelineDepth) : 1
   }
 
   #leastBusy(fits: (child: ChildProcess) => boolean): ChildProcess | undefined {
@@ -222,7 +231,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
       })
       return
     }
-    child.full = child.runs.size >= (this.#options.pipelineDepth ?? 16)
+    child.full = child.runs.size >= this.#depthOf(child)
     if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
     this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
   }
@@ -236,7 +245,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
       const [first] = runs
       if (first === undefined || !runs.some((run) => run.state === 'sent')) continue
       this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
-      if (this.#slots === 1 && runs.length > 1 && now - first.since > shortMs) child.giveBack()
+      if (this.#slots === 1 && runs.length > 1 && now - first.since > patienceWith(child)) child.giveBack()
       if (runs.every((run) => run.state === 'sent') && now - first.since > startPatienceMs) {
         child.kill({ by: 'lost', signal: 'SIGKILL', detail: `it did not start a task within ${startPatienceMs / 1000}s` })
       }
@@ -307,7 +316,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   #onOutcome(child: ChildProcess): void {
     if (this.#backoff.failures > 0) this.#recovered()
-    if (child.runs.size <= (this.#options.pipelineDepth ?? 16) / 2) child.full = false
+    if (child.runs.size <= this.#depthOf(child) / 2) child.full = false
     if (child.state === 'ready' && child.rssKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
     this.#dispatch()
   }
@@ -382,6 +391,11 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
 function isServing(child: ChildProcess): boolean {
   return child.state === 'booting' || child.state === 'ready'
+}
+
+/** How long the first run of a child may take before those behind it are run elsewhere. */
+function patienceWith({ averageMs }: ChildProcess): number {
+  return averageMs < shortMs ? Math.max(shortMs, 4 * averageMs) : shortMs
 }
 
 function busySince(child: ChildProcess, now: number): number {
