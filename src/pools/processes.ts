@@ -4,7 +4,7 @@
  * A child is booting -> ready -> draining (recycled, resized, stopped) -> gone, or dying -> gone when it is killed. The pool keeps `size` of them
  * booting or ready: whatever leaves is replaced at once, unless processes die without having run anything: then it backs off.
  *
- * A run goes to an idle child, else to a free slot. When there is none, children whose runs take far less than a millisecond get some ahead, to hide
+ * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get one ahead, and some if they are very short, to hide
  * the way through the pipe; a child that turns out to be busy for longer gives back what it has not started.
  */
 import { fileURLToPath } from 'node:url'
