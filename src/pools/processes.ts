@@ -14,6 +14,7 @@ import type { Logger } from '../internal/logger.js'
 import type { AbortCause, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
 import { BootBackoff, type BootBackoffOptions } from './boot-backoff.js'
 import { ChildProcess } from './child-process.js'
+import { depthFor, patienceFor, shortMs } from './pipelining.js'
 import { type Kill, PoolRun, type PoolRunOwner } from './pool-run.js'
 import { Reaper } from './reaper.js'
 
@@ -45,10 +46,6 @@ export interface ProcessPoolOptions {
   onFatal?(error: ChildBootError): void
 }
 
-/** Below it the way through the pipe is a large part of a run's time. */
-const veryShortMs = 0.3
-/** A run that is on for longer keeps those behind it waiting too long. */
-const shortMs = 10
 /** A child that is free and yet does not start what it was given. */
 const startPatienceMs = 10_000
 /** A run whose process died that often right before the start is taken for the reason. */
@@ -200,15 +197,12 @@ export class ProcessPool implements Pool, PoolRunOwner {
     if (free !== undefined || this.#slots > 1) return free
     const now = this.clock.monotonic()
     return this.#leastBusy(
-      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - busySince(child, now) < patienceWith(child),
+      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - busySince(child, now) < patienceFor(child.averageMs),
     )
   }
 
-  /** How many runs a child may have: some ahead while they are very short, one ahead while they are short, so that it need not wait for the next. */
-  #depthOf({ averageMs }: ChildProcess): number {
-    const { pipelineDepth = 16 } = this.#options
-    if (averageMs < veryShortMs) return pipelineDepth
-    return averageMs < shortMs ? Math.min(2, pipelineDepth) : 1
+  #depthOf(child: ChildProcess): number {
+    return depthFor(child.averageMs, this.#options.pipelineDepth ?? 16)
   }
 
   #leastBusy(fits: (child: ChildProcess) => boolean): ChildProcess | undefined {
@@ -245,7 +239,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
       const [first] = runs
       if (first === undefined || !runs.some((run) => run.state === 'sent')) continue
       this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
-      if (this.#slots === 1 && runs.length > 1 && now - first.since > patienceWith(child)) child.giveBack()
+      if (this.#slots === 1 && runs.length > 1 && now - first.since > patienceFor(child.averageMs)) child.giveBack()
       if (runs.every((run) => run.state === 'sent') && now - first.since > startPatienceMs) {
         child.kill({ by: 'lost', signal: 'SIGKILL', detail: `it did not start a task within ${startPatienceMs / 1000}s` })
       }
@@ -391,11 +385,6 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
 function isServing(child: ChildProcess): boolean {
   return child.state === 'booting' || child.state === 'ready'
-}
-
-/** How long the first run of a child may take before those behind it are run elsewhere. */
-function patienceWith({ averageMs }: ChildProcess): number {
-  return averageMs < shortMs ? Math.max(shortMs, 4 * averageMs) : shortMs
 }
 
 function busySince(child: ChildProcess, now: number): number {
