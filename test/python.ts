@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { needs } from '../scripts/needs.mjs'
 
 /** A Python that has celery, kombu and msgpack: the one named by CELERIAC_PYTHON, else the one that scripts/install.mjs --test has made. */
-const python = process.env.CELERIAC_PYTHON || needs.celery?.find()
+export const python = process.env.CELERIAC_PYTHON || needs.celery?.find()
 
 /**
  * For `test.skipIf(withoutPython())`: why tests against real Python cannot run here, false when they can.

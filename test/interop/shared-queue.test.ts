@@ -1,0 +1,46 @@
+/** Workers of both languages on one queue, beside each other: nothing is lost, and nothing is run twice. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../conformance/wait.js'
+import { Fleet, fresh } from './fleet.js'
+import { skipped, title } from './needs.js'
+
+describe.skipIf(skipped)(title('one queue'), () => {
+  let fleet: Fleet
+  beforeAll(async () => {
+    fleet = await Fleet.start({ python: ['shared'], node: ['shared'], concurrency: 2, pythonConfig: { worker_prefetch_multiplier: 4 } })
+  }, 60_000)
+  afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  test('10 000 tasks of both clients: each runs once, some at each worker', async () => {
+    const key = fresh('count')
+    const half = 5_000
+    const [ofPython, ofNode] = await Promise.all([
+      fleet.client.ask<string[]>(
+        'flood',
+        { task: 'interop.count', args: JSON.stringify([key]), options: '{"queue": "shared", "ignore_result": true}', count: half },
+        60_000,
+      ),
+      Promise.all(
+        Array.from({ length: half }, async () => {
+          const { id } = await fleet.app.sendTask('interop.count', { args: [key] }, { queue: 'shared' })
+          return id
+        }),
+      ),
+    ])
+    const nothingLeft = async (): Promise<boolean> => {
+      const [ran, waiting, held] = await Promise.all([
+        fleet.redis.hlen(`ran:${key}`),
+        fleet.redis.llen('shared'),
+        fleet.redis.hlen('unacked'),
+      ])
+      return ran >= 2 * half && waiting === 0 && held === 0
+    }
+    await until(nothingLeft, `the end of 10 000 tasks\n${fleet.said()}`, 60_000)
+    const runs = await fleet.redis.hgetall(`ran:${key}`)
+    expect(new Set(Object.keys(runs))).toEqual(new Set([...ofPython, ...ofNode]))
+    expect(Object.values(runs).filter((count) => count !== '1')).toEqual([])
+    const { python, node } = await fleet.redis.hgetall(`ran-by:${key}`)
+    expect(Number(python)).toBeGreaterThan(100)
+    expect(Number(node)).toBeGreaterThan(100)
+  }, 90_000)
+})
