@@ -124,7 +124,7 @@ describe.skipIf(skipped)(title('keys'), () => {
       const [entry] = Object.values(held).filter((text) => text.includes(id))
       const [message, exchange, routingKey] = JSON.parse(entry ?? '[]')
       seen.push({ keys: Object.keys(message).sort(), exchange, isOfQueue: routingKey === queue, body: message.body.length })
-      expect(Object.keys(held).sort()).toEqual((await fleet.redis.zrange('unacked_index', 0, -1)).sort())
+      expect(Object.keys(held).sort()).toEqual((await fleet.redis.zrange('unacked_index', '0', '-1')).sort())
       await fleet.open(gate)
       await fleet.callers.python.end(id)
       await until(async () => (await fleet.redis.hlen('unacked')) === 0, `the ack of the ${queue} worker`)
