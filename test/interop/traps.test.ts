@@ -3,6 +3,7 @@
  * those that need both languages on one Redis, and no test of another file walks into, are tested here.
  */
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../conformance/wait.js'
 import { Fleet, fresh } from './fleet.js'
@@ -179,7 +180,7 @@ describe.skipIf(skipped)(title('traps'), () => {
       await fleet.caller(index % 2 === 0 ? 'node' : 'python').call('interop.note', [priority, name], {}, { queue, priority })
     }
     if (to === 'node') await fleet.startNode([queue])
-    else await fleet.client.ask('add_consumer', { queue, destination: null })
+    else await fleet.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
     expect(await fleet.listed(`note:${name}`, given.length)).toEqual(['0', '1', '3', '6', '8', '9'])
   })
 
@@ -268,7 +269,7 @@ describe.skipIf(skipped)(title('traps'), () => {
     await until(async () => (await fleet.redis.llen(queue)) === 1, 'it gives the second back')
     await fleet.open(gate)
     await ended
-    await fleet.client.ask('add_consumer', { queue, destination: null })
+    await fleet.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
     expect((await python.end(id)).value).toMatchObject({ id, headers: { tenant: 'acme' }, queue })
     expect(await fleet.redis.hlen('unacked')).toBe(0)
   })
