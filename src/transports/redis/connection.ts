@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { ConnectionError, NotPublishedError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
-import { integerOf, listOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
+import { integerOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, PublishOptions } from '../../transport.js'
@@ -19,15 +19,16 @@ import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
 import { type Opened, readEnvelope, reasonOf } from './envelope.js'
+import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
-import { LeaseTable } from './lease-table.js'
+import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { type Claimed, Pump } from './pump.js'
-import { type Burial, type Counters, type Return, Returns } from './returns.js'
+import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
-import { etaPrefix, leasePrefix, Sweeper } from './sweeper.js'
+import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
 
 const invalidations = '__redis__:invalidate'
@@ -41,8 +42,6 @@ const refusedPauseMs = 1_000
 const closingMs = 5_000
 /** Larger envelopes are refused unread. */
 const largestEnvelope = 96 * 1024 ** 2
-/** Leases in one script. */
-const refreshSize = 1_000
 
 export interface RedisConnectionParts {
   readonly target: RedisTarget
@@ -66,20 +65,16 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #returns: Returns
   readonly #sweeper: Sweeper
   readonly #consumers = new Set<RedisConsumer>()
-  readonly #held = new Map<number, { readonly delivery: RedisDelivery; readonly consumer: RedisConsumer }>()
-  readonly #leases = new LeaseTable()
+  readonly #leases: Leases
+  readonly #giveBacks: GiveBacks
   /** Names this process among all that ever were: lease ids begin with it. */
   readonly #boot = randomBytes(6).toString('hex')
   readonly #counters: Counters = { lateSettlements: 0, deadLettersDropped: 0 }
   #scripts: Scripts = makeScripts({ allowOom: false })
   #canTrack = true
   #listening: Promise<void> | undefined
-  #returning: { readonly delivery: RedisDelivery; readonly settlement: Settlement }[] = []
-  #isReturnQueued = false
-  #returnsUnderWay = new Set<Promise<void>>()
   #lookTimer: Timer | undefined
   #quietMs = pollMs.first
-  #refreshTimer: Timer | undefined
   #sweepTimer: Timer | undefined
   #pauseTimer: Timer | undefined
   #isSweeping = false
@@ -105,15 +100,36 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       link: () => this.#session.commands,
       onElsewhere: (link, error) => this.#session.giveUp(link, error),
     })
+    const leaseId = (lease: number): string => this.#leaseId(lease)
+    const link = (): { readonly link: RedisLink; readonly scripts: Scripts } | undefined => {
+      const commands = this.#session.commands
+      return commands === undefined ? undefined : { link: commands, scripts: this.#scripts }
+    }
+    this.#leases = new Leases({
+      layout: this.#layout,
+      clock,
+      ttlMs: options.leaseTtlMs,
+      leaseId,
+      link,
+      onFailure: (error) => this.#onIdleFailure('its leases could not be refreshed', error),
+    })
+    this.#giveBacks = new GiveBacks({
+      layout: this.#layout,
+      session: this.#session,
+      returns: this.#returns,
+      scripts: () => this.#scripts,
+      counters: this.#counters,
+      clock,
+      log,
+      boot: this.#boot,
+      leaseId,
+    })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
     this.#pump = new Pump({
       layout: this.#layout,
       leaseTtlMs: options.leaseTtlMs,
-      leaseId: (lease) => this.#leaseId(lease),
-      link: () => {
-        const link = this.#session.commands
-        return link === undefined ? undefined : { link, scripts: this.#scripts }
-      },
+      leaseId,
+      link,
       consumers: this.#consumers,
       onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
       onEmpty: (nextDueMs) => this.#onEmpty(nextDueMs),
@@ -191,10 +207,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     if (delivery.isLost) this.#counters.lateSettlements++
     else if (settlement.kind === 'ack') {
       if (delivery.lease > 0) this.#pump.ack(delivery.lease)
-    } else {
-      this.#returning.push({ delivery, settlement })
-      this.#returnSoon()
-    }
+    } else this.#giveBacks.settle(delivery, settlement)
     if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
   }
 
@@ -225,7 +238,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
   async #answeredClaims(consumer: RedisConsumer): Promise<void> {
     await this.#atMost(closingMs, consumer.quiet())
-    await this.#atMost(closingMs, this.#returned())
+    await this.#atMost(closingMs, this.#giveBacks.idle())
   }
 
   // ── links ──────────────────────────────────────────────────────────────────
@@ -237,7 +250,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const warning of warnings) this.#log.warn({}, warning)
     })
     await this.#session.listen()
-    this.#refreshLater()
+    this.#leases.start()
     this.#sweepLater(0)
   }
 
@@ -248,11 +261,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const consumer of this.#consumers) await this.#subscribe(consumer.queues, consumer, listening)
     }
     await this.#topology.declareAgain(commands)
-    await this.#refresh(commands)
+    await this.#leases.refresh(commands, this.#scripts)
     await this.#pump.recover(commands)
     for (const consumer of this.#consumers) consumer.wake()
     this.#pump.soon()
-    this.#returnSoon()
   }
 
   async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
@@ -288,8 +300,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   #onEnded(): void {
-    for (const timer of [this.#lookTimer, this.#refreshTimer, this.#sweepTimer, this.#pauseTimer]) timer?.cancel()
-    for (const { delivery } of this.#held.values()) delivery.lose()
+    for (const timer of [this.#lookTimer, this.#sweepTimer, this.#pauseTimer]) timer?.cancel()
+    this.#leases.stop()
+    this.#leases.loseAll()
   }
 
   // ── deliveries ─────────────────────────────────────────────────────────────
@@ -305,16 +318,14 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       }
       const opened = this.#opened(raw, queue, consumer)
       if ('reason' in opened) {
-        this.#bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0 }])
+        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0 }])
         continue
       }
       const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })
-      delivery.slot = this.#leases.add(lease)
-      this.#held.set(lease, { delivery, consumer })
-      consumer.hold(delivery)
+      this.#leases.hold(delivery, consumer)
       deliveries.push(delivery)
     }
-    if (unwanted.length > 0) this.#underWay(this.#session.repeat((link) => this.#returns.giveBack(link, this.#scripts, unwanted)))
+    if (unwanted.length > 0) this.#giveBacks.giveBack(unwanted)
     if (deliveries.length > 0) consumer.onDeliveries(deliveries)
   }
 
@@ -333,7 +344,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     if (raw === null || this.#isClosing) return
     const opened = this.#opened(raw, queue, consumer)
     if ('reason' in opened) {
-      this.#underWay(this.#session.repeat((link) => this.#returns.buryHeard(link, { queue, reason: opened.reason, deliveries: 0, raw })))
+      this.#giveBacks.buryHeard({ queue, reason: opened.reason, deliveries: 0, raw })
       return
     }
     consumer.hear(new RedisDelivery(this, queue, opened, { lease: 0, bytes: raw.length, raw }))
@@ -344,93 +355,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const consumer of this.#consumers) consumer.letGo(delivery)
       return undefined
     }
-    const held = this.#held.get(delivery.lease)
-    if (held === undefined) return undefined
-    this.#held.delete(delivery.lease)
-    this.#leases.remove(delivery.slot)
-    held.consumer.letGo(delivery)
-    return held.consumer
+    return this.#leases.letGo(delivery)
   }
 
-  // ── what goes back ─────────────────────────────────────────────────────────
-
-  #returnSoon(): void {
-    if (this.#isReturnQueued || this.#returning.length === 0) return
-    this.#isReturnQueued = true
-    setImmediate(() => {
-      this.#isReturnQueued = false
-      const batch = this.#returning
-      this.#returning = []
-      this.#underWay(this.#return(batch))
-    })
-  }
-
-  async #return(batch: readonly { readonly delivery: RedisDelivery; readonly settlement: Settlement }[]): Promise<void> {
-    const releases: Return[] = []
-    const burials: Burial[] = []
-    const deferred: { readonly delivery: RedisDelivery; readonly untilMs: number }[] = []
-    for (const { delivery, settlement } of batch) {
-      const { lease, queue, deliveries, raw } = delivery
-      if (lease === 0) {
-        if (settlement.kind !== 'reject' || raw === undefined) continue
-        const { reason } = settlement
-        await this.#session.repeat((link) => this.#returns.buryHeard(link, { queue, reason, deliveries, raw }))
-      } else if (settlement.kind === 'release') releases.push({ id: this.#leaseId(lease), counted: settlement.counted })
-      else if (settlement.kind === 'reject') burials.push({ id: this.#leaseId(lease), queue, reason: settlement.reason, deliveries })
-      else if (settlement.kind === 'defer') deferred.push({ delivery, untilMs: settlement.untilMs })
-    }
-    let late = 0
-    // Each step again when its link is lost: what was done by then counts as late, and only that.
-    if (deferred.length > 0) late += await this.#session.repeat((link) => this.#defer(link, deferred))
-    if (releases.length > 0) late += await this.#session.repeat((link) => this.#returns.giveBack(link, this.#scripts, releases))
-    if (burials.length > 0) late += await this.#session.repeat((link) => this.#returns.bury(link, this.#scripts, burials))
-    this.#counters.lateSettlements += late
-  }
-
-  async #defer(link: RedisLink, deferred: readonly { readonly delivery: RedisDelivery; readonly untilMs: number }[]): Promise<number> {
-    const keys = [this.#layout.unacked, this.#layout.unackedIndex]
-    const args: (string | number)[] = []
-    for (const { delivery, untilMs } of deferred) {
-      keys.push(this.#layout.eta(delivery.queue))
-      // As a wait, so that the server's clock and this machine's need not agree.
-      args.push(
-        this.#leaseId(delivery.lease),
-        `${etaPrefix}${this.#boot}:${delivery.lease}`,
-        ((untilMs - this.#clock.now()) / 1000).toFixed(6),
-      )
-    }
-    return integerOf(await this.#scripts.defer.run(link, keys, args))
-  }
-
-  #bury(burials: readonly Burial[]): void {
-    this.#underWay(
-      this.#session.repeat(async (link) => {
-        this.#counters.lateSettlements += await this.#returns.bury(link, this.#scripts, burials)
-      }),
-    )
-  }
-
-  #underWay(work: Promise<unknown>): void {
-    const done = work.then(
-      () => {},
-      (error: unknown) => {
-        // The leases end by themselves then, and a sweep gives the messages back.
-        if (!this.#isClosing)
-          this.#log.error({ err: error }, 'messages could not be given back to Redis now; they go back when their lease ends')
-      },
-    )
-    const tracked = done.finally(() => this.#returnsUnderWay.delete(tracked))
-    this.#returnsUnderWay.add(tracked)
-  }
-
-  async #returned(): Promise<void> {
-    while (this.#returning.length > 0 || this.#returnsUnderWay.size > 0) {
-      await new Promise<void>((resolve) => setImmediate(resolve))
-      await Promise.all(this.#returnsUnderWay)
-    }
-  }
-
-  // ── looks, leases, sweeps ──────────────────────────────────────────────────
+  // ── looks and sweeps ───────────────────────────────────────────────────────
 
   #onEmpty(nextDueMs: number | undefined): void {
     this.#lookTimer?.cancel()
@@ -450,29 +378,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       this.#pump.resume()
       for (const consumer of this.#consumers) consumer.wake()
     })
-  }
-
-  #refreshLater(): void {
-    this.#refreshTimer = this.#clock.setTimer(this.#options.leaseTtlMs / 6, () => {
-      this.#leases.beat()
-      const link = this.#session.commands
-      const refreshed = link === undefined ? Promise.resolve() : this.#refresh(link)
-      refreshed
-        .catch((error: unknown) => this.#onIdleFailure('its leases could not be refreshed', error))
-        .finally(() => {
-          if (!this.#isClosing) this.#refreshLater()
-        })
-    })
-  }
-
-  async #refresh(link: RedisLink): Promise<void> {
-    const leases = [...this.#held.keys()]
-    for (let from = 0; from < leases.length; from += refreshSize) {
-      const page = leases.slice(from, from + refreshSize)
-      const args = [this.#options.leaseTtlMs / 1000, ...page.map((lease) => this.#leaseId(lease))]
-      const gone = listOf(await this.#scripts.refresh.run(link, [this.#layout.unackedIndex], args))
-      for (const place of gone) this.#held.get(page[integerOf(place) - 1] ?? 0)?.delivery.lose()
-    }
   }
 
   #sweepLater(ms: number): void {
@@ -513,13 +418,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   async #settleAll(): Promise<void> {
     await this.#pump.quiet()
-    await this.#returned()
-    const left: Return[] = [...this.#held.keys()].sort((a, b) => a - b).map((lease) => ({ id: this.#leaseId(lease), counted: false }))
-    for (const { delivery } of this.#held.values()) {
-      this.#leases.remove(delivery.slot)
-      delivery.lose()
-    }
-    this.#held.clear()
+    await this.#giveBacks.idle()
+    const left: Return[] = this.#leases.loseAll().map((lease) => ({ id: this.#leaseId(lease), counted: false }))
     const link = this.#session.commands
     if (link === undefined) return
     if (left.length > 0) await this.#returns.giveBack(link, this.#scripts, left)
