@@ -19,14 +19,7 @@ describe.skipIf(skipped).each([
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The worker has taken the broadcast: it says so in its log. */
-  const heard = (id: string, what = 'flagged as revoked'): Promise<void> =>
-    until(
-      () =>
-        [...fleet.nodeWorkers, ...fleet.pythonWorkers].some(({ output }) =>
-          output.split('\n').some((line) => line.includes(what) && line.includes(id)),
-        ),
-      `the worker heard of ${id}\n${fleet.said()}`,
-    )
+  const heard = (id: string): Promise<void> => fleet.workerSays(new RegExp(`flagged as revoked.*${id}`))
 
   test('a task that waits behind another does not run, and is revoked for whoever waits', async () => {
     const client = fleet.caller(from)
@@ -57,7 +50,7 @@ describe.skipIf(skipped).each([
     // One that comes later runs: the time of the revoked one is over then.
     expect(await client.end(await client.call('interop.where', [], {}, { queue: to, countdown: 2.5 }))).toEqual({ value: to })
     expect(await fleet.redis.exists(`note:${name}`)).toBe(0)
-    expect(await fleet.redis.hlen('unacked')).toBe(0)
+    await fleet.allAcked()
   })
 
   test('with terminate a running task ends as terminated, and the worker goes on', async () => {

@@ -20,9 +20,12 @@ export interface FleetSettings {
   /** Queues of the Node worker; none: there is no Node worker. */
   readonly node?: readonly string[]
   readonly concurrency?: number
+  /** The number of the Redis database. */
+  readonly db?: number
   /** Celery's configuration of the Python worker and client, in its own names. */
   readonly pythonConfig?: Readonly<Record<string, unknown>>
-  readonly nodeOptions?: Readonly<Record<string, unknown>>
+  /** Options of the Node worker and client. */
+  readonly nodeOptions?: AppOptions
 }
 
 export class Fleet implements AsyncDisposable {
@@ -42,8 +45,7 @@ export class Fleet implements AsyncDisposable {
     const server = await startRedis()
     const fleet = new Fleet(settings, server)
     try {
-      const { python = [], node: wanted = [] } = settings
-      const node = process.env.PYTHON_ONLY === undefined ? wanted : []
+      const { python = [], node = [] } = settings
       await Promise.all([
         ...(python.length === 0 ? [] : [fleet.startPython(python)]),
         ...(node.length === 0 ? [] : [fleet.startNode(node)]),
@@ -59,10 +61,10 @@ export class Fleet implements AsyncDisposable {
   private constructor(settings: FleetSettings, { url, stop }: { url: string; stop: () => Promise<void> }) {
     this.#settings = settings
     this.#stopRedis = stop
-    this.url = url
-    this.redis = new Redis(url)
-    this.client = new PythonClient({ broker: url, backend: url, config: settings.pythonConfig ?? {} })
-    this.app = this.another({})
+    this.url = url.replace(/\d+$/, String(settings.db ?? 0))
+    this.redis = new Redis(this.url)
+    this.client = new PythonClient({ broker: this.url, backend: this.url, config: settings.pythonConfig ?? {} })
+    this.app = this.another(settings.nodeOptions ?? {})
     this.callers = { python: new PythonCaller(this.client), node: new NodeCaller(this.app) }
   }
 
@@ -113,6 +115,21 @@ export class Fleet implements AsyncDisposable {
   async listed(key: string, count: number, ms?: number): Promise<string[]> {
     await until(async () => (await this.redis.llen(key)) >= count, `${count} elements in ${key}`, ms)
     return this.redis.lrange(key, 0, -1)
+  }
+
+  /** Until no worker holds a message any more. */
+  async allAcked(): Promise<void> {
+    const held = async (): Promise<number> => (await this.redis.hlen('unacked')) + (await this.redis.zcard('unacked_index'))
+    await until(async () => (await held()) === 0, 'every message is acknowledged')
+  }
+
+  /** Until a worker has said this. */
+  async workerSays(text: string | RegExp): Promise<void> {
+    const has = (output: string): boolean => (typeof text === 'string' ? output.includes(text) : text.test(output))
+    await until(
+      () => [...this.nodeWorkers, ...this.pythonWorkers].some(({ output }) => has(output)),
+      `a worker says ${text}\n${this.said()}`,
+    )
   }
 
   /** What the workers said last: for the words of a failed test. */

@@ -13,15 +13,15 @@ describe.skipIf(skipped)(title('one queue'), () => {
 
   test('10 000 tasks of both clients: each runs once, some at each worker', async () => {
     const key = fresh('count')
-    const half = 5_000
+    const [byPython, byNode] = [2_500, 7_500]
     const [ofPython, ofNode] = await Promise.all([
       fleet.client.ask<string[]>(
         'flood',
-        { task: 'interop.count', args: JSON.stringify([key]), options: '{"queue": "shared", "ignore_result": true}', count: half },
+        { task: 'interop.count', args: JSON.stringify([key]), options: '{"queue": "shared", "ignore_result": true}', count: byPython },
         60_000,
       ),
       Promise.all(
-        Array.from({ length: half }, async () => {
+        Array.from({ length: byNode }, async () => {
           const { id } = await fleet.app.sendTask('interop.count', { args: [key] }, { queue: 'shared' })
           return id
         }),
@@ -33,7 +33,7 @@ describe.skipIf(skipped)(title('one queue'), () => {
         fleet.redis.llen('shared'),
         fleet.redis.hlen('unacked'),
       ])
-      return ran >= 2 * half && waiting === 0 && held === 0
+      return ran >= byPython + byNode && waiting === 0 && held === 0
     }
     await until(nothingLeft, `the end of 10 000 tasks\n${fleet.said()}`, 60_000)
     const runs = await fleet.redis.hgetall(`ran:${key}`)
@@ -43,4 +43,22 @@ describe.skipIf(skipped)(title('one queue'), () => {
     expect(Number(python)).toBeGreaterThan(100)
     expect(Number(node)).toBeGreaterThan(100)
   }, 90_000)
+
+  test('a task is retried by workers of both languages in turn: same id, each retry counted', async () => {
+    const { python, node } = fleet.callers
+    const headers = { tenant: 'acme' }
+    const ids = await Promise.all(
+      Array.from({ length: 30 }, (_, index) =>
+        (index % 2 === 0 ? python : node).call('interop.flaky', [4], {}, { queue: 'shared', headers }),
+      ),
+    )
+    const languages = new Set<string>()
+    for (const id of ids) {
+      expect(await node.end(id)).toEqual({ value: { retries: 4, headers, id, parent: id } })
+      const runs = await fleet.redis.lrange(`runs:${id}`, 0, -1)
+      expect(runs).toHaveLength(5)
+      languages.add([...new Set(runs)].sort().join())
+    }
+    expect(languages).toContain('node,python')
+  })
 })

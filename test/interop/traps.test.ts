@@ -271,6 +271,6 @@ describe.skipIf(skipped)(title('traps'), () => {
     await ended
     await fleet.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
     expect((await python.end(id)).value).toMatchObject({ id, headers: { tenant: 'acme' }, queue })
-    expect(await fleet.redis.hlen('unacked')).toBe(0)
+    await fleet.allAcked()
   })
 })

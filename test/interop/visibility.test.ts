@@ -2,6 +2,7 @@
  * Beside a Python worker that gives back what is unacknowledged for more than a second (kombu's visibility timeout, without a lease), our tasks run once.
  * That it really does so is seen all the while: a message that a Python client took and holds comes back again and again.
  */
+import { hostname } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../conformance/wait.js'
 import { Fleet, fresh } from './fleet.js'
@@ -59,6 +60,19 @@ describe.skipIf(skipped)(title('a visibility timeout of 1 s'), () => {
     await fleet.listed(`starts:${await node.call('interop.sleep', [3], {}, { queue: 'node' })}`, 1)
     expect(await fleet.redis.lrange(`note:${name}`, 0, -1)).toEqual(['"ran"'])
   }, 30_000)
+
+  test.concurrent('what a killed Node worker held is given back by the Python worker, once the lease is over', async () => {
+    const { node } = fleet.callers
+    const [queue, gate] = [fresh('killed'), fresh('gate')]
+    const worker = await fleet.startNode([queue])
+    const id = await node.call('interop.gate', [gate], {}, { queue })
+    await fleet.atGate(gate)
+    worker.signal('SIGKILL')
+    await until(async () => (await fleet.redis.llen(queue)) === 1, 'the message is back', 10_000)
+    await fleet.open(gate)
+    await fleet.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
+    expect(await node.end(id)).toEqual({ value: gate })
+  }, 40_000)
 })
 
 describe.skipIf(skipped)(title("leases of 1 s beside Python's hour"), () => {
@@ -79,7 +93,26 @@ describe.skipIf(skipped)(title("leases of 1 s beside Python's hour"), () => {
     const id = await node.call('interop.sleep', [4], {}, { queue: 'python' })
     expect(await node.end(id)).toEqual({ value: 4 })
     expect(await fleet.redis.llen(`starts:${id}`)).toBe(1)
-    await until(async () => (await fleet.redis.hlen('unacked')) === 0, 'the ack of the Python worker')
+    await fleet.allAcked()
     expect(await fleet.redis.llen('python')).toBe(0)
   }, 30_000)
+})
+
+describe.skipIf(skipped)(title('a visibility timeout of our own'), () => {
+  let fleet: Fleet
+  beforeAll(async () => {
+    fleet = await Fleet.start({ nodeOptions: { brokerTransportOptions: { visibilityTimeout: 0.3, sweepInterval: 0.1 } } })
+  }, 60_000)
+  afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  test('what a Python worker took and held longer is given back by a Node worker, and runs as redelivered', async () => {
+    const { python } = fleet.callers
+    const queue = fresh('lost')
+    const id = await python.call('interop.request', [], {}, { queue, headers: { tenant: 'acme' } })
+    const tag = await fleet.client.ask<string>('take', { queue })
+    expect(await fleet.redis.hexists('unacked', tag)).toBe(1)
+    await fleet.startNode([queue])
+    expect((await python.end(id)).value).toMatchObject({ id, redelivered: true, headers: { tenant: 'acme' }, queue })
+    await fleet.allAcked()
+  })
 })

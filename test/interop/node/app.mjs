@@ -81,8 +81,9 @@ app.task('interop.fail', (/** @type {string} */ kind) => {
 app.task(
   'interop.flaky',
   { bind: true, params: ['times', 'countdown'], maxRetries: 5 },
-  (self, /** @type {number} */ times, /** @type {number} */ countdown = 0) => {
+  async (self, /** @type {number} */ times, /** @type {number} */ countdown = 0) => {
     const { retries, headers, id, parentId } = self.request
+    await store().rpush(`runs:${id}`, 'node')
     if (retries < times) self.retry({ countdown, cause: new RangeError('again') })
     return { retries, headers, id, parent: parentId }
   },

@@ -85,6 +85,7 @@ def fail(kind):
 
 @app.task(name="interop.flaky", bind=True, max_retries=5)
 def flaky(self, times, countdown=0):
+    store.rpush(f"runs:{self.request.id}", "python")
     if self.request.retries < times:
         raise self.retry(countdown=countdown, exc=ValueError("again"))
     return {"retries": self.request.retries, "headers": self.request.headers or {}, "id": self.request.id, "parent": self.request.parent_id}
@@ -123,9 +124,9 @@ def failed(task_id, name):
 
 
 @app.task(name="interop.count", bind=True, ignore_result=True)
-def count(self, worker_key):
-    store.hincrby(f"ran:{worker_key}", self.request.id, 1)
-    store.hincrby(f"ran-by:{worker_key}", "python", 1)
+def count(self, key):
+    with store.pipeline(transaction=False) as pipe:
+        pipe.hincrby(f"ran:{key}", self.request.id, 1).hincrby(f"ran-by:{key}", "python", 1).execute()
 
 
 @app.task(name="interop.sleep", bind=True)
