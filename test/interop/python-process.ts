@@ -25,8 +25,7 @@ class PythonProcess {
   readonly #exited: Promise<unknown>
 
   constructor(args: readonly string[], { broker, backend, config = {} }: PythonSettings) {
-    if (python === undefined) throw new Error('there is no Python with celery')
-    this.child = spawn(python, args, {
+    this.child = spawn(python(), args, {
       cwd: folder,
       env: {
         ...cleanEnvironment(),
