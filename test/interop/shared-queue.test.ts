@@ -44,21 +44,20 @@ describe.skipIf(skipped)(title('one queue'), () => {
     expect(Number(node)).toBeGreaterThan(100)
   }, 90_000)
 
-  test('a task is retried by workers of both languages in turn: same id, each retry counted', async () => {
+  test('a task is retried by workers of both languages in turn: each retry is run once', async () => {
     const { python, node } = fleet.callers
-    const headers = { tenant: 'acme' }
     const ids = await Promise.all(
-      Array.from({ length: 30 }, (_, index) =>
-        (index % 2 === 0 ? python : node).call('interop.flaky', [4], {}, { queue: 'shared', headers }),
-      ),
+      Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? python : node).call('interop.flaky', [4], {}, { queue: 'shared' })),
     )
-    const languages = new Set<string>()
+    // Not the result: Celery stores RETRY after it has sent the retry, and so now and then over the SUCCESS of who was quicker.
+    const byBoth: boolean[] = []
     for (const id of ids) {
-      expect(await node.end(id)).toEqual({ value: { retries: 4, headers, id, parent: id } })
-      const runs = await fleet.redis.lrange(`runs:${id}`, 0, -1)
-      expect(runs).toHaveLength(5)
-      languages.add([...new Set(runs)].sort().join())
+      const runs = await fleet.listed(`runs:${id}`, 5, 20_000)
+      expect(runs.map((run) => run.split(' ')[0])).toEqual(['0', '1', '2', '3', '4'])
+      byBoth.push(new Set(runs.map((run) => run.split(' ')[1])).size === 2)
     }
-    expect(languages).toContain('node,python')
+    expect(byBoth).toContain(true)
+    await fleet.allAcked()
+    for (const id of ids) expect(await fleet.redis.llen(`runs:${id}`)).toBe(5)
   })
 })

@@ -83,7 +83,7 @@ app.task(
   { bind: true, params: ['times', 'countdown'], maxRetries: 5 },
   async (self, /** @type {number} */ times, /** @type {number} */ countdown = 0) => {
     const { retries, headers, id, parentId } = self.request
-    await store().rpush(`runs:${id}`, 'node')
+    await store().rpush(`runs:${id}`, `${retries} node`)
     if (retries < times) self.retry({ countdown, cause: new RangeError('again') })
     return { retries, headers, id, parent: parentId }
   },

@@ -85,7 +85,7 @@ def fail(kind):
 
 @app.task(name="interop.flaky", bind=True, max_retries=5)
 def flaky(self, times, countdown=0):
-    store.rpush(f"runs:{self.request.id}", "python")
+    store.rpush(f"runs:{self.request.id}", f"{self.request.retries} python")
     if self.request.retries < times:
         raise self.retry(countdown=countdown, exc=ValueError("again"))
     return {"retries": self.request.retries, "headers": self.request.headers or {}, "id": self.request.id, "parent": self.request.parent_id}
