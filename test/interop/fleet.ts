@@ -68,15 +68,17 @@ export class Fleet implements AsyncDisposable {
     this.callers = { python: new PythonCaller(this.client), node: new NodeCaller(this.app) }
   }
 
-  async startPython(queues: readonly string[], name = `python${this.pythonWorkers.length}@%h`): Promise<PythonWorker> {
+  async startPython(queues: readonly string[]): Promise<PythonWorker> {
     const { pythonConfig: config = {}, concurrency = 1 } = this.#settings
+    const name = `python${this.pythonWorkers.length}@%h`
     const worker = new PythonWorker({ broker: this.url, backend: this.url, config, queues, name, concurrency })
     this.pythonWorkers.push(worker)
     return worker.ready()
   }
 
-  async startNode(queues: readonly string[], name = `node${this.nodeWorkers.length}@%h`): Promise<WorkerProcess> {
-    const { nodeOptions = {}, concurrency = 1 } = this.#settings
+  async startNode(queues: readonly string[], nodeOptions = this.#settings.nodeOptions ?? {}): Promise<WorkerProcess> {
+    const { concurrency = 1 } = this.#settings
+    const name = `node${this.nodeWorkers.length}@%h`
     const worker = new WorkerProcess({
       app: nodeApp,
       folder: this.folder,
