@@ -8,9 +8,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { ConnectionError, NotPublishedError } from '../../errors.js'
-import type { Clock, Timer } from '../../internal/clock.js'
+import { atMost } from '../../internal/at-most.js'
+import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
-import { integerOf, listOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
+import { integerOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, PublishOptions } from '../../transport.js'
@@ -19,30 +20,24 @@ import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
 import { type Opened, readEnvelope, reasonOf } from './envelope.js'
+import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
-import { LeaseTable } from './lease-table.js'
+import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { type Claimed, Pump } from './pump.js'
-import { type Burial, type Counters, type Return, Returns } from './returns.js'
+import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
-import { etaPrefix, leasePrefix, Sweeper } from './sweeper.js'
+import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
+import { Upkeep } from './upkeep.js'
 
 const invalidations = '__redis__:invalidate'
-/** A look that nothing called for: news of a list may be lost with a link. */
-const safetyPollMs = 1_000
-/** Looks where the server cannot tell of news: soon after a message, and less and less often. */
-const pollMs = { first: 5, last: 200 }
-/** A server that refuses is asked again after this. */
-const refusedPauseMs = 1_000
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
 /** Larger envelopes are refused unread. */
 const largestEnvelope = 96 * 1024 ** 2
-/** Leases in one script. */
-const refreshSize = 1_000
 
 export interface RedisConnectionParts {
   readonly target: RedisTarget
@@ -64,25 +59,15 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #publisher: Publisher
   readonly #pump: Pump
   readonly #returns: Returns
-  readonly #sweeper: Sweeper
+  readonly #upkeep: Upkeep
   readonly #consumers = new Set<RedisConsumer>()
-  readonly #held = new Map<number, { readonly delivery: RedisDelivery; readonly consumer: RedisConsumer }>()
-  readonly #leases = new LeaseTable()
+  readonly #leases: Leases
+  readonly #giveBacks: GiveBacks
   /** Names this process among all that ever were: lease ids begin with it. */
   readonly #boot = randomBytes(6).toString('hex')
   readonly #counters: Counters = { lateSettlements: 0, deadLettersDropped: 0 }
   #scripts: Scripts = makeScripts({ allowOom: false })
-  #canTrack = true
   #listening: Promise<void> | undefined
-  #returning: { readonly delivery: RedisDelivery; readonly settlement: Settlement }[] = []
-  #isReturnQueued = false
-  #returnsUnderWay = new Set<Promise<void>>()
-  #lookTimer: Timer | undefined
-  #quietMs = pollMs.first
-  #refreshTimer: Timer | undefined
-  #sweepTimer: Timer | undefined
-  #pauseTimer: Timer | undefined
-  #isSweeping = false
   #isClosing = false
   #closing: Promise<void> | undefined
 
@@ -96,7 +81,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.closed = this.#session.ended
     void this.closed.then(() => this.#onEnded())
     this.#returns = new Returns({ layout: this.#layout, topology: this.#topology, options, clock, counters: this.#counters })
-    this.#sweeper = new Sweeper({ layout: this.#layout, options, returns: this.#returns })
     this.#publisher = new Publisher({
       layout: this.#layout,
       topology: this.#topology,
@@ -105,22 +89,53 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       link: () => this.#session.commands,
       onElsewhere: (link, error) => this.#session.giveUp(link, error),
     })
+    const leaseId = (lease: number): string => this.#leaseId(lease)
+    const link = (): { readonly link: RedisLink; readonly scripts: Scripts } | undefined => {
+      const commands = this.#session.commands
+      return commands === undefined ? undefined : { link: commands, scripts: this.#scripts }
+    }
+    this.#upkeep = new Upkeep({
+      clock,
+      log,
+      sweeper: new Sweeper({ layout: this.#layout, options, returns: this.#returns }),
+      sweepIntervalMs: options.sweepIntervalMs,
+      link,
+      wake: () => this.#wake(),
+      pause: () => this.#pump.pause(),
+      resume: () => this.#pump.resume(),
+    })
+    this.#leases = new Leases({
+      layout: this.#layout,
+      clock,
+      ttlMs: options.leaseTtlMs,
+      leaseId,
+      link,
+      onFailure: (error) => this.#upkeep.failed('leases could not be refreshed', error),
+    })
+    this.#giveBacks = new GiveBacks({
+      layout: this.#layout,
+      session: this.#session,
+      returns: this.#returns,
+      scripts: () => this.#scripts,
+      counters: this.#counters,
+      clock,
+      log,
+      boot: this.#boot,
+      leaseId,
+    })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
     this.#pump = new Pump({
       layout: this.#layout,
       leaseTtlMs: options.leaseTtlMs,
-      leaseId: (lease) => this.#leaseId(lease),
-      link: () => {
-        const link = this.#session.commands
-        return link === undefined ? undefined : { link, scripts: this.#scripts }
-      },
+      leaseId,
+      link,
       consumers: this.#consumers,
       onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
-      onEmpty: (nextDueMs) => this.#onEmpty(nextDueMs),
+      onEmpty: (nextDueMs) => this.#upkeep.empty(nextDueMs),
       onLate: (count) => {
         this.#counters.lateSettlements += count
       },
-      onRefused: (link, error) => this.#onRefused(link, error),
+      onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
     })
   }
 
@@ -191,10 +206,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     if (delivery.isLost) this.#counters.lateSettlements++
     else if (settlement.kind === 'ack') {
       if (delivery.lease > 0) this.#pump.ack(delivery.lease)
-    } else {
-      this.#returning.push({ delivery, settlement })
-      this.#returnSoon()
-    }
+    } else this.#giveBacks.settle(delivery, settlement)
     if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
   }
 
@@ -224,11 +236,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
   async #answeredClaims(consumer: RedisConsumer): Promise<void> {
-    await this.#atMost(closingMs, consumer.quiet())
-    await this.#atMost(closingMs, this.#returned())
+    await atMost(this.#clock, closingMs, consumer.quiet())
+    await atMost(this.#clock, closingMs, this.#giveBacks.idle())
   }
 
-  // ── links ──────────────────────────────────────────────────────────────────
+  // links
 
   async #listen(): Promise<void> {
     await this.#session.repeat(async (link) => {
@@ -237,8 +249,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const warning of warnings) this.#log.warn({}, warning)
     })
     await this.#session.listen()
-    this.#refreshLater()
-    this.#sweepLater(0)
+    this.#leases.start()
+    this.#upkeep.start()
   }
 
   /** New links: first what was held is made sure of, then work goes on. */
@@ -248,27 +260,26 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const consumer of this.#consumers) await this.#subscribe(consumer.queues, consumer, listening)
     }
     await this.#topology.declareAgain(commands)
-    await this.#refresh(commands)
+    await this.#leases.refresh(commands, this.#scripts)
     await this.#pump.recover(commands)
-    for (const consumer of this.#consumers) consumer.wake()
+    this.#wake()
     this.#pump.soon()
-    this.#returnSoon()
   }
 
   async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
     try {
       const id = integerOf(await listening.call('CLIENT', ['ID']))
       await listening.subscribe([invalidations], () => {
-        this.#quietMs = pollMs.first
-        for (const consumer of this.#consumers) consumer.wake()
+        this.#upkeep.busy()
+        this.#wake()
       })
       await commands.call('CLIENT', ['TRACKING', 'ON', 'REDIRECT', id])
-      this.#canTrack = true
+      this.#upkeep.isTold = true
     } catch (error) {
       if (!(error instanceof RedisReplyError)) throw error
-      if (this.#canTrack)
+      if (this.#upkeep.isTold)
         this.#log.warn({}, `Redis cannot tell of new messages (${error.message}): its lists are looked at, up to 200 times a second`)
-      this.#canTrack = false
+      this.#upkeep.isTold = false
     }
   }
 
@@ -288,14 +299,15 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   #onEnded(): void {
-    for (const timer of [this.#lookTimer, this.#refreshTimer, this.#sweepTimer, this.#pauseTimer]) timer?.cancel()
-    for (const { delivery } of this.#held.values()) delivery.lose()
+    this.#upkeep.stop()
+    this.#leases.stop()
+    this.#leases.loseAll()
   }
 
-  // ── deliveries ─────────────────────────────────────────────────────────────
+  // deliveries
 
   #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
-    this.#quietMs = pollMs.first
+    this.#upkeep.busy()
     const deliveries: RedisDelivery[] = []
     const unwanted: Return[] = []
     for (const { lease, queue, raw } of claimed) {
@@ -305,16 +317,14 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       }
       const opened = this.#opened(raw, queue, consumer)
       if ('reason' in opened) {
-        this.#bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0 }])
+        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0 }])
         continue
       }
       const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })
-      delivery.slot = this.#leases.add(lease)
-      this.#held.set(lease, { delivery, consumer })
-      consumer.hold(delivery)
+      this.#leases.hold(delivery, consumer)
       deliveries.push(delivery)
     }
-    if (unwanted.length > 0) this.#underWay(this.#session.repeat((link) => this.#returns.giveBack(link, this.#scripts, unwanted)))
+    if (unwanted.length > 0) this.#giveBacks.giveBack(unwanted)
     if (deliveries.length > 0) consumer.onDeliveries(deliveries)
   }
 
@@ -333,7 +343,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     if (raw === null || this.#isClosing) return
     const opened = this.#opened(raw, queue, consumer)
     if ('reason' in opened) {
-      this.#underWay(this.#session.repeat((link) => this.#returns.buryHeard(link, { queue, reason: opened.reason, deliveries: 0, raw })))
+      this.#giveBacks.buryHeard({ queue, reason: opened.reason, deliveries: 0, raw })
       return
     }
     consumer.hear(new RedisDelivery(this, queue, opened, { lease: 0, bytes: raw.length, raw }))
@@ -344,196 +354,31 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       for (const consumer of this.#consumers) consumer.letGo(delivery)
       return undefined
     }
-    const held = this.#held.get(delivery.lease)
-    if (held === undefined) return undefined
-    this.#held.delete(delivery.lease)
-    this.#leases.remove(delivery.slot)
-    held.consumer.letGo(delivery)
-    return held.consumer
+    return this.#leases.letGo(delivery)
   }
 
-  // ── what goes back ─────────────────────────────────────────────────────────
-
-  #returnSoon(): void {
-    if (this.#isReturnQueued || this.#returning.length === 0) return
-    this.#isReturnQueued = true
-    setImmediate(() => {
-      this.#isReturnQueued = false
-      const batch = this.#returning
-      this.#returning = []
-      this.#underWay(this.#return(batch))
-    })
-  }
-
-  async #return(batch: readonly { readonly delivery: RedisDelivery; readonly settlement: Settlement }[]): Promise<void> {
-    const releases: Return[] = []
-    const burials: Burial[] = []
-    const deferred: { readonly delivery: RedisDelivery; readonly untilMs: number }[] = []
-    for (const { delivery, settlement } of batch) {
-      const { lease, queue, deliveries, raw } = delivery
-      if (lease === 0) {
-        if (settlement.kind !== 'reject' || raw === undefined) continue
-        const { reason } = settlement
-        await this.#session.repeat((link) => this.#returns.buryHeard(link, { queue, reason, deliveries, raw }))
-      } else if (settlement.kind === 'release') releases.push({ id: this.#leaseId(lease), counted: settlement.counted })
-      else if (settlement.kind === 'reject') burials.push({ id: this.#leaseId(lease), queue, reason: settlement.reason, deliveries })
-      else if (settlement.kind === 'defer') deferred.push({ delivery, untilMs: settlement.untilMs })
-    }
-    let late = 0
-    // Each step again when its link is lost: what was done by then counts as late, and only that.
-    if (deferred.length > 0) late += await this.#session.repeat((link) => this.#defer(link, deferred))
-    if (releases.length > 0) late += await this.#session.repeat((link) => this.#returns.giveBack(link, this.#scripts, releases))
-    if (burials.length > 0) late += await this.#session.repeat((link) => this.#returns.bury(link, this.#scripts, burials))
-    this.#counters.lateSettlements += late
-  }
-
-  async #defer(link: RedisLink, deferred: readonly { readonly delivery: RedisDelivery; readonly untilMs: number }[]): Promise<number> {
-    const keys = [this.#layout.unacked, this.#layout.unackedIndex]
-    const args: (string | number)[] = []
-    for (const { delivery, untilMs } of deferred) {
-      keys.push(this.#layout.eta(delivery.queue))
-      // As a wait, so that the server's clock and this machine's need not agree.
-      args.push(
-        this.#leaseId(delivery.lease),
-        `${etaPrefix}${this.#boot}:${delivery.lease}`,
-        ((untilMs - this.#clock.now()) / 1000).toFixed(6),
-      )
-    }
-    return integerOf(await this.#scripts.defer.run(link, keys, args))
-  }
-
-  #bury(burials: readonly Burial[]): void {
-    this.#underWay(
-      this.#session.repeat(async (link) => {
-        this.#counters.lateSettlements += await this.#returns.bury(link, this.#scripts, burials)
-      }),
-    )
-  }
-
-  #underWay(work: Promise<unknown>): void {
-    const done = work.then(
-      () => {},
-      (error: unknown) => {
-        // The leases end by themselves then, and a sweep gives the messages back.
-        if (!this.#isClosing)
-          this.#log.error({ err: error }, 'messages could not be given back to Redis now; they go back when their lease ends')
-      },
-    )
-    const tracked = done.finally(() => this.#returnsUnderWay.delete(tracked))
-    this.#returnsUnderWay.add(tracked)
-  }
-
-  async #returned(): Promise<void> {
-    while (this.#returning.length > 0 || this.#returnsUnderWay.size > 0) {
-      await new Promise<void>((resolve) => setImmediate(resolve))
-      await Promise.all(this.#returnsUnderWay)
-    }
-  }
-
-  // ── looks, leases, sweeps ──────────────────────────────────────────────────
-
-  #onEmpty(nextDueMs: number | undefined): void {
-    this.#lookTimer?.cancel()
-    const quietMs = this.#canTrack ? safetyPollMs : this.#quietMs
-    this.#quietMs = Math.min(pollMs.last, this.#quietMs * 2)
-    this.#lookTimer = this.#clock.setTimer(Math.min(quietMs, nextDueMs ?? quietMs), () => {
-      for (const consumer of this.#consumers) consumer.wake()
-    })
-  }
-
-  #onRefused(link: RedisLink, error: RedisReplyError): void {
-    if (error.meansElsewhere) return this.#session.giveUp(link, error)
-    this.#log.error({ err: error }, `Redis refuses to give out messages: ${error.message}; asking again in 1 s`)
-    this.#pump.pause()
-    this.#pauseTimer?.cancel()
-    this.#pauseTimer = this.#clock.setTimer(refusedPauseMs, () => {
-      this.#pump.resume()
-      for (const consumer of this.#consumers) consumer.wake()
-    })
-  }
-
-  #refreshLater(): void {
-    this.#refreshTimer = this.#clock.setTimer(this.#options.leaseTtlMs / 6, () => {
-      this.#leases.beat()
-      const link = this.#session.commands
-      const refreshed = link === undefined ? Promise.resolve() : this.#refresh(link)
-      refreshed
-        .catch((error: unknown) => this.#onIdleFailure('its leases could not be refreshed', error))
-        .finally(() => {
-          if (!this.#isClosing) this.#refreshLater()
-        })
-    })
-  }
-
-  async #refresh(link: RedisLink): Promise<void> {
-    const leases = [...this.#held.keys()]
-    for (let from = 0; from < leases.length; from += refreshSize) {
-      const page = leases.slice(from, from + refreshSize)
-      const args = [this.#options.leaseTtlMs / 1000, ...page.map((lease) => this.#leaseId(lease))]
-      const gone = listOf(await this.#scripts.refresh.run(link, [this.#layout.unackedIndex], args))
-      for (const place of gone) this.#held.get(page[integerOf(place) - 1] ?? 0)?.delivery.lose()
-    }
-  }
-
-  #sweepLater(ms: number): void {
-    this.#sweepTimer = this.#clock.setTimer(ms, () => {
-      const link = this.#session.commands
-      const swept = link === undefined || this.#isSweeping ? Promise.resolve(0) : this.#sweep(link)
-      swept
-        .catch((error: unknown) => this.#onIdleFailure('lost messages could not be looked for', error))
-        .finally(() => {
-          if (!this.#isClosing) this.#sweepLater(this.#options.sweepIntervalMs)
-        })
-    })
-  }
-
-  async #sweep(link: RedisLink): Promise<number> {
-    this.#isSweeping = true
-    try {
-      return await this.#sweeper.sweep(link, this.#scripts)
-    } finally {
-      this.#isSweeping = false
-    }
-  }
-
-  /** A lost link is made again by the session; everything else is worth a line. */
-  #onIdleFailure(what: string, error: unknown): void {
-    if (error instanceof RedisReplyError) this.#log.warn({ err: error }, `${what}: ${error.message}`)
-  }
-
-  // ── the end ────────────────────────────────────────────────────────────────
+  // the end
 
   async #close(): Promise<void> {
-    await this.#atMost(closingMs, this.#publisher.idle())
+    await atMost(this.#clock, closingMs, this.#publisher.idle())
     this.#isClosing = true
     for (const consumer of [...this.#consumers]) await consumer.cancel()
-    await this.#atMost(closingMs, this.#settleAll())
+    await atMost(this.#clock, closingMs, this.#settleAll())
     await this.#session.close()
   }
 
   async #settleAll(): Promise<void> {
     await this.#pump.quiet()
-    await this.#returned()
-    const left: Return[] = [...this.#held.keys()].sort((a, b) => a - b).map((lease) => ({ id: this.#leaseId(lease), counted: false }))
-    for (const { delivery } of this.#held.values()) {
-      this.#leases.remove(delivery.slot)
-      delivery.lose()
-    }
-    this.#held.clear()
+    await this.#giveBacks.idle()
+    const left: Return[] = this.#leases.loseAll().map((lease) => ({ id: this.#leaseId(lease), counted: false }))
     const link = this.#session.commands
     if (link === undefined) return
     if (left.length > 0) await this.#returns.giveBack(link, this.#scripts, left)
     await this.#topology.dropPrivate(link)
   }
 
-  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
-    let timer: Timer | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = this.#clock.setTimer(ms, resolve, { keepAlive: true })
-    })
-    // What fails here fails for its own caller, too.
-    await Promise.race([work.catch(() => {}), late])
-    timer?.cancel()
+  #wake(): void {
+    for (const consumer of this.#consumers) consumer.wake()
   }
 
   #refuseWhenClosed(): void {
