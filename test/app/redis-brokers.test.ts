@@ -8,7 +8,7 @@ import { banner } from '../../dist/cli/banner.js'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { needs } from '../../scripts/needs.mjs'
 import { startRedis } from '../../scripts/services.mjs'
-import { LiveApp } from '../live-app.js'
+import { LiveApp, until } from '../live-app.js'
 
 let server: Awaited<ReturnType<typeof startRedis>>
 beforeAll(async () => {
@@ -149,6 +149,28 @@ describe.skipIf(needs.redis?.find() === undefined)('Redis (needs redis-server)',
       expect(await roundTrip({ broker: locked.url })).toBe(5)
     } finally {
       await locked.stop()
+    }
+  })
+
+  test('a worker whose broker is gone is not ready; within 2 s after the broker is back it runs tasks again', async () => {
+    const fragile = await startRedis()
+    try {
+      await using live = new LiveApp({ broker: fragile.url, backend: 'memory://fragile', brokerTransportOptions: { leaseTtl: 0.3 } })
+      const add = live.app.task('add', (x: number, y: number) => x + y)
+      const worker = await live.work()
+      expect([worker.state, worker.isReady]).toEqual(['consuming', true])
+      await fragile.kill()
+      await until(() => worker.state === 'reconnecting')
+      expect(worker.isReady).toBe(false)
+      // Long enough for the waits between tries to have grown to their longest.
+      await until(() => live.said('the broker cannot be reached').length >= 6)
+      await fragile.restart()
+      const backMs = performance.now()
+      await until(() => worker.isReady)
+      expect(performance.now() - backMs).toBeLessThan(2_000)
+      expect(await add.delay(2, 3).get({ timeout: 5 })).toBe(5)
+    } finally {
+      await fragile.stop()
     }
   })
 
