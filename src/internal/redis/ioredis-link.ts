@@ -5,6 +5,8 @@ import type { Argument, OpenLink, RedisLink, Reply } from './link.js'
 /** What of an ioredis client is used. */
 export interface IoredisClient {
   readonly options: { readonly db?: number | undefined }
+  /** The open socket. */
+  readonly stream?: { ref(): unknown; unref(): unknown } | undefined
   connect(): Promise<void>
   duplicate(options: Readonly<Record<string, unknown>>): IoredisClient
   disconnect(): void
@@ -56,11 +58,13 @@ export function openIoredisLink(client: IoredisClient, opening: OpenLink, settin
 
 class IoredisWire implements Wire {
   readonly #client: IoredisClient
+  readonly #events: WireEvents
   /** Which Sentinel said or did what: ioredis tells it beside the error that ends the search. */
   #sentinelSaid: string | undefined
 
   constructor(client: IoredisClient, events: WireEvents) {
     this.#client = client
+    this.#events = events
     client.on('error', (error = new Error('unknown error')) => events.onError(error))
     client.on('sentinelError', (error) => {
       this.#sentinelSaid = error?.message
@@ -74,8 +78,10 @@ class IoredisWire implements Wire {
     try {
       await this.#client.connect()
     } catch (error) {
-      if (this.#sentinelSaid === undefined) throw error
-      throw new Error(`no Sentinel led to a primary: ${this.#sentinelSaid}`, { cause: error })
+      if (this.#sentinelSaid === undefined || !(error instanceof Error && /^All sentinels/i.test(error.message))) throw error
+      const clearer = new Error(`no Sentinel led to a primary: ${this.#sentinelSaid}`, { cause: error })
+      this.#events.onError(clearer)
+      throw clearer
     }
   }
 
@@ -98,6 +104,11 @@ class IoredisWire implements Wire {
 
   punsubscribe(patterns: readonly string[]): Promise<unknown> {
     return this.#client.punsubscribe(...patterns)
+  }
+
+  holdProcess(on: boolean): void {
+    if (on) this.#client.stream?.ref()
+    else this.#client.stream?.unref()
   }
 
   drop(): void {
