@@ -119,6 +119,12 @@ export class Fleet implements AsyncDisposable {
     return this.redis.lrange(key, 0, -1)
   }
 
+  /** All that is known of one task, for the words of a failed test. */
+  story(id: string, lines: readonly string[]): string {
+    const said = [...this.nodeWorkers, ...this.pythonWorkers].flatMap(({ output }) => output.split('\n'))
+    return [...lines, ...said].filter((line) => line.includes(id) || /warn|lost|"level":[4-6]0/i.test(line)).join('\n')
+  }
+
   /** Until no worker holds a message any more. */
   async allAcked(): Promise<void> {
     const held = async (): Promise<number> => (await this.redis.hlen('unacked')) + (await this.redis.zcard('unacked_index'))

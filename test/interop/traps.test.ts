@@ -98,7 +98,7 @@ const traps: Readonly<Record<string, Trap>> = {
   'redis 38': ['a shorter visibility timeout steals running tasks', ['interop/visibility.test.ts', 'our task of 10 s runs once']],
   'redis 39': [
     'eta beyond the visibility timeout',
-    ['interop/visibility.test.ts', 'our task that waits for its eta runs once, at its time'],
+    ['interop/visibility.test.ts', 'our task that waits for its eta beside it runs once, at its time'],
   ],
   'redis 40': [
     'exchange types are known to each process only',

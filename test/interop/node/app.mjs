@@ -119,7 +119,9 @@ app.task('interop.failed_node', async (/** @type {string} */ taskId, /** @type {
 })
 
 app.task('interop.count', { bind: true, ignoreResult: true }, async (self, /** @type {string} */ key) => {
-  await Promise.all([store().hincrby(`ran:${key}`, self.request.id, 1), store().hincrby(`ran-by:${key}`, 'node', 1)])
+  const { id, redelivered } = self.request
+  const how = `${process.pid} ${(Date.now() / 1000).toFixed(3)}${redelivered ? ' redelivered' : ''}`
+  await Promise.all([store().hincrby(`ran:${key}`, id, 1), store().rpush(`ran-by:${key}`, `${id} node ${how}`)])
 })
 
 app.task('interop.sleep', { bind: true }, async (self, /** @type {number} */ seconds) => {

@@ -126,7 +126,7 @@ def failed(task_id, name):
 @app.task(name="interop.count", bind=True, ignore_result=True)
 def count(self, key):
     with store.pipeline(transaction=False) as pipe:
-        pipe.hincrby(f"ran:{key}", self.request.id, 1).hincrby(f"ran-by:{key}", "python", 1).execute()
+        pipe.hincrby(f"ran:{key}", self.request.id, 1).rpush(f"ran-by:{key}", f"{self.request.id} python {os.getpid()} {time.time():.3f}").execute()
 
 
 @app.task(name="interop.sleep", bind=True)
