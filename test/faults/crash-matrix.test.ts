@@ -17,7 +17,7 @@ for (const pool of ['prefork', 'async'] as const) {
     faultTest(
       {
         id: 'B.15',
-        driver: `sqlite, ${pool}`,
+        variant: pool,
         promise: `kill -9 at ${at}: the task and both its links end, each link runs once`,
         dupBound: dup,
       },
@@ -42,7 +42,7 @@ for (const pool of ['prefork', 'async'] as const) {
 faultTest(
   {
     id: 'B.15',
-    driver: 'sqlite, prefork',
+    variant: 'prefork',
     promise: 'kill -9 at shutdown.after_stop_consuming: what ran is run again, what waited is there',
     dupBound: 2,
   },

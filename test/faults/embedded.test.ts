@@ -8,9 +8,10 @@ import { until } from '../conformance/wait.js'
 import { faultTest } from '../harness/fault-test.js'
 import { produce } from '../harness/producer-process.js'
 import type { Scene } from '../harness/scene.js'
+import type { SqliteBroker } from '../harness/sqlite-broker.js'
 
-async function expectWhole(scene: Scene): Promise<void> {
-  expect(await scene.rows('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }])
+async function expectWhole(scene: Scene<SqliteBroker>): Promise<void> {
+  expect(await scene.broker.rows('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }])
 }
 
 /** Undefined, or why no small file system can be had here. */
@@ -54,7 +55,7 @@ for (const point of ['sqlite.before-commit', 'sqlite.after-commit']) {
 
 for (const point of ['publish.before_send', 'publish.after_send']) {
   faultTest(
-    { id: 'S1', driver: 'sqlite, producer', promise: `kill -9 of a producer at ${point}: all that it was told is confirmed is run` },
+    { id: 'S1', variant: 'producer', promise: `kill -9 of a producer at ${point}: all that it was told is confirmed is run` },
     async (scene) => {
       const producer = await produce(scene, 50, ['work', 1], { CELERIAC_FAILPOINTS: `${point}=kill9@13` })
       expect(producer.signal).toBe('SIGKILL')

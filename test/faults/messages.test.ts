@@ -81,7 +81,9 @@ for (const [id, what, head] of [
     await scene.app.control.purge()
     await scene.send('good')
     await scene.publishRaw(bad)
-    await scene.withEngine((engine) => engine.prepare('UPDATE messages SET head = ? WHERE head LIKE ?').run([head, `%${bad.headers.id}%`]))
+    await scene.broker.withEngine((engine) =>
+      engine.prepare('UPDATE messages SET head = ? WHERE head LIKE ?').run([head, `%${bad.headers.id}%`]),
+    )
     const worker = await scene.worker({ concurrency: 1 })
     const [letter] = await scene.deadLettersReach(1)
     expect(letter).toMatchObject({ queue: 'celery', reason: expect.stringContaining('damaged'), message: { body: bad.body } })
@@ -198,9 +200,9 @@ faultTest(
   async (scene) => {
     const worker = await scene.worker({ concurrency: 1, options: { taskUnknown: 'requeue' } })
     await scene.publishRaw(good({ task: 'no.such' }))
-    await until(async () => (await scene.rows('SELECT 1 FROM delayed')).length === 1, 'it waits in the broker')
+    await until(async () => (await scene.broker.rows('SELECT 1 FROM delayed')).length === 1, 'it waits in the broker')
     await worksOn(scene, worker)
-    expect(await scene.rows("SELECT deliveries FROM messages WHERE head LIKE '%no.such%'")).toEqual([{ deliveries: 0 }])
+    expect(await scene.broker.rows("SELECT deliveries FROM messages WHERE head LIKE '%no.such%'")).toEqual([{ deliveries: 0 }])
     expect(await scene.app.deadLetters.count()).toBe(0)
   },
 )
@@ -359,7 +361,7 @@ refusalTest('M23', 'workflows that would fill a worker or its stack: refused wit
 faultTest(
   {
     id: 'M25',
-    driver: 'sqlite, link',
+    variant: 'link',
     promise: 'a link to a queue that may not be made: the task has run once, and has failed with the reason',
   },
   async (scene) => {
@@ -433,7 +435,7 @@ faultTest(
     const counted = told.reduce((sum, line) => sum + (typeof line.count === 'number' ? line.count : 1), 0)
     expect(counted).toBe(1_000)
     // The oldest make room: as if 9 500 more had come before.
-    await scene.withEngine((engine) =>
+    await scene.broker.withEngine((engine) =>
       engine
         .prepare(
           `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9500)
@@ -450,7 +452,7 @@ faultTest(
 )
 
 faultTest(
-  { id: 'M26', driver: 'sqlite, replay', promise: 'a dead letter can be sent again once there is a worker that knows it' },
+  { id: 'M26', variant: 'replay', promise: 'a dead letter can be sent again once there is a worker that knows it' },
   async (scene) => {
     const message = good({ task: 'good', args: ['later'] })
     const id = String(message.headers.id)

@@ -103,7 +103,7 @@ for (const { seconds, promise, dupBound } of [
   { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
   { seconds: 33, promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked', dupBound: 1 },
 ]) {
-  faultTest({ id: 'T5', driver: `sqlite, ${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
+  faultTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
     const { env, app } = await withOwnResults(scene)
     try {
       await scene.worker({ concurrency: 1, env })
