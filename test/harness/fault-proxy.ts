@@ -29,7 +29,8 @@ export interface Weather {
 /** Waits for bytes on the wire: `{ direction: 'up', bytes: 'LPUSH' }`. */
 export interface Trigger {
   readonly direction: Direction
-  readonly bytes: string
+  /** An expression sees the bytes as latin1, and 1 000 of them before a piece. */
+  readonly bytes: string | RegExp
   /** On the how-manieth time, counted over all links from now on; 1 by default. */
   readonly nth?: number
 }
@@ -142,10 +143,10 @@ export class FaultProxy implements AsyncDisposable {
         action(link)
         resolve(link)
       }
-      watch = { direction, bytes: Buffer.from(bytes), when, left: nth, act }
+      watch = { direction, bytes: new RegExp(typeof bytes === 'string' ? literal(bytes) : bytes.source, 'gs'), when, left: nth, act }
       this.#watches.add(watch)
     })
-    const bounded = within(seen, `${JSON.stringify(bytes)} ${direction} the wire, ${nth} times`, ms).catch((error: Error) => {
+    const bounded = within(seen, `${bytes} ${direction} the wire, ${nth} times`, ms).catch((error: Error) => {
       if (watch !== undefined) this.#watches.delete(watch)
       throw new Error(`${error.message}\n${this.transcript()}`)
     })
@@ -157,13 +158,16 @@ export class FaultProxy implements AsyncDisposable {
   /** The first of the watches that this piece of a direction completes, and after how many bytes of it. */
   match(lane: { readonly direction: Direction; readonly tail: Buffer }, chunk: Buffer): { watch: Watch; at: number } | undefined {
     let first: { watch: Watch; at: number } | undefined
+    let text: string | undefined
     for (const watch of this.#watches) {
       if (watch.direction !== lane.direction) continue
-      const tail = lane.tail.subarray(Math.max(0, lane.tail.length - watch.bytes.length + 1))
-      const found = Buffer.concat([tail, chunk]).indexOf(watch.bytes)
-      if (found < 0) continue
-      const at = found + watch.bytes.length - tail.length
-      if (first === undefined || at < first.at) first = { watch, at }
+      text ??= Buffer.concat([lane.tail, chunk]).toString('latin1')
+      for (const found of text.matchAll(watch.bytes)) {
+        // One that ends in the tail has been seen.
+        const at = found.index + found[0].length - lane.tail.length
+        if (at > 0 && (first === undefined || at < first.at)) first = { watch, at }
+        if (at > 0) break
+      }
     }
     return first
   }
@@ -196,9 +200,15 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
+function literal(bytes: string): string {
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
+}
+
 interface Watch {
   readonly direction: Direction
-  readonly bytes: Buffer
+  readonly bytes: RegExp
   readonly when: 'before' | 'after'
   left: number
   readonly act: (link: Link) => void
@@ -358,7 +368,7 @@ class Lane {
   #remember(piece: Buffer): void {
     const shown = JSON.stringify(piece.subarray(0, 300).toString('latin1'))
     this.#proxy.note(`${this.#link.number} ${this.direction} ${piece.length} ${this.#weather.flow ?? ''} ${shown}`)
-    this.tail = Buffer.concat([this.tail, piece]).subarray(-1_024)
+    this.tail = Buffer.concat([this.tail, piece]).subarray(-1_000)
   }
 
   async #write(piece: Buffer): Promise<void> {

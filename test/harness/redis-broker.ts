@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Message } from '../../dist/protocol/message.js'
-import { type RedisOptions, startRedis } from '../../scripts/services.mjs'
+import { type RedisOptions, startRedis, startSentinel } from '../../scripts/services.mjs'
+import { until } from '../conformance/wait.js'
 import { FaultProxy } from './fault-proxy.js'
 import { type KeptMessage, leaseTtlMs, queueName, type SceneBroker } from './scene-broker.js'
 
@@ -11,23 +12,36 @@ const lists = [queueName, ...[3, 6, 9].map((step) => `${queueName}\x06\x16${step
 /** What a server may keep when all is done: results, bindings, dead letters. */
 const mayStay = /^(celery-task-meta-|_kombu\.binding\.|celeriac\.(dead|revoked)(\.|$))/
 
+type Server = Awaited<ReturnType<typeof startRedis>>
+type Sentinel = Awaited<ReturnType<typeof startSentinel>>
+
+/** For DEBUG SLEEP. */
+const debugging = ['--enable-debug-command', 'local']
+/** Outlives its server's restarts. */
+const patient = { retryStrategy: () => 50, sentinelRetryStrategy: () => 50, maxRetriesPerRequest: null } as const
+
+/** Short leases, as every scene has them. */
+const shortLeases = { leaseTtl: leaseTtlMs / 1000, sweepInterval: 0.25 }
+
 /** A Redis server of its own, a network in front of it that may fail, and a client that looks into it past the driver. */
 export class RedisBroker implements SceneBroker {
   readonly name = 'redis'
-  readonly options = { brokerTransportOptions: { leaseTtl: leaseTtlMs / 1000, sweepInterval: 0.25 } }
-  readonly server: Awaited<ReturnType<typeof startRedis>>
+  readonly options: Readonly<Record<string, unknown>> = { brokerTransportOptions: shortLeases }
+  readonly server: Server
   readonly proxy: FaultProxy
   readonly raw: Redis
 
-  private constructor(server: RedisBroker['server'], proxy: FaultProxy) {
+  protected constructor(server: Server, proxy: FaultProxy, raw: Redis) {
     this.server = server
     this.proxy = proxy
-    this.raw = inspector(server.url)
+    this.raw = raw
+    // Servers come and go.
+    raw.on('error', () => {})
   }
 
   static async start(options: RedisOptions = {}): Promise<RedisBroker> {
-    const server = await startRedis({ ...options, args: ['--enable-debug-command', 'local', ...(options.args ?? [])] })
-    return new RedisBroker(server, await FaultProxy.to(server.port))
+    const server = await startRedis({ ...options, args: [...debugging, ...(options.args ?? [])] })
+    return new RedisBroker(server, await FaultProxy.to(server.port), new Redis(server.url, patient))
   }
 
   get url(): string {
@@ -79,11 +93,82 @@ export class RedisBroker implements SceneBroker {
   }
 }
 
-/** A client that outlives its server's restarts. */
-export function inspector(url: string): Redis {
-  const client = new Redis(url, { retryStrategy: () => 50, maxRetriesPerRequest: null })
-  client.on('error', () => {})
-  return client
+/** A primary, its replica behind a proxy, and a Sentinel that makes the one the other's successor. */
+export class RedisGroup extends RedisBroker {
+  override readonly options: Readonly<Record<string, unknown>>
+  readonly replica: Server
+  /** Between the replica and its primary. */
+  readonly replication: FaultProxy
+  readonly sentinel: Sentinel
+
+  private constructor(
+    server: Server,
+    proxy: FaultProxy,
+    raw: Redis,
+    others: Pick<RedisGroup, 'replica' | 'replication' | 'sentinel'>,
+    more: object,
+  ) {
+    super(server, proxy, raw)
+    this.replica = others.replica
+    this.replication = others.replication
+    this.sentinel = others.sentinel
+    const { name: masterName } = others.sentinel
+    this.options = { brokerTransportOptions: { ...shortLeases, masterName, ...more }, resultBackendTransportOptions: { masterName } }
+  }
+
+  /** `more`: further transport options of its apps. */
+  static async open(more: object = {}): Promise<RedisGroup> {
+    const server = await startRedis({ args: debugging })
+    const replication = await FaultProxy.to(server.port)
+    const replica = await startRedis({ replicaOf: replication.port, args: debugging })
+    const sentinel = await startSentinel({ port: server.port })
+    const raw = new Redis({ ...patient, sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: sentinel.name })
+    const group = new RedisGroup(server, await FaultProxy.to(server.port), raw, { replica, replication, sentinel }, more)
+    const asked = new Redis({ port: sentinel.port })
+    try {
+      await until(async () => /slave0:.*state=online/.test(await raw.info('replication')), 'the replica is there')
+      // The Sentinel asks the primary for its replicas now and then only.
+      await until(
+        async () => ((await asked.call('sentinel', 'replicas', sentinel.name)) as unknown[]).length === 1,
+        'the Sentinel knows it',
+        15_000,
+      )
+    } finally {
+      asked.disconnect()
+    }
+    return group
+  }
+
+  override get url(): string {
+    return `sentinel://127.0.0.1:${this.sentinel.port}/0`
+  }
+
+  /** The Sentinel changes the roles of the two, as an operator may ask for. */
+  async swap(): Promise<void> {
+    const asked = new Redis({ port: this.sentinel.port })
+    try {
+      await asked.call('sentinel', 'failover', this.sentinel.name)
+    } finally {
+      asked.disconnect()
+    }
+    await this.replicaLeads()
+  }
+
+  /** Until the one that was the replica is the primary. */
+  async replicaLeads(): Promise<void> {
+    const asked = new Redis(this.replica.url, patient)
+    try {
+      await until(async () => (await asked.info('replication')).includes('role:master'), 'the replica is the primary', 15_000)
+    } finally {
+      asked.disconnect()
+    }
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]()
+    await this.replication[Symbol.asyncDispose]()
+    await Promise.all([this.sentinel.stop(), this.replica.stop()])
+  }
 }
 
 function kept(state: KeptMessage['state'], read: () => unknown): KeptMessage {
