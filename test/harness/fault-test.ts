@@ -85,6 +85,22 @@ export function statementTest(
   )
 }
 
+/** A row of the catalogue that no machine at hand can show: the page names it with the reason. */
+export function unseen({
+  id,
+  driver,
+  promise,
+  because,
+}: {
+  readonly id: string
+  readonly driver: string
+  readonly promise: string
+  readonly because: string
+}): void {
+  test.skip(`${id} [${driver}] ${promise} (${because})`)
+  note({ id, driver, promise, dupBound: null }, { unseen: because })
+}
+
 interface Line {
   readonly id: string
   readonly driver: string

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Message } from '../../dist/protocol/message.js'
 import { type RedisOptions, startRedis, startSentinel } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
 import { FaultProxy } from './fault-proxy.js'
 import { type KeptMessage, leaseTtlMs, queueName, type SceneBroker } from './scene-broker.js'
+import { mountSmallDisk, unmountSmallDisk } from './small-disk.js'
 
 /** The lists of a queue in kombu's layout, most urgent first. */
 const lists = [queueName, ...[3, 6, 9].map((step) => `${queueName}\x06\x16${step}`)]
@@ -90,6 +93,32 @@ export class RedisBroker implements SceneBroker {
     this.raw.disconnect()
     await this.proxy[Symbol.asyncDispose]()
     await this.server.stop()
+  }
+}
+
+/** A server whose append-only file lies on a disk of its own, and a small one. */
+export class RedisOnSmallDisk extends RedisBroker {
+  #filler = ''
+
+  /** Under this folder; only some hundred kilobytes are free. */
+  static async open(folder: string): Promise<RedisOnSmallDisk> {
+    const disk = join(folder, 'disk')
+    mountSmallDisk(disk, '4m')
+    const filler = join(disk, 'filler')
+    writeFileSync(filler, Buffer.alloc(3 * 1024 * 1024))
+    const server = await startRedis({ folder: disk, appendonly: true, args: ['--auto-aof-rewrite-percentage', '0'] })
+    const broker = new RedisOnSmallDisk(server, await FaultProxy.to(server.port), new Redis(server.url, patient))
+    broker.#filler = filler
+    return broker
+  }
+
+  makeRoom(): void {
+    rmSync(this.#filler)
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]()
+    unmountSmallDisk(this.server.folder)
   }
 }
 
