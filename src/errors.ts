@@ -205,7 +205,7 @@ export class PublishUncertainError extends CeleriacError {
 
 /** The broker or backend cannot be reached or used. */
 export class ConnectionError extends CeleriacError {
-  readonly code = 'ERR_CONNECTION'
+  readonly code: string = 'ERR_CONNECTION'
 }
 
 /** The broker has no queue of that name: it was never declared, or went with its last consumer. */
@@ -284,6 +284,11 @@ export class TaskRevokedError extends CeleriacError {
 /** A wait ended by its own deadline. */
 export class TimeoutError extends CeleriacError {
   readonly code = 'ERR_TIMEOUT'
+}
+
+/** The result backend is full (memory). The result was not stored. */
+export class BackendFullError extends ConnectionError {
+  override readonly code = 'ERR_BACKEND_FULL'
 }
 
 /** No result backend is configured, so there is nothing to wait for. */

@@ -28,7 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   backend: [...ground, 'protocol'],
   pool: [...ground, 'protocol'],
   // Drivers know their contract, and neither each other nor the app.
-  transports: [...ground, 'protocol', 'transport'],
+  transports: [...ground, 'protocol', 'transport', 'serializer', 'serializers'],
   backends: [...ground, 'protocol', 'backend', 'serializer', 'serializers'],
   pools: [...ground, 'protocol', 'pool'],
   canvas: [...ground, 'protocol'],

@@ -1,9 +1,9 @@
 /** The values of `taskRoutes`, `taskQueues` and `taskPublishRetryPolicy`: what a user may write, and the one shape that the code works with. */
-import { OptionInvalidError, OptionUnknownError } from '../errors.js'
-import { didYouMean } from '../internal/did-you-mean.js'
+import { OptionInvalidError } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
+import { bool, fields, isRecord, jsonFromText, type Kind, kind, oneOf, seconds, wholeNumber } from '../internal/option-kinds.js'
 import type { ExchangeType } from '../protocol/topology.js'
-import { bool, isRecord, jsonFromText, type Kind, kind, name, oneOf, seconds, wholeNumber } from './config-kinds.js'
+import { name } from './config-kinds.js'
 
 /** Where a task's message goes. What a call gives itself wins over its route. */
 export interface Route {
@@ -185,25 +185,3 @@ export const retryPolicy = kind<RetryPolicyInput, RetryPolicy>(
   }),
   { readText: jsonFromText },
 )
-
-/** Reads an object with known fields only, camelCase or Celery's snake_case, each optional. */
-function fields<T extends Readonly<Record<string, Kind<unknown, unknown>>>>(
-  value: unknown,
-  option: string,
-  expected: string,
-  kinds: T,
-): { readonly [K in keyof T]?: T[K] extends Kind<unknown, infer Out> ? Out : never } {
-  if (!isRecord(value)) throw new OptionInvalidError(option, expected, value)
-  const parsed: Record<string, unknown> = {}
-  for (const [key, part] of Object.entries(value)) {
-    if (part === undefined) continue
-    const field = key.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-    const fieldKind = Object.hasOwn(kinds, field) ? kinds[field] : undefined
-    if (fieldKind === undefined) {
-      const near = didYouMean(key, Object.keys(kinds))
-      throw new OptionUnknownError(`${option}.${key}`, near === undefined ? undefined : `${option}.${near}`)
-    }
-    parsed[field] = fieldKind.parse(part, `${option}.${key}`)
-  }
-  return parsed as { readonly [K in keyof T]?: T[K] extends Kind<unknown, infer Out> ? Out : never } // filled by the kinds of these very fields
-}

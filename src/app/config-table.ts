@@ -2,26 +2,8 @@
  * Every option of an app, one row each. Types, validation, spellings, environment names, command line flags, docs/config.md and `inspect-config`
  * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
  */
-import {
-  backendUrl,
-  bool,
-  brokerUrls,
-  bytes,
-  deliveryMode,
-  expiry,
-  type Kind,
-  listOf,
-  logger,
-  logLevel,
-  name,
-  nullable,
-  oneOf,
-  seconds,
-  secondsAbove0,
-  text,
-  timeZone,
-  wholeNumber,
-} from './config-kinds.js'
+import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
+import { backendUrl, brokerUrls, bytes, deliveryMode, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
 export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker'

@@ -1,5 +1,6 @@
 import { OptionInvalidError } from '../errors.js'
-import { bool, type Kind, kind, name, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from './config-kinds.js'
+import { bool, type Kind, kind, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
+import { name } from './config-kinds.js'
 import type { ErrorClass, TaskOptions } from './task.js'
 
 const errorClasses = kind<ErrorClass[], ErrorClass[]>('a list of error classes', (value) =>

@@ -3,6 +3,7 @@
  * after the last.
  */
 import { setMaxListeners } from 'node:events'
+import { ConnectionError } from '../errors.js'
 import type { ResultMeta } from '../protocol/result.js'
 import { isReady } from '../protocol/result.js'
 
@@ -10,6 +11,8 @@ export interface Subscription {
   /** Before the first wait reads: from here on `deliver` is called for every new state. */
   open(): void
   close(): void
+  /** Nobody waits for these tasks any more. For drivers that subscribe to each task; before `close`. */
+  leave?(taskIds: readonly string[]): void
 }
 
 class Waiter {
@@ -18,6 +21,8 @@ class Waiter {
   /** The newest state of each task that was not taken yet: states that follow each other quickly are merged. */
   readonly fresh = new Map<string, ResultMeta>()
   failure: Error | undefined
+  /** Tasks that were heard of before the first read; undefined after it. */
+  #heard: Set<string> | undefined = new Set()
   #wake: () => void = () => undefined
 
   constructor(taskIds: readonly string[]) {
@@ -26,9 +31,20 @@ class Waiter {
 
   tell(meta: ResultMeta): void {
     if (!this.open.has(meta.taskId)) return
+    this.#heard?.add(meta.taskId)
     this.fresh.set(meta.taskId, meta)
     if (isReady(meta.status)) this.open.delete(meta.taskId)
     this.#wake()
+  }
+
+  /** What the first read found. What was heard meanwhile may be newer, and then nothing newer is missed. */
+  tellStored(stored: ReadonlyMap<string, ResultMeta>): void {
+    const heard = this.#heard
+    this.#heard = undefined
+    for (const taskId of [...this.open]) {
+      const meta = stored.get(taskId)
+      if (meta !== undefined && !heard?.has(taskId)) this.tell(meta)
+    }
   }
 
   fail(error: Error): void {
@@ -64,6 +80,11 @@ export class ResultWaits {
     return this.#byTask.has(taskId)
   }
 
+  /** Those that somebody waits for and whose end is not known. */
+  openTasks(): string[] {
+    return [...this.#byTask].flatMap(([taskId, waiters]) => ([...waiters].some((waiter) => waiter.open.has(taskId)) ? [taskId] : []))
+  }
+
   deliver(meta: ResultMeta): void {
     for (const waiter of [...(this.#byTask.get(meta.taskId) ?? [])]) waiter.tell(meta)
   }
@@ -90,11 +111,11 @@ export class ResultWaits {
     const waiter = new Waiter(taskIds)
     this.#add(waiter, taskIds)
     try {
-      const stored = await this.#readTogether(taskIds, read)
-      for (const taskId of taskIds) {
-        const meta = stored.get(taskId)
-        if (meta !== undefined) waiter.tell(meta)
-      }
+      // Not awaited: a store that does not answer must not keep the wait from its signal.
+      this.#readTogether(taskIds, read).then(
+        (stored) => waiter.tellStored(stored),
+        (error: unknown) => waiter.fail(error instanceof Error ? error : new ConnectionError(String(error))),
+      )
       for (;;) {
         while (waiter.fresh.size > 0) {
           for (const [taskId, meta] of waiter.fresh) {
@@ -138,11 +159,15 @@ export class ResultWaits {
   }
 
   #remove(waiter: Waiter, taskIds: readonly string[]): void {
+    const left: string[] = []
     for (const taskId of taskIds) {
       const same = this.#byTask.get(taskId)
-      if (same?.delete(waiter) && same.size === 0) this.#byTask.delete(taskId)
+      if (!same?.delete(waiter) || same.size > 0) continue
+      this.#byTask.delete(taskId)
+      left.push(taskId)
     }
     this.#waiters.delete(waiter)
+    this.#subscription.leave?.(left)
     if (this.#waiters.size === 0) this.#subscription.close()
   }
 }

@@ -124,7 +124,7 @@ function tuples(value: unknown): readonly ResultTuple[] | null {
 }
 
 /** `[[id, parent], children]` all the way down. Depth is bounded by the JSON reader. */
-function isResultTuple(value: unknown): value is ResultTuple {
+export function isResultTuple(value: unknown): value is ResultTuple {
   if (!Array.isArray(value) || value.length !== 2) return false
   const [handle, children] = value as unknown[]
   if (!Array.isArray(handle) || handle.length !== 2 || !isName(handle[0])) return false

@@ -55,7 +55,9 @@ export class RedisReplyError extends Error {
 
   constructor(message: string) {
     super(message)
-    this.code = message.split(' ', 1)[0] ?? 'ERR'
+    // Before Redis 7, what a command in a script met stands behind words of the script.
+    const inScript = message.startsWith('ERR Error running script') ? /: -([A-Z]+) /.exec(message)?.[1] : undefined
+    this.code = inScript ?? message.split(' ', 1)[0] ?? 'ERR'
   }
 
   /** The server cannot serve anybody at the moment, or is not the primary any more: another connection may find the one that can. */

@@ -1,0 +1,177 @@
+/** Results in Redis, where and as Celery keeps them: Python and Node read and await each other's. */
+import type { BackendSupports, ResultBackend } from '../backend.js'
+import { ConnectionError } from '../errors.js'
+import type { Clock } from '../internal/clock.js'
+import { listOf, type RedisLink, type RedisTarget, type Reply, textOf } from '../internal/redis/link.js'
+import type { ResultMeta } from '../protocol/result.js'
+import { GroupStore } from './redis/groups.js'
+import { ResultKeys } from './redis/keys.js'
+import { closedError, LinkHolder } from './redis/link-holder.js'
+import { ResultSubscriber } from './redis/result-subscriber.js'
+import { ResultWriter } from './redis/result-writer.js'
+import { revokeScript } from './redis/scripts.js'
+import { ResultWaits } from './result-waits.js'
+
+const keysAtOnce = 1_000
+
+export interface RedisBackendOptions {
+  /** Before the names of all keys and channels; Python peers have it as `result_backend_transport_options["global_keyprefix"]`. */
+  readonly globalKeyprefix: string
+}
+
+export class RedisBackend implements ResultBackend {
+  readonly name = 'redis'
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
+  /** Group results, which are no part of the contract: not every backend has them. */
+  readonly groups: GroupStore
+  readonly #keys: ResultKeys
+  readonly #holder: LinkHolder
+  readonly #writer: ResultWriter
+  readonly #subscriber: ResultSubscriber
+  readonly #waits: ResultWaits
+  #closing: Promise<void> | undefined
+
+  /** Connects when it is first used. */
+  constructor(target: RedisTarget, { globalKeyprefix }: RedisBackendOptions, { clock }: { readonly clock: Clock }) {
+    this.#keys = new ResultKeys(globalKeyprefix)
+    this.#holder = new LinkHolder(target, { clock, name: 'celeriac:results' })
+    this.#writer = new ResultWriter(this.#holder, this.#keys)
+    this.groups = new GroupStore(this.#holder, this.#keys)
+    this.#waits = new ResultWaits({
+      open: () => this.#subscriber.open(),
+      close: () => this.#subscriber.rest(),
+      leave: (taskIds) => this.#subscriber.unlisten(this.#channels(taskIds)),
+    })
+    this.#subscriber = new ResultSubscriber(target, {
+      clock,
+      onMessage: (channel, payload) => this.#hear(channel, payload),
+      wanted: () => this.#channels(this.#waits.openTasks()),
+      isWanted: (channel) => this.#waits.isAwaited(this.#keys.taskId(channel)),
+      reread: () => this.#reread(),
+    })
+  }
+
+  store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
+    return this.#writer.store(meta, expiresSeconds)
+  }
+
+  async get(taskId: string): Promise<ResultMeta | undefined> {
+    return (await this.getMany([taskId])).get(taskId)
+  }
+
+  async getMany(taskIds: readonly string[]): Promise<ReadonlyMap<string, ResultMeta>> {
+    const found = new Map<string, ResultMeta>()
+    for (const [taskId, bytes] of await this.#read(taskIds)) found.set(taskId, this.#keys.decode(taskId, bytes))
+    return found
+  }
+
+  async *wait(taskIds: readonly string[], { signal }: { readonly signal: AbortSignal }): AsyncIterable<ResultMeta> {
+    this.#refuseWhenClosed()
+    yield* this.#waits.wait(taskIds, signal, async (ids) => {
+      await this.#subscriber.listen(this.#channels(ids))
+      return this.#readForWaits(ids)
+    })
+  }
+
+  async forget(taskIds: readonly string[]): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#holder.run((link) => inChunks(link, 'DEL', this.#channels(taskIds)))
+  }
+
+  async revoke(taskIds: readonly string[], { expiresSeconds }: { readonly expiresSeconds: number }): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#holder.run((link) =>
+      Promise.all(chunks(taskIds).map((ids) => revokeScript.run(link, [this.#keys.revoked], [Math.ceil(expiresSeconds * 1000), ...ids]))),
+    )
+  }
+
+  /** Asked for each batch of deliveries: while nothing is revoked, it costs one small question. */
+  async revoked(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+    this.#refuseWhenClosed()
+    const key = this.#keys.revoked
+    if (taskIds.length === 0 || (await this.#holder.run((link) => link.call('EXISTS', [key]))) === 0) return new Set()
+    const [time, ...scores] = await this.#holder.run((link) =>
+      Promise.all([link.call('TIME', []), ...chunks(taskIds).map((ids) => link.call('ZMSCORE', [key, ...ids]))]),
+    )
+    const [seconds, micros] = listOf(time)
+    const nowMs = Number(textOf(seconds)) * 1000 + Number(textOf(micros)) / 1000
+    const untilMs = scores.flatMap(listOf)
+    return new Set(taskIds.filter((_, index) => untilMs[index] instanceof Buffer && Number(textOf(untilMs[index])) > nowMs))
+  }
+
+  /** Redis removes what has expired by itself. */
+  async cleanup(): Promise<number> {
+    this.#refuseWhenClosed()
+    return 0
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#waits.fail(closedError())
+    await Promise.all([this.#subscriber.close(), this.#writer.drained()])
+    await this.#holder.close()
+  }
+
+  async #read(taskIds: readonly string[]): Promise<readonly (readonly [taskId: string, bytes: Buffer])[]> {
+    this.#refuseWhenClosed()
+    if (taskIds.length === 0) return []
+    const values = (await this.#holder.run((link) => inChunks(link, 'MGET', this.#channels(taskIds)))).flatMap(listOf)
+    return taskIds.flatMap((taskId, index) => {
+      const value = values[index]
+      return value instanceof Buffer ? [[taskId, value] as const] : []
+    })
+  }
+
+  /** A value that cannot be read ends the waits for its task, and no others. */
+  async #readForWaits(taskIds: readonly string[]): Promise<ReadonlyMap<string, ResultMeta>> {
+    const found = new Map<string, ResultMeta>()
+    for (const [taskId, bytes] of await this.#read(taskIds)) {
+      const meta = this.#decodeForWaits(taskId, bytes)
+      if (meta !== undefined) found.set(taskId, meta)
+    }
+    return found
+  }
+
+  async #reread(): Promise<void> {
+    for (const meta of (await this.#readForWaits(this.#waits.openTasks())).values()) this.#waits.deliver(meta)
+  }
+
+  #hear(channel: string, payload: Buffer): void {
+    const meta = this.#decodeForWaits(this.#keys.taskId(channel), payload)
+    if (meta !== undefined) this.#waits.deliver(meta)
+  }
+
+  #decodeForWaits(taskId: string, bytes: Buffer): ResultMeta | undefined {
+    try {
+      return this.#keys.decode(taskId, bytes)
+    } catch (error) {
+      this.#waits.failTask(taskId, error instanceof Error ? error : new ConnectionError(String(error)))
+      return undefined
+    }
+  }
+
+  #channels(taskIds: readonly string[]): string[] {
+    return taskIds.map((taskId) => this.#keys.task(taskId))
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closing !== undefined) throw closedError()
+  }
+}
+
+function chunks<T>(items: readonly T[]): (readonly T[])[] {
+  if (items.length <= keysAtOnce) return items.length === 0 ? [] : [items]
+  return Array.from({ length: Math.ceil(items.length / keysAtOnce) }, (_, index) =>
+    items.slice(index * keysAtOnce, (index + 1) * keysAtOnce),
+  )
+}
+
+/** One command for each thousand keys, all of them sent at once. */
+function inChunks(link: RedisLink, command: string, keys: readonly string[]): Promise<readonly Reply[]> {
+  return Promise.all(chunks(keys).map((some) => link.call(command, some)))
+}

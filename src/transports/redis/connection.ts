@@ -1,0 +1,446 @@
+/**
+ * A connection to a Redis broker: puts its parts together and holds what they share, the deliveries that are out.
+ *
+ *   publish ─▶ publisher ─┐
+ *   ack ─▶ pump ──────────┼─▶ session's links ─▶ Redis
+ *   release, reject, defer ┤        │
+ *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
+ */
+import { randomBytes } from 'node:crypto'
+import { ConnectionError, NotPublishedError } from '../../errors.js'
+import type { Clock, Timer } from '../../internal/clock.js'
+import type { Logger } from '../../internal/logger.js'
+import { integerOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
+import type { Message } from '../../protocol/message.js'
+import type { Destination, Topology } from '../../protocol/topology.js'
+import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, PublishOptions } from '../../transport.js'
+import { checkServer } from './checks.js'
+import { type ConsumerHost, RedisConsumer } from './consumer.js'
+import { RedisDeadLetters } from './dead-letters.js'
+import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
+import { type Opened, readEnvelope, reasonOf } from './envelope.js'
+import { GiveBacks } from './give-backs.js'
+import { Layout } from './layout.js'
+import { Leases } from './leases.js'
+import type { RedisBrokerOptions } from './options.js'
+import { Publisher } from './publisher.js'
+import { type Claimed, Pump } from './pump.js'
+import { type Counters, type Return, Returns } from './returns.js'
+import { makeScripts, type Scripts } from './scripts.js'
+import { type Links, Session } from './session.js'
+import { leasePrefix, Sweeper } from './sweeper.js'
+import { RedisTopology } from './topology.js'
+
+const invalidations = '__redis__:invalidate'
+/** A look that nothing called for: news of a list may be lost with a link. */
+const safetyPollMs = 1_000
+/** Looks where the server cannot tell of news: soon after a message, and less and less often. */
+const pollMs = { first: 5, last: 200 }
+/** A server that refuses is asked again after this. */
+const refusedPauseMs = 1_000
+/** Closing does not wait longer for a server that does not answer. */
+const closingMs = 5_000
+/** Larger envelopes are refused unread. */
+const largestEnvelope = 96 * 1024 ** 2
+
+export interface RedisConnectionParts {
+  readonly target: RedisTarget
+  readonly options: RedisBrokerOptions
+  readonly clock: Clock
+  readonly log: Logger
+  readonly random?: () => number
+}
+
+export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner {
+  readonly closed: Promise<Error | undefined>
+  readonly deadLetters: RedisDeadLetters
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #options: RedisBrokerOptions
+  readonly #layout: Layout
+  readonly #topology: RedisTopology
+  readonly #session: Session
+  readonly #publisher: Publisher
+  readonly #pump: Pump
+  readonly #returns: Returns
+  readonly #sweeper: Sweeper
+  readonly #consumers = new Set<RedisConsumer>()
+  readonly #leases: Leases
+  readonly #giveBacks: GiveBacks
+  /** Names this process among all that ever were: lease ids begin with it. */
+  readonly #boot = randomBytes(6).toString('hex')
+  readonly #counters: Counters = { lateSettlements: 0, deadLettersDropped: 0 }
+  #scripts: Scripts = makeScripts({ allowOom: false })
+  #canTrack = true
+  #listening: Promise<void> | undefined
+  #lookTimer: Timer | undefined
+  #quietMs = pollMs.first
+  #sweepTimer: Timer | undefined
+  #pauseTimer: Timer | undefined
+  #isSweeping = false
+  #isClosing = false
+  #closing: Promise<void> | undefined
+
+  constructor({ target, options, clock, log, random = Math.random }: RedisConnectionParts) {
+    this.#clock = clock
+    this.#log = log
+    this.#options = options
+    this.#layout = new Layout(options, target.db)
+    this.#topology = new RedisTopology(this.#layout)
+    this.#session = new Session({ target, clock, random, patienceMs: options.leaseTtlMs, onLinked: (links) => this.#onLinked(links) })
+    this.closed = this.#session.ended
+    void this.closed.then(() => this.#onEnded())
+    this.#returns = new Returns({ layout: this.#layout, topology: this.#topology, options, clock, counters: this.#counters })
+    this.#sweeper = new Sweeper({ layout: this.#layout, options, returns: this.#returns })
+    this.#publisher = new Publisher({
+      layout: this.#layout,
+      topology: this.#topology,
+      clock,
+      waitReplicas: options.waitReplicas,
+      link: () => this.#session.commands,
+      onElsewhere: (link, error) => this.#session.giveUp(link, error),
+    })
+    const leaseId = (lease: number): string => this.#leaseId(lease)
+    const link = (): { readonly link: RedisLink; readonly scripts: Scripts } | undefined => {
+      const commands = this.#session.commands
+      return commands === undefined ? undefined : { link: commands, scripts: this.#scripts }
+    }
+    this.#leases = new Leases({
+      layout: this.#layout,
+      clock,
+      ttlMs: options.leaseTtlMs,
+      leaseId,
+      link,
+      onFailure: (error) => this.#onIdleFailure('its leases could not be refreshed', error),
+    })
+    this.#giveBacks = new GiveBacks({
+      layout: this.#layout,
+      session: this.#session,
+      returns: this.#returns,
+      scripts: () => this.#scripts,
+      counters: this.#counters,
+      clock,
+      log,
+      boot: this.#boot,
+      leaseId,
+    })
+    this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
+    this.#pump = new Pump({
+      layout: this.#layout,
+      leaseTtlMs: options.leaseTtlMs,
+      leaseId,
+      link,
+      consumers: this.#consumers,
+      onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
+      onEmpty: (nextDueMs) => this.#onEmpty(nextDueMs),
+      onLate: (count) => {
+        this.#counters.lateSettlements += count
+      },
+      onRefused: (link, error) => this.#onRefused(link, error),
+    })
+  }
+
+  async open(signal: AbortSignal): Promise<this> {
+    await this.#session.start(signal)
+    return this
+  }
+
+  get counters(): ConnectionCounters {
+    return { ...this.#counters }
+  }
+
+  async declare(topology: Topology): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#session.repeat((link) => this.#topology.declare(link, topology))
+  }
+
+  publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
+    if (this.#isClosing) return Promise.reject(new NotPublishedError('the message was not published: the connection is closed'))
+    return this.#publisher.publish(message, to, options)
+  }
+
+  async consume(options: ConsumeOptions): Promise<Consumer> {
+    this.#refuseWhenClosed()
+    this.#listening ??= this.#listen()
+    try {
+      await this.#listening
+    } catch (error) {
+      this.#listening = undefined
+      throw error
+    }
+    this.#refuseWhenClosed()
+    const consumer = new RedisConsumer(options, this, this.#layout)
+    consumer.listed = this.#listed(consumer.queues)
+    this.#consumers.add(consumer)
+    await this.#session.repeat(async () => this.#subscribe(consumer.queues, consumer))
+    consumer.wake()
+    return consumer
+  }
+
+  async size(queue: string): Promise<number> {
+    return this.#session.repeat(async (link) => {
+      const counts = await Promise.all([
+        ...this.#layout.lists(queue).map((list) => link.call('LLEN', [list])),
+        link.call('ZCARD', [this.#layout.eta(queue)]),
+      ])
+      return counts.reduce<number>((sum, count) => sum + integerOf(count), 0)
+    })
+  }
+
+  async purge(queue: string): Promise<number> {
+    const keys = [this.#layout.unacked, this.#layout.unackedIndex, this.#layout.eta(queue), ...this.#layout.lists(queue)]
+    return this.#session.repeat(async (link) => integerOf(await this.#scripts.purge.run(link, keys, [])))
+  }
+
+  /** A list can only be read from its ends. */
+  async locate(): Promise<'unknown'> {
+    return 'unknown'
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close()
+    await this.#closing
+  }
+
+  settle(delivery: RedisDelivery, settlement: Settlement): void {
+    const consumer = this.#letGo(delivery)
+    if (delivery.isLost) this.#counters.lateSettlements++
+    else if (settlement.kind === 'ack') {
+      if (delivery.lease > 0) this.#pump.ack(delivery.lease)
+    } else this.#giveBacks.settle(delivery, settlement)
+    if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
+  }
+
+  claimSoon(): void {
+    this.#pump.soon()
+  }
+
+  async addQueue(consumer: RedisConsumer, queue: string): Promise<void> {
+    consumer.listed = this.#listed([...consumer.queues, queue])
+    await this.#session.repeat(async () => this.#subscribe([queue], consumer))
+  }
+
+  async removeQueue(consumer: RedisConsumer, queue: string): Promise<void> {
+    consumer.listed = this.#listed(consumer.queues)
+    const patterns = this.#topology.fanoutPatterns(this.#topology.queue(queue))
+    await this.#session.listening?.punsubscribe(patterns).catch(() => {})
+    await this.#answeredClaims(consumer)
+  }
+
+  async removeConsumer(consumer: RedisConsumer): Promise<void> {
+    const patterns = consumer.queues.flatMap((queue) => this.#topology.fanoutPatterns(this.#topology.queue(queue)))
+    if (patterns.length > 0) await this.#session.listening?.punsubscribe(patterns).catch(() => {})
+    await this.#answeredClaims(consumer)
+    // While its deliveries are out it is still among those that are looked after.
+    this.#consumers.delete(consumer)
+  }
+
+  /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
+  async #answeredClaims(consumer: RedisConsumer): Promise<void> {
+    await this.#atMost(closingMs, consumer.quiet())
+    await this.#atMost(closingMs, this.#giveBacks.idle())
+  }
+
+  // ── links ──────────────────────────────────────────────────────────────────
+
+  async #listen(): Promise<void> {
+    await this.#session.repeat(async (link) => {
+      const { allowOom, warnings } = await checkServer(link, this.#options)
+      this.#scripts = makeScripts({ allowOom })
+      for (const warning of warnings) this.#log.warn({}, warning)
+    })
+    await this.#session.listen()
+    this.#leases.start()
+    this.#sweepLater(0)
+  }
+
+  /** New links: first what was held is made sure of, then work goes on. */
+  async #onLinked({ commands, listening }: Links): Promise<void> {
+    if (listening !== undefined) {
+      await this.#track(commands, listening)
+      for (const consumer of this.#consumers) await this.#subscribe(consumer.queues, consumer, listening)
+    }
+    await this.#topology.declareAgain(commands)
+    await this.#leases.refresh(commands, this.#scripts)
+    await this.#pump.recover(commands)
+    for (const consumer of this.#consumers) consumer.wake()
+    this.#pump.soon()
+  }
+
+  async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
+    try {
+      const id = integerOf(await listening.call('CLIENT', ['ID']))
+      await listening.subscribe([invalidations], () => {
+        this.#quietMs = pollMs.first
+        for (const consumer of this.#consumers) consumer.wake()
+      })
+      await commands.call('CLIENT', ['TRACKING', 'ON', 'REDIRECT', id])
+      this.#canTrack = true
+    } catch (error) {
+      if (!(error instanceof RedisReplyError)) throw error
+      if (this.#canTrack)
+        this.#log.warn({}, `Redis cannot tell of new messages (${error.message}): its lists are looked at, up to 200 times a second`)
+      this.#canTrack = false
+    }
+  }
+
+  async #subscribe(queues: readonly string[], consumer: RedisConsumer, listening = this.#session.listening): Promise<void> {
+    for (const name of queues) {
+      const patterns = this.#topology.fanoutPatterns(this.#topology.queue(name))
+      if (patterns.length > 0) await listening?.psubscribe(patterns, (_, payload) => this.#onHeard(consumer, name, payload))
+    }
+  }
+
+  /** Queues that exist as lists, too: an exclusive one of a fan-out exchange does not. */
+  #listed(queues: readonly string[]): readonly string[] {
+    return queues.filter((name) => {
+      const queue = this.#topology.queue(name)
+      return !queue.exclusive || queue.bindings.length === 0 || this.#topology.fanoutPatterns(queue).length < queue.bindings.length
+    })
+  }
+
+  #onEnded(): void {
+    for (const timer of [this.#lookTimer, this.#sweepTimer, this.#pauseTimer]) timer?.cancel()
+    this.#leases.stop()
+    this.#leases.loseAll()
+  }
+
+  // ── deliveries ─────────────────────────────────────────────────────────────
+
+  #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
+    this.#quietMs = pollMs.first
+    const deliveries: RedisDelivery[] = []
+    const unwanted: Return[] = []
+    for (const { lease, queue, raw } of claimed) {
+      if (this.#isClosing || consumer.isCancelled || !consumer.queues.includes(queue)) {
+        unwanted.push({ id: this.#leaseId(lease), counted: false })
+        continue
+      }
+      const opened = this.#opened(raw, queue, consumer)
+      if ('reason' in opened) {
+        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0 }])
+        continue
+      }
+      const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })
+      this.#leases.hold(delivery, consumer)
+      deliveries.push(delivery)
+    }
+    if (unwanted.length > 0) this.#giveBacks.giveBack(unwanted)
+    if (deliveries.length > 0) consumer.onDeliveries(deliveries)
+  }
+
+  #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
+    try {
+      if (raw.length > largestEnvelope) return { reason: `the message has ${raw.length} bytes; more than ${largestEnvelope} are not read` }
+      return readEnvelope(raw)
+    } catch (error) {
+      const reason = reasonOf(error)
+      consumer.onRefused?.(queue, reason)
+      return { reason }
+    }
+  }
+
+  #onHeard(consumer: RedisConsumer, queue: string, raw: Buffer | null): void {
+    if (raw === null || this.#isClosing) return
+    const opened = this.#opened(raw, queue, consumer)
+    if ('reason' in opened) {
+      this.#giveBacks.buryHeard({ queue, reason: opened.reason, deliveries: 0, raw })
+      return
+    }
+    consumer.hear(new RedisDelivery(this, queue, opened, { lease: 0, bytes: raw.length, raw }))
+  }
+
+  #letGo(delivery: RedisDelivery): RedisConsumer | undefined {
+    if (delivery.lease === 0) {
+      for (const consumer of this.#consumers) consumer.letGo(delivery)
+      return undefined
+    }
+    return this.#leases.letGo(delivery)
+  }
+
+  // ── looks and sweeps ───────────────────────────────────────────────────────
+
+  #onEmpty(nextDueMs: number | undefined): void {
+    this.#lookTimer?.cancel()
+    const quietMs = this.#canTrack ? safetyPollMs : this.#quietMs
+    this.#quietMs = Math.min(pollMs.last, this.#quietMs * 2)
+    this.#lookTimer = this.#clock.setTimer(Math.min(quietMs, nextDueMs ?? quietMs), () => {
+      for (const consumer of this.#consumers) consumer.wake()
+    })
+  }
+
+  #onRefused(link: RedisLink, error: RedisReplyError): void {
+    if (error.meansElsewhere) return this.#session.giveUp(link, error)
+    this.#log.error({ err: error }, `Redis refuses to give out messages: ${error.message}; asking again in 1 s`)
+    this.#pump.pause()
+    this.#pauseTimer?.cancel()
+    this.#pauseTimer = this.#clock.setTimer(refusedPauseMs, () => {
+      this.#pump.resume()
+      for (const consumer of this.#consumers) consumer.wake()
+    })
+  }
+
+  #sweepLater(ms: number): void {
+    this.#sweepTimer = this.#clock.setTimer(ms, () => {
+      const link = this.#session.commands
+      const swept = link === undefined || this.#isSweeping ? Promise.resolve(0) : this.#sweep(link)
+      swept
+        .catch((error: unknown) => this.#onIdleFailure('lost messages could not be looked for', error))
+        .finally(() => {
+          if (!this.#isClosing) this.#sweepLater(this.#options.sweepIntervalMs)
+        })
+    })
+  }
+
+  async #sweep(link: RedisLink): Promise<number> {
+    this.#isSweeping = true
+    try {
+      return await this.#sweeper.sweep(link, this.#scripts)
+    } finally {
+      this.#isSweeping = false
+    }
+  }
+
+  /** A lost link is made again by the session; everything else is worth a line. */
+  #onIdleFailure(what: string, error: unknown): void {
+    if (error instanceof RedisReplyError) this.#log.warn({ err: error }, `${what}: ${error.message}`)
+  }
+
+  // ── the end ────────────────────────────────────────────────────────────────
+
+  async #close(): Promise<void> {
+    await this.#atMost(closingMs, this.#publisher.idle())
+    this.#isClosing = true
+    for (const consumer of [...this.#consumers]) await consumer.cancel()
+    await this.#atMost(closingMs, this.#settleAll())
+    await this.#session.close()
+  }
+
+  async #settleAll(): Promise<void> {
+    await this.#pump.quiet()
+    await this.#giveBacks.idle()
+    const left: Return[] = this.#leases.loseAll().map((lease) => ({ id: this.#leaseId(lease), counted: false }))
+    const link = this.#session.commands
+    if (link === undefined) return
+    if (left.length > 0) await this.#returns.giveBack(link, this.#scripts, left)
+    await this.#topology.dropPrivate(link)
+  }
+
+  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
+    let timer: Timer | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = this.#clock.setTimer(ms, resolve, { keepAlive: true })
+    })
+    // What fails here fails for its own caller, too.
+    await Promise.race([work.catch(() => {}), late])
+    timer?.cancel()
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#isClosing || this.#closing !== undefined) throw new ConnectionError('the connection to the broker is closed')
+  }
+
+  #leaseId(lease: number): string {
+    return `${leasePrefix}${this.#boot}:${lease}`
+  }
+}

@@ -1,0 +1,180 @@
+/** One consumer of a connection: which queues it reads and how many deliveries it may hold. The connection's pump claims for it. */
+import type { ConsumeOptions, Consumer } from '../../transport.js'
+import type { RedisDelivery } from './delivery.js'
+import type { Layout } from './layout.js'
+import { tailOf } from './unacked.js'
+
+/** More in one script would make others wait. */
+export const largestClaim = 200
+/** What is held at most, in bytes of envelopes. */
+const mostBytes = 64 * 1024 ** 2
+/** Broadcasts that came while the consumer could take none: the channel keeps nothing, and memory has an end. */
+const mostHeard = 10_000
+
+/** What a consumer asks of its connection. */
+export interface ConsumerHost {
+  claimSoon(): void
+  addQueue(consumer: RedisConsumer, queue: string): Promise<void>
+  removeQueue(consumer: RedisConsumer, queue: string): Promise<void>
+  removeConsumer(consumer: RedisConsumer): Promise<void>
+}
+
+/** The lists and sets of one claim, in the order of service. */
+export interface ClaimPlan {
+  readonly queues: readonly string[]
+  readonly lists: readonly string[]
+  readonly etas: readonly string[]
+  readonly tails: readonly string[]
+}
+
+export class RedisConsumer implements Consumer {
+  readonly onDeliveries: ConsumeOptions['onDeliveries']
+  readonly onRefused: ConsumeOptions['onRefused']
+  readonly held = new Set<RedisDelivery>()
+  readonly #host: ConsumerHost
+  readonly #layout: Layout
+  #queues: readonly string[]
+  /** Those of the queues that have lists; an exclusive queue of a fan-out exchange has only its channel. */
+  #listed: readonly string[] = []
+  #prefetch: number
+  #cancelled: Promise<void> | undefined
+  #heldBytes = 0
+  #meanBytes = 1_000
+  /** Asked for and not answered. */
+  #requested = 0
+  #claimsDue = 0
+  #onQuiet: (() => void)[] = []
+  #heard: RedisDelivery[] = []
+  /** Where the next claim begins, so that a full queue does not starve the others. */
+  #turn = 0
+  #plans: readonly ClaimPlan[] = []
+  /** Rises with each reason to look again. */
+  #rings = 0
+  #hungry = true
+
+  constructor({ queues, prefetch, onDeliveries, onRefused }: ConsumeOptions, host: ConsumerHost, layout: Layout) {
+    this.onDeliveries = onDeliveries
+    this.onRefused = onRefused
+    this.#host = host
+    this.#layout = layout
+    this.#queues = [...new Set(queues)]
+    this.#prefetch = prefetch
+  }
+
+  get queues(): readonly string[] {
+    return this.#queues
+  }
+
+  /** The queues that it claims from. */
+  set listed(queues: readonly string[]) {
+    this.#listed = queues
+    this.#plans = queues.map((_, turn) => {
+      const order = [...queues.slice(turn), ...queues.slice(0, turn)]
+      const byQueue = order.map((queue) => this.#layout.lists(queue))
+      const steps = byQueue[0]?.length ?? 0
+      const lists = Array.from({ length: steps }, (_unused, step) => byQueue.map((all) => all[step] ?? '')).flat()
+      return { queues: order, lists, etas: order.map((queue) => this.#layout.eta(queue)), tails: order.map(tailOf) }
+    })
+    this.#turn = 0
+  }
+
+  get isCancelled(): boolean {
+    return this.#cancelled !== undefined
+  }
+
+  /** How many deliveries it may be asked for now. */
+  get wanted(): number {
+    if (this.isCancelled || !this.#hungry || this.#listed.length === 0) return 0
+    const free = this.#prefetch - this.held.size - this.#requested
+    if (free <= 0) return 0
+    const left = mostBytes - this.#heldBytes - this.#requested * this.#meanBytes
+    // One large message is always possible when nothing else is held.
+    const fitting = left > 0 ? Math.ceil(left / this.#meanBytes) : this.held.size + this.#requested === 0 ? 1 : 0
+    return Math.min(largestClaim, free, fitting)
+  }
+
+  /** Begins a claim of `count`. */
+  request(count: number): { readonly plan: ClaimPlan | undefined; readonly rings: number } {
+    this.#requested += count
+    this.#claimsDue++
+    const plan = this.#plans[this.#turn]
+    this.#turn = this.#plans.length === 0 ? 0 : (this.#turn + 1) % this.#plans.length
+    return { plan, rings: this.#rings }
+  }
+
+  /** Its answer: `found` is undefined when there was none. */
+  answered(count: number, rings: number, found: number | undefined): void {
+    this.#requested -= count
+    if (found !== undefined && found < count && rings === this.#rings) this.#hungry = false
+    this.#claimsDue--
+    if (this.#claimsDue > 0) return
+    for (const resolve of this.#onQuiet.splice(0)) resolve()
+  }
+
+  /** Settles when every claim was answered. */
+  async quiet(): Promise<void> {
+    if (this.#claimsDue > 0) await new Promise<void>((resolve) => this.#onQuiet.push(resolve))
+  }
+
+  hold(delivery: RedisDelivery): void {
+    this.held.add(delivery)
+    this.#heldBytes += delivery.bytes
+    this.#meanBytes += (delivery.bytes - this.#meanBytes) / 16
+  }
+
+  letGo(delivery: RedisDelivery): void {
+    if (!this.held.delete(delivery)) return
+    this.#heldBytes -= delivery.bytes
+    if (this.#heard.length > 0) this.#giveHeard()
+  }
+
+  /** A broadcast: given out as far as prefetch goes, kept for a while beyond. */
+  hear(delivery: RedisDelivery): void {
+    if (this.isCancelled || this.#heard.length >= mostHeard) return
+    this.#heard.push(delivery)
+    this.#giveHeard()
+  }
+
+  get isHungry(): boolean {
+    return this.#hungry
+  }
+
+  wake(): void {
+    this.#rings++
+    this.#hungry = true
+    if (this.wanted > 0) this.#host.claimSoon()
+  }
+
+  async addQueue(queue: string): Promise<void> {
+    if (this.#queues.includes(queue)) return
+    await this.#host.addQueue(this, queue)
+    this.#queues = [...this.#queues.filter((other) => other !== queue), queue]
+    this.wake()
+  }
+
+  async cancelQueue(queue: string): Promise<void> {
+    if (!this.#queues.includes(queue)) return
+    this.#queues = this.#queues.filter((other) => other !== queue)
+    await this.#host.removeQueue(this, queue)
+  }
+
+  setPrefetch(count: number): void {
+    this.#prefetch = count
+    this.#giveHeard()
+    this.wake()
+  }
+
+  async cancel(): Promise<void> {
+    this.#cancelled ??= this.#host.removeConsumer(this)
+    this.#heard = []
+    await this.#cancelled
+  }
+
+  #giveHeard(): void {
+    const count = Math.min(this.#heard.length, this.#prefetch - this.held.size)
+    if (count <= 0) return
+    const deliveries = this.#heard.splice(0, count)
+    for (const delivery of deliveries) this.hold(delivery)
+    this.onDeliveries(deliveries)
+  }
+}

@@ -1,0 +1,124 @@
+/** Everything but acks that is said about deliveries: gathered over a tick, then written. */
+import type { Clock } from '../../internal/clock.js'
+import type { Logger } from '../../internal/logger.js'
+import { integerOf, type RedisLink } from '../../internal/redis/link.js'
+import type { RedisDelivery, Settlement } from './delivery.js'
+import type { Layout } from './layout.js'
+import type { Burial, Counters, Return, Returns } from './returns.js'
+import type { Scripts } from './scripts.js'
+import type { Session } from './session.js'
+import { etaPrefix } from './sweeper.js'
+
+interface GiveBacksParts {
+  readonly layout: Layout
+  readonly session: Session
+  readonly returns: Returns
+  readonly scripts: () => Scripts
+  readonly counters: Counters
+  readonly clock: Clock
+  readonly log: Logger
+  /** Names this process in the leases of messages that wait for their time. */
+  readonly boot: string
+  readonly leaseId: (lease: number) => string
+}
+
+interface Settled {
+  readonly delivery: RedisDelivery
+  readonly settlement: Settlement
+}
+
+interface Deferred {
+  readonly delivery: RedisDelivery
+  readonly untilMs: number
+}
+
+export class GiveBacks {
+  readonly #parts: GiveBacksParts
+  readonly #underWay = new Set<Promise<void>>()
+  #waiting: Settled[] = []
+
+  constructor(parts: GiveBacksParts) {
+    this.#parts = parts
+  }
+
+  settle(delivery: RedisDelivery, settlement: Settlement): void {
+    this.#waiting.push({ delivery, settlement })
+    if (this.#waiting.length > 1) return
+    setImmediate(() => {
+      const batch = this.#waiting
+      this.#waiting = []
+      this.#track(this.#write(batch))
+    })
+  }
+
+  /** Messages that were claimed and are not wanted. */
+  giveBack(items: readonly Return[]): void {
+    const { session, returns, scripts } = this.#parts
+    this.#track(session.repeat((link) => returns.giveBack(link, scripts(), items)))
+  }
+
+  /** Messages that are none. */
+  bury(burials: readonly Burial[]): void {
+    const { session, returns, scripts } = this.#parts
+    this.#track(session.repeat((link) => returns.bury(link, scripts(), burials)))
+  }
+
+  buryHeard(letter: Parameters<Returns['buryHeard']>[1]): void {
+    this.#track(this.#parts.session.repeat((link) => this.#parts.returns.buryHeard(link, letter)))
+  }
+
+  /** Settles when everything is written. */
+  async idle(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#underWay.size > 0) {
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      await Promise.all(this.#underWay)
+    }
+  }
+
+  async #write(batch: readonly Settled[]): Promise<void> {
+    const { session, returns, scripts, counters, leaseId } = this.#parts
+    const releases: Return[] = []
+    const burials: Burial[] = []
+    const deferred: Deferred[] = []
+    for (const { delivery, settlement } of batch) {
+      const { lease, queue, deliveries, raw } = delivery
+      // A broadcast lies nowhere that it could go back to.
+      if (lease === 0) {
+        if (settlement.kind === 'reject' && raw !== undefined) this.buryHeard({ queue, reason: settlement.reason, deliveries, raw })
+      } else if (settlement.kind === 'release') releases.push({ id: leaseId(lease), counted: settlement.counted })
+      else if (settlement.kind === 'reject') burials.push({ id: leaseId(lease), queue, reason: settlement.reason, deliveries })
+      else if (settlement.kind === 'defer') deferred.push({ delivery, untilMs: settlement.untilMs })
+    }
+    // Each step again when its link is lost: what was done by then counts as late, and only that.
+    let late = 0
+    if (deferred.length > 0) late += await session.repeat((link) => this.#defer(link, deferred))
+    if (releases.length > 0) late += await session.repeat((link) => returns.giveBack(link, scripts(), releases))
+    if (burials.length > 0) late += await session.repeat((link) => returns.bury(link, scripts(), burials))
+    counters.lateSettlements += late
+  }
+
+  async #defer(link: RedisLink, deferred: readonly Deferred[]): Promise<number> {
+    const { layout, clock, boot, leaseId, scripts } = this.#parts
+    const keys = [layout.unacked, layout.unackedIndex]
+    const args: string[] = []
+    for (const { delivery, untilMs } of deferred) {
+      keys.push(layout.eta(delivery.queue))
+      // As a wait, so that the server's clock and this machine's need not agree.
+      args.push(leaseId(delivery.lease), `${etaPrefix}${boot}:${delivery.lease}`, ((untilMs - clock.now()) / 1000).toFixed(6))
+    }
+    return integerOf(await scripts().defer.run(link, keys, args))
+  }
+
+  #track(work: Promise<unknown>): void {
+    const done: Promise<void> = work
+      .then(
+        () => {},
+        (error: unknown) => {
+          // The leases end by themselves then, and a sweep gives the messages back.
+          this.#parts.log.warn({ err: error }, 'messages could not be given back to Redis now; they go back when their lease ends')
+        },
+      )
+      .finally(() => this.#underWay.delete(done))
+    this.#underWay.add(done)
+  }
+}

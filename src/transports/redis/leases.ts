@@ -1,0 +1,88 @@
+/** The deliveries that are out, by the numbers of their leases, and what keeps those leases. */
+import type { Clock, Timer } from '../../internal/clock.js'
+import { integerOf, listOf, type RedisLink } from '../../internal/redis/link.js'
+import type { RedisConsumer } from './consumer.js'
+import type { RedisDelivery } from './delivery.js'
+import type { Layout } from './layout.js'
+import { LeaseTable } from './lease-table.js'
+import type { Scripts } from './scripts.js'
+
+/** Leases in one script. */
+const pageSize = 1_000
+
+interface LeasesParts {
+  readonly layout: Layout
+  readonly clock: Clock
+  readonly ttlMs: number
+  readonly leaseId: (lease: number) => string
+  readonly link: () => { readonly link: RedisLink; readonly scripts: Scripts } | undefined
+  /** A lost link is no failure: whoever makes the next one refreshes first. */
+  readonly onFailure: (error: unknown) => void
+}
+
+export class Leases {
+  /** For a thread that refreshes while the event loop is blocked. */
+  readonly table = new LeaseTable()
+  readonly #parts: LeasesParts
+  readonly #held = new Map<number, { readonly delivery: RedisDelivery; readonly consumer: RedisConsumer }>()
+  #timer: Timer | undefined
+
+  constructor(parts: LeasesParts) {
+    this.#parts = parts
+  }
+
+  hold(delivery: RedisDelivery, consumer: RedisConsumer): void {
+    delivery.slot = this.table.add(delivery.lease)
+    this.#held.set(delivery.lease, { delivery, consumer })
+    consumer.hold(delivery)
+  }
+
+  /** The consumer that has a place again. */
+  letGo(delivery: RedisDelivery): RedisConsumer | undefined {
+    const held = this.#held.get(delivery.lease)
+    if (held === undefined) return undefined
+    this.#held.delete(delivery.lease)
+    this.table.remove(delivery.slot)
+    held.consumer.letGo(delivery)
+    return held.consumer
+  }
+
+  /** Lets go of all, in the order in which they were claimed. Nothing that is said about them counts any more. */
+  loseAll(): readonly number[] {
+    const leases = [...this.#held.keys()].sort((a, b) => a - b)
+    for (const { delivery } of this.#held.values()) {
+      this.table.remove(delivery.slot)
+      delivery.lose()
+    }
+    this.#held.clear()
+    return leases
+  }
+
+  /** Refreshes again and again until `stop()`. */
+  start(): void {
+    this.#timer = this.#parts.clock.setTimer(this.#parts.ttlMs / 6, () => {
+      this.table.beat()
+      const linked = this.#parts.link()
+      const refreshed = linked === undefined ? Promise.resolve() : this.refresh(linked.link, linked.scripts)
+      refreshed.catch(this.#parts.onFailure).finally(() => {
+        if (this.#timer !== undefined) this.start()
+      })
+    })
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  /** Those that are gone learn it here. */
+  async refresh(link: RedisLink, scripts: Scripts): Promise<void> {
+    const { layout, ttlMs, leaseId } = this.#parts
+    const leases = [...this.#held.keys()]
+    for (let from = 0; from < leases.length; from += pageSize) {
+      const page = leases.slice(from, from + pageSize)
+      const gone = listOf(await scripts.refresh.run(link, [layout.unackedIndex], [ttlMs / 1000, ...page.map(leaseId)]))
+      for (const place of gone) this.#held.get(page[integerOf(place) - 1] ?? 0)?.delivery.lose()
+    }
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The Lua scripts of the broker. None looks into a message (cjson would change numbers and empty lists), each reads before it writes, and each pops and registers
+ * a message in one step: no crash can fall between. Those that only move or take away also run on a server that is full.
+ */
+import { Script } from '../../internal/redis/script.js'
+
+/**
+ * Settles what is done, then claims.
+ * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets.
+ * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, acked leases.., what stands behind a message of each queue..
+ * Returns: settlements that came too late, ms until the next eta (-1: none waits), then for each place something was found: its number (from 1: the lists,
+ * then the eta sets), how many, and those: as they lay on their list, or as they lay in unacked.
+ */
+const pump = `
+local unacked, index = KEYS[1], KEYS[2]
+local acks, wanted, queues = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[6])
+local now = redis.call('TIME')
+local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local late = 0
+if acks > 0 then
+  local ids = {}
+  for i = 1, acks do ids[i] = ARGV[6 + i] end
+  late = acks - redis.call('HDEL', unacked, unpack(ids))
+  redis.call('ZREM', index, unpack(ids))
+end
+if wanted == 0 then return {late, -1} end
+redis.call('HLEN', unacked)
+redis.call('ZCARD', index)
+local lists = #KEYS - 2 - queues
+local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
+local prefix, number = ARGV[4], tonumber(ARGV[5])
+local got, out = 0, {late, -1}
+for q = 1, queues do
+  local eta = KEYS[2 + lists + q]
+  local due = redis.call('ZRANGEBYSCORE', eta, '-inf', string.format('%.6f', seconds), 'LIMIT', 0, wanted - got)
+  if #due > 0 then
+    local found = redis.call('HMGET', unacked, unpack(due))
+    local fields, scores, values = {}, {}, {}
+    for i = 1, #due do
+      if found[i] then
+        local id = prefix .. string.format('%.0f', number + got)
+        got = got + 1
+        fields[#fields + 1] = id
+        fields[#fields + 1] = found[i]
+        scores[#scores + 1] = score
+        scores[#scores + 1] = id
+        values[#values + 1] = found[i]
+      end
+    end
+    if #values > 0 then
+      redis.call('HSET', unacked, unpack(fields))
+      redis.call('ZADD', index, unpack(scores))
+      redis.call('HDEL', unacked, unpack(due))
+      redis.call('ZREM', index, unpack(due))
+      out[#out + 1] = lists + q
+      out[#out + 1] = #values
+      for i = 1, #values do out[#out + 1] = values[i] end
+    end
+    redis.call('ZREM', eta, unpack(due))
+  end
+end
+for l = 1, lists do
+  if got == wanted then break end
+  local raws = redis.call('RPOP', KEYS[2 + l], wanted - got)
+  if raws and #raws > 0 then
+    local tail = ARGV[6 + acks + (l - 1) % queues + 1]
+    local fields, scores = {}, {}
+    out[#out + 1] = l
+    out[#out + 1] = #raws
+    for i = 1, #raws do
+      local id = prefix .. string.format('%.0f', number + got)
+      got = got + 1
+      fields[2 * i - 1] = id
+      fields[2 * i] = '[' .. raws[i] .. tail
+      scores[2 * i - 1] = score
+      scores[2 * i] = id
+      out[#out + 1] = raws[i]
+    end
+    redis.call('HSET', unacked, unpack(fields))
+    redis.call('ZADD', index, unpack(scores))
+  end
+end
+if got < wanted then
+  for l = 1, lists do redis.call('LLEN', KEYS[2 + l]) end
+  local next
+  for q = 1, queues do
+    local first = redis.call('ZRANGE', KEYS[2 + lists + q], 0, 0, 'WITHSCORES')
+    if first[2] and (not next or tonumber(first[2]) < next) then next = tonumber(first[2]) end
+  end
+  if next then out[2] = math.max(0, math.ceil((next - seconds) * 1000)) end
+end
+return out`
+
+/** KEYS: index. ARGV: seconds of a lease, leases.. Returns the numbers (from 1) of those that are gone. */
+const refresh = `
+local now = redis.call('TIME')
+local score = string.format('%.6f', tonumber(now[1]) + tonumber(now[2]) / 1000000 + tonumber(ARGV[1]))
+local gone = {}
+for i = 2, #ARGV do
+  if redis.call('ZADD', KEYS[1], 'XX', 'CH', score, ARGV[i]) == 0 and not redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+    gone[#gone + 1] = i - 1
+  end
+end
+return gone`
+
+/**
+ * Puts messages back, for those whose lease is still there.
+ * KEYS: unacked, its index, lists. ARGV: for each list a lease (or nothing: once more that of the list before) and its message as it is pushed.
+ * Returns how many leases were gone.
+ */
+const restore = `
+local late, is_there = 0, false
+for i = 1, #KEYS - 2 do
+  local id = ARGV[2 * i - 1]
+  redis.call('LLEN', KEYS[2 + i])
+  if id ~= '' then
+    is_there = redis.call('HDEL', KEYS[1], id) == 1
+    redis.call('ZREM', KEYS[2], id)
+    if not is_there then late = late + 1 end
+  end
+  if is_there then redis.call('RPUSH', KEYS[2 + i], ARGV[2 * i]) end
+end
+return late`
+
+/**
+ * Keeps messages until their time. KEYS: unacked, its index, an eta set for each lease. ARGV: for each lease itself, its new name, seconds from now.
+ * Returns how many leases were gone.
+ */
+const defer = `
+local now = redis.call('TIME')
+local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local late = 0
+for i = 1, #KEYS - 2 do
+  local id, name = ARGV[3 * i - 2], ARGV[3 * i - 1]
+  local value = redis.call('HGET', KEYS[1], id)
+  redis.call('ZCARD', KEYS[2 + i])
+  redis.call('ZREM', KEYS[2], id)
+  if value then
+    local due = string.format('%.6f', seconds + tonumber(ARGV[3 * i]))
+    redis.call('HDEL', KEYS[1], id)
+    redis.call('HSET', KEYS[1], name, value)
+    redis.call('ZADD', KEYS[2], due, name)
+    redis.call('ZADD', KEYS[2 + i], due, name)
+  else
+    late = late + 1
+  end
+end
+return late`
+
+/**
+ * Moves messages to the dead letters, with their original bytes.
+ * KEYS: unacked, its index, dead letters, their index. ARGV: limit, ms since the epoch, then for each lease itself, the dead letter's id, what is noted of it,
+ * and how many characters stand before and behind the message. Returns: leases that were gone, dead letters that were dropped.
+ */
+const bury = `
+local late, dropped = 0, 0
+redis.call('HLEN', KEYS[3])
+redis.call('ZCARD', KEYS[4])
+for i = 3, #ARGV, 5 do
+  local value = redis.call('HGET', KEYS[1], ARGV[i])
+  if value then
+    redis.call('HSET', KEYS[3], ARGV[i + 1], ARGV[i + 2] .. '\\n' .. string.sub(value, 1 + tonumber(ARGV[i + 3]), -1 - tonumber(ARGV[i + 4])))
+    redis.call('ZADD', KEYS[4], ARGV[2], ARGV[i + 1])
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    late = late + 1
+  end
+  redis.call('ZREM', KEYS[2], ARGV[i])
+end
+local over = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[1])
+if over > 0 then
+  local oldest = redis.call('ZRANGE', KEYS[4], 0, over - 1)
+  for i = 1, #oldest do
+    redis.call('HDEL', KEYS[3], oldest[i])
+    redis.call('ZREM', KEYS[4], oldest[i])
+  end
+  dropped = over
+end
+return {late, dropped}`
+
+/** KEYS: dead letters, their index, a list. ARGV: id, the message. Returns 1 when it was there. */
+const replay = `
+redis.call('LLEN', KEYS[3])
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[3], ARGV[2])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1`
+
+/**
+ * Entries of unacked by the end of their lease. KEYS: index. ARGV: lowest score, count. Returns the time of the server and entries with their scores, lowest
+ * first and up to now.
+ */
+const overdue = `
+local now = redis.call('TIME')
+local seconds = string.format('%.6f', tonumber(now[1]) + tonumber(now[2]) / 1000000)
+return {seconds, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], seconds, 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[2]))}`
+
+/** Removes what waits in a queue. KEYS: unacked, its index, the eta set, lists.. Returns how many messages that were. */
+const purge = `
+local count = 0
+for i = 4, #KEYS do count = count + redis.call('LLEN', KEYS[i]) end
+local due = redis.call('ZRANGE', KEYS[3], 0, -1)
+for i = 1, #due do
+  count = count + redis.call('HDEL', KEYS[1], due[i])
+  redis.call('ZREM', KEYS[2], due[i])
+end
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+return count`
+
+export interface Scripts {
+  readonly pump: Script
+  readonly refresh: Script
+  readonly restore: Script
+  readonly defer: Script
+  readonly bury: Script
+  readonly replay: Script
+  readonly overdue: Script
+  readonly purge: Script
+}
+
+/** `allowOom` needs Redis 7. */
+export function makeScripts({ allowOom }: { readonly allowOom: boolean }): Scripts {
+  const always = { allowOom }
+  return {
+    pump: new Script(pump, always),
+    refresh: new Script(refresh, always),
+    restore: new Script(restore, always),
+    defer: new Script(defer, always),
+    bury: new Script(bury, always),
+    replay: new Script(replay),
+    overdue: new Script(overdue),
+    purge: new Script(purge, always),
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Finds messages whose worker is gone, and gives them back: our own by the end of their lease, those of Python workers after kombu's visibility timeout.
+ *
+ * No clock but the server's is asked. A lease that is over is taken away only when the next look finds it just as it was: after a pause of the server itself all
+ * leases are over, and their holders refresh them before anything else.
+ */
+import { listOf, type RedisLink, textOf } from '../../internal/redis/link.js'
+import type { Layout } from './layout.js'
+import type { RedisBrokerOptions } from './options.js'
+import type { Return, Returns } from './returns.js'
+import type { Scripts } from './scripts.js'
+
+/** Entries of the index that are read at once. */
+const pageSize = 1_000
+/** All entries are read so often, and otherwise only those whose time has come since the last look. */
+const fullLookMs = 60_000
+
+export const leasePrefix = 'c:'
+/** A message that waits for its eta, in nobody's hands. */
+export const etaPrefix = 'c:eta:'
+
+interface SweeperParts {
+  readonly layout: Layout
+  readonly options: RedisBrokerOptions
+  readonly returns: Returns
+}
+
+interface Entry {
+  readonly id: string
+  readonly score: string
+}
+
+export class Sweeper {
+  readonly #parts: SweeperParts
+  /** Over at the last look, with their scores. */
+  #suspects = new Map<string, string>()
+  #lookedTo = 0
+  #nextFullLook = 0
+
+  constructor(parts: SweeperParts) {
+    this.#parts = parts
+  }
+
+  /** How many messages were given back or buried. */
+  async sweep(link: RedisLink, scripts: Scripts): Promise<number> {
+    const { returns } = this.#parts
+    const over = await this.#confirmed(link)
+    const found = await this.#look(link, scripts)
+    this.#suspects = new Map(found.map(({ id, score }) => [id, score]))
+    if (over.length === 0) return 0
+    const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
+    await returns.giveBack(link, scripts, items)
+    return items.length
+  }
+
+  /** The suspects of the last look that nobody has refreshed or settled, in the order of their claims. */
+  async #confirmed(link: RedisLink): Promise<readonly string[]> {
+    const suspects = [...this.#suspects]
+    if (suspects.length === 0) return []
+    const over: string[] = []
+    for (let from = 0; from < suspects.length; from += pageSize) {
+      const page = suspects.slice(from, from + pageSize)
+      const scores = listOf(await link.call('ZMSCORE', [this.#parts.layout.unackedIndex, ...page.map(([id]) => id)]))
+      for (const [index, [id, score]] of page.entries()) {
+        const now = scores[index]
+        if (now !== undefined && now !== null && Number(textOf(now)) === Number(score)) over.push(id)
+      }
+    }
+    return over
+  }
+
+  async #look(link: RedisLink, scripts: Scripts): Promise<readonly Entry[]> {
+    const { layout, options } = this.#parts
+    const found: Entry[] = []
+    let nowSeconds = 0
+    let from = this.#lookedTo
+    let count = pageSize
+    for (;;) {
+      const [time, flat] = listOf(await scripts.overdue.run(link, [layout.unackedIndex], [from === 0 ? '-inf' : from.toFixed(6), count]))
+      if (nowSeconds === 0) {
+        nowSeconds = Number(textOf(time))
+        if (nowSeconds * 1000 >= this.#nextFullLook) {
+          this.#nextFullLook = nowSeconds * 1000 + fullLookMs
+          if (from > 0) {
+            from = 0
+            continue
+          }
+        }
+      }
+      const items = listOf(flat)
+      let last = 0
+      for (let at = 0; at < items.length; at += 2) {
+        const id = textOf(items[at])
+        const score = textOf(items[at + 1])
+        last = Number(score)
+        if (isOver(id, last, nowSeconds, options)) found.push({ id, score })
+      }
+      if (items.length < count * 2) break
+      // Entries of one claim share their score: a page that holds only one goes on in a larger one.
+      if (last === from) count *= 2
+      else from = last
+    }
+    this.#lookedTo = nowSeconds
+    // A page begins with what ended the one before it.
+    const unique = new Map(found.map((entry) => [entry.id, entry]))
+    return [...unique.values()]
+  }
+}
+
+function isOver(id: string, score: number, nowSeconds: number, { leaseTtlMs, visibilityTimeoutMs }: RedisBrokerOptions): boolean {
+  // Whoever consumes its queue takes it when it is due; this is for queues that no worker of ours consumes any more.
+  if (id.startsWith(etaPrefix)) return score < nowSeconds - leaseTtlMs / 1000
+  if (id.startsWith(leasePrefix)) return score <= nowSeconds
+  return score < nowSeconds - visibilityTimeoutMs / 1000
+}

@@ -1,0 +1,89 @@
+/**
+ * What this connection has declared. Redis keeps bindings, but neither queues nor the types of exchanges: each process knows those that it declared itself, and
+ * takes every other exchange for a direct one, as kombu does.
+ */
+import type { RedisLink } from '../../internal/redis/link.js'
+import { listOf, textOf } from '../../internal/redis/link.js'
+import { checkTopology } from '../../protocol/routing.js'
+import type { ExchangeType, Queue, Topology } from '../../protocol/topology.js'
+import { type Layout, matchesTopicPattern, topicPattern } from './layout.js'
+
+export class RedisTopology {
+  readonly #layout: Layout
+  readonly #exchangeTypes = new Map<string, ExchangeType>()
+  readonly #queues = new Map<string, Queue>()
+
+  constructor(layout: Layout) {
+    this.#layout = layout
+  }
+
+  async declare(link: RedisLink, topology: Topology): Promise<void> {
+    checkTopology(topology)
+    for (const { name, type } of topology.exchanges) this.#exchangeTypes.set(name, type)
+    await this.#write(link, topology.queues)
+    for (const queue of topology.queues) {
+      const known = this.#queues.get(queue.name)
+      this.#queues.set(queue.name, known === undefined ? queue : { ...queue, bindings: [...known.bindings, ...queue.bindings] })
+    }
+  }
+
+  /** Writes all bindings once more: on a new link, since the server may have been emptied. */
+  async declareAgain(link: RedisLink): Promise<void> {
+    await this.#write(link, [...this.#queues.values()])
+  }
+
+  /** As it was declared here; otherwise what every list is: a queue without bindings. */
+  queue(name: string): Queue {
+    return this.#queues.get(name) ?? { name, durable: true, exclusive: false, autoDelete: false, arguments: {}, bindings: [] }
+  }
+
+  typeOf(exchange: string): ExchangeType {
+    return this.#exchangeTypes.get(exchange) ?? 'direct'
+  }
+
+  /** The channel patterns that a queue listens to. */
+  fanoutPatterns(queue: Queue): readonly string[] {
+    return queue.bindings
+      .filter(({ exchange }) => this.typeOf(exchange) === 'fanout')
+      .map(({ exchange, routingKey }) => this.#layout.channelPattern(exchange, routingKey))
+  }
+
+  /** The queues that a message goes to, by the bindings that stand in Redis. */
+  async route(link: RedisLink, exchange: string, routingKey: string): Promise<readonly string[]> {
+    if (exchange === '') return [routingKey]
+    const type = this.typeOf(exchange)
+    const members = listOf(await link.call('SMEMBERS', [this.#layout.bindings(exchange)]))
+    const queues = new Set<string>()
+    for (const member of members) {
+      const binding = this.#layout.readBinding(textOf(member))
+      if (binding === undefined) continue
+      const takes = type === 'topic' ? matchesTopicPattern(binding.pattern, routingKey) : binding.routingKey === routingKey
+      if (takes) queues.add(binding.queue)
+    }
+    return [...queues]
+  }
+
+  /** Takes the queues away that go with this connection: what is exclusive or deletes itself. */
+  async dropPrivate(link: RedisLink): Promise<void> {
+    const mine = [...this.#queues.values()].filter(({ exclusive, autoDelete }) => exclusive || autoDelete)
+    await Promise.all(
+      mine.flatMap((queue) => [
+        ...this.#members(queue).map(({ key, member }) => link.call('SREM', [key, member])),
+        link.call('DEL', [...this.#layout.lists(queue.name)]),
+      ]),
+    )
+  }
+
+  async #write(link: RedisLink, queues: readonly Queue[]): Promise<void> {
+    await Promise.all(queues.flatMap((queue) => this.#members(queue).map(({ key, member }) => link.call('SADD', [key, member]))))
+  }
+
+  #members(queue: Queue): readonly { readonly key: string; readonly member: string }[] {
+    return queue.bindings
+      .filter(({ exchange }) => exchange !== '')
+      .map(({ exchange, routingKey }) => {
+        const pattern = this.typeOf(exchange) === 'topic' ? topicPattern(routingKey) : ''
+        return { key: this.#layout.bindings(exchange), member: this.#layout.binding(routingKey, pattern, queue.name) }
+      })
+  }
+}
