@@ -111,7 +111,12 @@ redisTest({ id: 'M20', variant: 'raw', promise: 'keys of the language’s own in
 })
 
 redisTest(
-  { id: 'M26', variant: 'raw', promise: '1 000 strings that are no envelopes, at once: all in the dead letters, and a few log lines', timeoutMs: 60_000 },
+  {
+    id: 'M26',
+    variant: 'raw',
+    promise: '1 000 strings that are no envelopes, at once: all in the dead letters, and a few log lines',
+    timeoutMs: 60_000,
+  },
   async (scene) => {
     const worker = await scene.worker({ concurrency: 1 })
     const from = performance.now()
