@@ -2,10 +2,12 @@
 import { Celeriac } from './app/app.js'
 import type { RemoteTask } from './app/remotes.js'
 import { NotSupportedError } from './errors.js'
+import type { Address } from './internal/address.js'
 
 export type { RemoteTask, TasksOf } from './app/remotes.js'
 
-export type ClientOptions = { broker: string; backend?: string } | { gateway: string; token: string; fetch?: typeof fetch }
+/** `broker` and `backend` are those of an app's options. */
+export type ClientOptions = { broker: Address; backend?: Address } | { gateway: string; token: string; fetch?: typeof fetch }
 
 /**
  * Sends tasks whose code lives elsewhere: `createClient<TasksOf<typeof import('./tasks.js')>>({ broker })` imports types only.

@@ -4,6 +4,7 @@ import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError } from '../errors.js'
+import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { toIso } from '../protocol/time.js'
@@ -78,13 +79,22 @@ export class Celeriac implements AsyncDisposable {
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
-        brokerUrls: config.brokerUrl,
-        backendUrl: config.resultBackend,
+        brokers: config.brokerUrl,
+        backend: config.resultBackend,
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
-          openTransport: (url) => openTransport(url, { clock: systemClock }),
-          openBackend: (url) => openBackend(url, { clock: systemClock }),
+          openTransport: (address) =>
+            openTransport(address, { clock: systemClock, log: this.#core.log, transportOptions: config.brokerTransportOptions }),
+          openBackend: (address) =>
+            openBackend(address, {
+              clock: systemClock,
+              transportOptions: config.resultBackendTransportOptions,
+              // The same server is reached in the same way.
+              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
+                ? config.brokerTransportOptions
+                : {},
+            }),
         },
       }),
     }

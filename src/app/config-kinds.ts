@@ -1,8 +1,10 @@
 /** The kinds of values that only options of the app have. */
-import { OptionInvalidError } from '../errors.js'
+import { OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { type Address, type OwnClient, showAddress } from '../internal/address.js'
 import { type Duration, formatDuration, parseDuration } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
-import { kind, numberFromText } from '../internal/option-kinds.js'
+import { isRecord, jsonFromText, kind, numberFromText } from '../internal/option-kinds.js'
+import { classOf, recognizeRedisClient } from '../internal/redis/own-client.js'
 import { redactUrl } from '../internal/url.js'
 
 /** Seconds; null, as 0, is never. */
@@ -45,30 +47,72 @@ export function isName(value: unknown): value is string {
 }
 
 const urlPattern = /^[a-z][a-z0-9+.-]*:\/\//i
+const brokerWords = 'a URL such as "sqlite://", or a list of them'
+const backendWords = 'a URL such as "sqlite://", or "disabled"'
+const orClient = '; or { client } with a Redis client of yours'
 
-/** One URL or several to fail over between; as text, `;` stands between them, as in Celery. Never empty. */
-export const brokerUrls = kind<string | readonly string[], readonly string[]>(
-  'a URL such as "sqlite://", or a list of them',
+/**
+ * One broker or several to fail over between; in text, `;` stands between them, as in Celery. Sentinels that follow each other are those of one broker, as
+ * in kombu. Never empty.
+ */
+export const brokerUrls = kind<Address | readonly Address[], readonly Address[]>(
+  `${brokerWords}${orClient}`,
   (value, option) => {
-    const urls = typeof value === 'string' ? value.split(';').map((url) => url.trim()) : value
-    if (!Array.isArray(urls) || urls.length === 0) return undefined
-    return urls.map((url) => parseUrl(url, option, 'a URL such as "sqlite://", or a list of them'))
+    const given: readonly unknown[] = Array.isArray(value) ? value : [value]
+    const addresses = given
+      .flatMap((item) => (typeof item === 'string' ? item.split(/;(?=\s*[a-z][a-z0-9+.-]*:\/\/)/i).map((url) => url.trim()) : [item]))
+      .map((item) => address(item, option, brokerWords))
+    return addresses.length === 0 ? undefined : joinSentinels(addresses)
   },
-  { show: (urls) => urls.map(redactUrl).join(';') },
+  { show: (addresses) => addresses.map(showAddress).join(';') },
 )
 
-/** The URL of a result backend, or `disabled`. */
-export const backendUrl = kind<string, string>(
-  'a URL such as "sqlite://", or "disabled"',
-  (value, option) =>
-    value === 'disabled' || value === 'disabled://' ? 'disabled' : parseUrl(value, option, 'a URL such as "sqlite://", or "disabled"'),
-  { show: redactUrl },
+/** A result backend, or `disabled`. */
+export const backendUrl = kind<Address, Address>(
+  `${backendWords}${orClient}`,
+  (value, option) => (value === 'disabled' || value === 'disabled://' ? 'disabled' : address(value, option, backendWords)),
+  { show: showAddress },
 )
 
-function parseUrl(value: unknown, option: string, expected: string): string {
-  if (typeof value !== 'string' || !urlPattern.test(value)) {
-    throw new OptionInvalidError(option, expected, typeof value === 'string' ? redactUrl(value) : value)
+function address(value: unknown, option: string, expected: string): Address {
+  if (typeof value === 'string' && urlPattern.test(value)) return value
+  if (isRecord(value)) return ownClient(value, option)
+  // Who gave text, in a shell perhaps, cannot give an object.
+  if (typeof value === 'string') throw new OptionInvalidError(option, expected, redactUrl(value))
+  throw new OptionInvalidError(option, `${expected}${orClient}`, value)
+}
+
+function ownClient({ client, ...rest }: Readonly<Record<string, unknown>>, option: string): OwnClient {
+  const [other] = Object.keys(rest)
+  if (other !== undefined) throw new OptionUnknownError(`${option}.${other}`)
+  const found = recognizeRedisClient(client)
+  if (typeof found === 'string') throw new OptionInvalidError(`${option}.client`, found, classOf(client))
+  return { client: found.client }
+}
+
+function joinSentinels(addresses: readonly Address[]): readonly Address[] {
+  const joined: Address[] = []
+  for (const next of addresses) {
+    const before = joined.at(-1)
+    if (isSentinel(next) && before !== undefined && isSentinel(before)) joined[joined.length - 1] = `${before};${next}`
+    else joined.push(next)
   }
+  return joined
+}
+
+function isSentinel(given: Address): given is string {
+  return typeof given === 'string' && /^sentinel:/i.test(given)
+}
+
+/** Options of a driver, which reads them when it is opened. */
+export const driverOptions = kind<Readonly<Record<string, unknown>>, Readonly<Record<string, unknown>>>(
+  'an object',
+  (value) => (isRecord(value) ? value : undefined),
+  { readText: jsonFromText, show: (value) => JSON.stringify(value, withoutSecrets) },
+)
+
+function withoutSecrets(name: string, value: unknown): unknown {
+  if (/^(key|cert|ca)$|pass|secret|token/i.test(name)) return '**'
   return value
 }
 

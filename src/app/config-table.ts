@@ -2,8 +2,9 @@
  * Every option of an app, one row each. Types, validation, spellings, environment names, command line flags, docs/config.md and `inspect-config`
  * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
  */
+import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
-import { backendUrl, brokerUrls, bytes, deliveryMode, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
+import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
 export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker'
@@ -23,7 +24,7 @@ export interface Row<In, Out> {
 }
 
 /** A default is a value, or is found from the options that were given; `says` tells how. */
-type Default<Out> = { readonly value: Out } | { readonly says: string; find(given: { readonly brokerUrl: readonly string[] }): Out }
+type Default<Out> = { readonly value: Out } | { readonly says: string; find(given: { readonly brokerUrl: readonly Address[] }): Out }
 
 function row<In, Out>(
   group: Group,
@@ -37,7 +38,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `memory://` this process. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -45,12 +46,29 @@ export const configTable = {
     kind: backendUrl,
     default: {
       says: "the broker's own store",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (/^amqps?:/i.test(broker) ? 'disabled' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'disabled' : broker),
     },
     sentence:
       'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
     flag: '--result-backend <url>',
-  } satisfies Row<string, string>,
+  } satisfies Row<Address, Address>,
+  brokerTransportOptions: row(
+    'Broker and results',
+    driverOptions,
+    {},
+    {
+      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+    },
+  ),
+  resultBackendTransportOptions: row(
+    'Broker and results',
+    driverOptions,
+    {},
+    {
+      sentence:
+        "Options of the result backend's driver; see [Redis as result backend](#redis-as-result-backend). The other drivers take none.",
+    },
+  ),
   brokerConnectionTimeout: row('Broker and results', secondsAbove0, 4, {
     sentence: 'How long opening a connection to the broker may take.',
   }),

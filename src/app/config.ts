@@ -1,5 +1,6 @@
 /** From what a user gave to a whole Config: defaults are filled in, every value is checked, unknown names are refused. */
 import { OptionInvalidError, OptionUnknownError } from '../errors.js'
+import type { Address } from '../internal/address.js'
 import { type aliases, findOption, type SnakeCase } from './config-names.js'
 import { type Config, configTable, type OptionInput, type OptionName, rows } from './config-table.js'
 
@@ -48,7 +49,7 @@ export function resolveGiven(given: readonly GivenOption[]): Config {
   return Object.freeze(values as Config) // every row has filled in its own value
 }
 
-function defaultOf({ default: fallback }: (typeof rows)[number][1], brokerUrl: readonly string[]): unknown {
+function defaultOf({ default: fallback }: (typeof rows)[number][1], brokerUrl: readonly Address[]): unknown {
   return 'value' in fallback ? fallback.value : fallback.find({ brokerUrl })
 }
 

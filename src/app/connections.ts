@@ -1,18 +1,19 @@
 import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
+import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
 import type { Connection, Transport } from '../transport.js'
 
-/** How drivers are opened: the real ones by URL, or a test's own. */
+/** How drivers are opened: the real ones by their address, or a test's own. */
 export interface Drivers {
-  openTransport(url: string): Promise<Transport>
-  openBackend(url: string): Promise<ResultBackend>
+  openTransport(address: Address): Promise<Transport>
+  openBackend(address: Address): Promise<ResultBackend>
 }
 
 export interface ConnectionsOptions {
   /** Tried in order until one answers. */
-  readonly brokerUrls: readonly string[]
-  readonly backendUrl: string
+  readonly brokers: readonly Address[]
+  readonly backend: Address
   readonly connectTimeoutMs: number
   readonly clock: Clock
   readonly drivers: Drivers
@@ -21,7 +22,7 @@ export interface ConnectionsOptions {
 /** The broker connection and the result backend of one app in one process: opened on first use, opened again after a loss. */
 export class Connections {
   readonly #options: ConnectionsOptions
-  readonly #transports = new Map<string, Promise<Transport>>()
+  readonly #transports = new Map<Address, Promise<Transport>>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
 
@@ -45,9 +46,9 @@ export class Connections {
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said. */
   async connect(): Promise<Connection> {
     let last: unknown
-    for (const url of this.#options.brokerUrls) {
+    for (const address of this.#options.brokers) {
       try {
-        return await this.#connectTo(url)
+        return await this.#connectTo(address)
       } catch (error) {
         last = error
       }
@@ -55,9 +56,9 @@ export class Connections {
     throw last
   }
 
-  async #connectTo(url: string): Promise<Connection> {
+  async #connectTo(address: Address): Promise<Connection> {
     const { clock, connectTimeoutMs } = this.#options
-    const transport = await this.#transport(url)
+    const transport = await this.#transport(address)
     const deadline = new AbortController()
     const timer = clock.setTimer(connectTimeoutMs, () =>
       deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
@@ -69,17 +70,17 @@ export class Connections {
     }
   }
 
-  #transport(url: string): Promise<Transport> {
-    const known = this.#transports.get(url)
+  #transport(address: Address): Promise<Transport> {
+    const known = this.#transports.get(address)
     if (known !== undefined) return known
-    const opening = this.#options.drivers.openTransport(url)
-    this.#transports.set(url, opening)
-    opening.catch(() => this.#transports.delete(url))
+    const opening = this.#options.drivers.openTransport(address)
+    this.#transports.set(address, opening)
+    opening.catch(() => this.#transports.delete(address))
     return opening
   }
 
   backend(): Promise<ResultBackend> {
-    this.#backend ??= this.#options.drivers.openBackend(this.#options.backendUrl).catch((error: unknown) => {
+    this.#backend ??= this.#options.drivers.openBackend(this.#options.backend).catch((error: unknown) => {
       this.#backend = undefined
       throw error
     })

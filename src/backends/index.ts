@@ -1,42 +1,67 @@
-/** From a result backend's URL to its driver, which is loaded only then. */
+/** From a result backend's address to its driver, which is loaded only then. */
 import type { ResultBackend } from '../backend.js'
 import { UrlInvalidError } from '../errors.js'
+import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
 import { didYouMean } from '../internal/did-you-mean.js'
+import { refuseOptions } from '../internal/option-table.js'
+import { redisSchemes } from '../internal/redis/schemes.js'
 import { redactUrl, urlScheme } from '../internal/url.js'
 
 export interface OpenBackendOptions {
   readonly clock: Clock
+  /** `resultBackendTransportOptions`. Default: none. */
+  readonly transportOptions?: Readonly<Record<string, unknown>>
+  /** Those of the broker, when it is the same server: what they say of the connection holds here, too. Default: none. */
+  readonly brokerTransportOptions?: Readonly<Record<string, unknown>>
   /** What relative paths of the URL start from. Default: the working directory. */
   readonly cwd?: string
 }
 
-type OpenDriver = (url: string, options: Required<OpenBackendOptions>) => Promise<ResultBackend>
+type OpenDriver<Where> = (where: Where, options: Required<OpenBackendOptions>) => Promise<ResultBackend>
 
-const drivers: Readonly<Record<string, OpenDriver>> = {
-  memory: async (url, { clock }) => {
+const redis: OpenDriver<Address> = async (address, { clock, transportOptions, brokerTransportOptions }) => {
+  const [{ RedisBackend }, { readRedisBackendOptions }, { targetOf }, { targetOptions }] = await Promise.all([
+    import('./redis.js'),
+    import('./redis/option-table.js'),
+    import('../internal/redis/target.js'),
+    import('../internal/redis/link-options.js'),
+  ])
+  const { globalKeyprefix, ...link } = readRedisBackendOptions(transportOptions, brokerTransportOptions)
+  return new RedisBackend(targetOf(address, { ...targetOptions(link), clock }), { globalKeyprefix }, { clock })
+}
+
+const drivers: Readonly<Record<string, OpenDriver<string>>> = {
+  memory: async (url, { clock, transportOptions }) => {
+    refuseOptions(transportOptions, 'resultBackendTransportOptions', 'memory:')
     const { MemoryBackend } = await import('./memory.js')
     return new MemoryBackend(url, { clock })
   },
-  sqlite: async (url, options) => {
+  sqlite: async (url, { clock, cwd, transportOptions }) => {
+    refuseOptions(transportOptions, 'resultBackendTransportOptions', 'sqlite:')
     const { SqliteBackend } = await import('./sqlite.js')
-    return SqliteBackend.open(url, options)
+    return SqliteBackend.open(url, { clock, cwd })
   },
-  disabled: async () => {
+  disabled: async (_, { transportOptions }) => {
+    refuseOptions(transportOptions, 'resultBackendTransportOptions', 'disabled')
     const { DisabledBackend } = await import('./disabled.js')
     return new DisabledBackend()
   },
+  ...Object.fromEntries(redisSchemes.map((scheme) => [scheme, redis])),
 }
 
 /**
- * Opens the backend of a URL: `memory:`, `sqlite:` or `disabled`. Throws UrlInvalidError, which never shows a password, DriverNotInstalledError, or
- * ConnectionError.
+ * Opens the backend of an address: a URL, a user's own client, or `disabled`. Throws UrlInvalidError, which never shows a password,
+ * DriverNotInstalledError, ConnectionError, or what is wrong with the options.
  */
-export async function openBackend(url: string, { clock, cwd = process.cwd() }: OpenBackendOptions): Promise<ResultBackend> {
-  const scheme = url === 'disabled' ? 'disabled' : urlScheme(url)
+export async function openBackend(address: Address, options: OpenBackendOptions): Promise<ResultBackend> {
+  const { clock, cwd = process.cwd(), transportOptions = {}, brokerTransportOptions = {} } = options
+  const all = { clock, cwd, transportOptions, brokerTransportOptions }
+  if (typeof address !== 'string') return redis(address, all)
+  const scheme = address === 'disabled' ? 'disabled' : urlScheme(address)
   const open = scheme === undefined || !Object.hasOwn(drivers, scheme) ? undefined : drivers[scheme]
-  if (open === undefined) throw unknownScheme(url, scheme)
-  return open(url, { clock, cwd })
+  if (open === undefined) throw unknownScheme(address, scheme)
+  return open(address, all)
 }
 
 function unknownScheme(url: string, scheme: string | undefined): UrlInvalidError {

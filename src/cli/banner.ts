@@ -1,7 +1,7 @@
 import { relative } from 'node:path'
 import type { AppCore } from '../app/core.js'
+import { showAddress } from '../internal/address.js'
 import { formatDuration } from '../internal/duration.js'
-import { redactUrl } from '../internal/url.js'
 import { concurrencyOf } from '../worker/concurrency.js'
 
 export interface BannerFacts {
@@ -16,11 +16,11 @@ export interface BannerFacts {
 /** What a worker says of itself when it starts: Celery's block, and what looks wrong. */
 export function banner({ core: { name, config, registry }, version, hostname, file, queues }: BannerFacts): string {
   const tasks = registry.names()
-  const results = config.resultBackend === 'disabled' ? 'disabled' : redactUrl(config.resultBackend)
+  const results = config.resultBackend === 'disabled' ? 'disabled' : showAddress(config.resultBackend)
   const expires = config.resultExpires === null ? 'never expire' : `expire after ${formatDuration(config.resultExpires)}`
   const facts = [
     ['app', `${name}  (./${relative(process.cwd(), file)})`],
-    ['broker', config.brokerUrl.map(redactUrl).join('; ')],
+    ['broker', config.brokerUrl.map(showAddress).join('; ')],
     ['results', results === 'disabled' ? results : `${results}  ${expires}`],
     [
       'pool',

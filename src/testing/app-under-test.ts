@@ -36,8 +36,8 @@ export class AppUnderTest implements TestApp {
     core.clock = clock
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager' }
     core.connections = new Connections({
-      brokerUrls: ['memory://'],
-      backendUrl: 'memory://',
+      brokers: ['memory://'],
+      backend: 'memory://',
       connectTimeoutMs: Number.MAX_SAFE_INTEGER,
       clock,
       drivers: { openTransport: async () => published, openBackend: async () => backend },

@@ -1,36 +1,66 @@
-/** From a broker's URL to its driver, which is loaded only then. */
+/** From a broker's address to its driver, which is loaded only then. */
 import { UrlInvalidError } from '../errors.js'
+import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
 import { didYouMean } from '../internal/did-you-mean.js'
+import type { Logger } from '../internal/logger.js'
+import { refuseOptions } from '../internal/option-table.js'
+import { redisSchemes } from '../internal/redis/schemes.js'
 import { redactUrl, urlScheme } from '../internal/url.js'
 import type { Transport } from '../transport.js'
 
 export interface OpenTransportOptions {
   readonly clock: Clock
+  /** Takes what a driver has to say to people: what it found wrong with the server. Default: nobody. */
+  readonly log?: Logger
+  /** `brokerTransportOptions`. Default: none. */
+  readonly transportOptions?: Readonly<Record<string, unknown>>
   /** What relative paths of the URL start from. Default: the working directory. */
   readonly cwd?: string
 }
 
-type OpenDriver = (url: string, options: Required<OpenTransportOptions>) => Promise<Transport>
+type OpenDriver<Where> = (where: Where, options: Required<OpenTransportOptions>) => Promise<Transport>
 
-const drivers: Readonly<Record<string, OpenDriver>> = {
-  memory: async (url, { clock }) => {
+const redis: OpenDriver<Address> = async (address, { clock, log, transportOptions }) => {
+  const [{ RedisTransport }, { readRedisBrokerOptions }, { targetOf }, { targetOptions }] = await Promise.all([
+    import('./redis.js'),
+    import('./redis/option-table.js'),
+    import('../internal/redis/target.js'),
+    import('../internal/redis/link-options.js'),
+  ])
+  const { broker, link } = readRedisBrokerOptions(transportOptions)
+  return new RedisTransport(targetOf(address, { ...targetOptions(link), clock }), broker, { clock, log })
+}
+
+const drivers: Readonly<Record<string, OpenDriver<string>>> = {
+  memory: async (url, { clock, transportOptions }) => {
+    refuseOptions(transportOptions, 'brokerTransportOptions', 'memory:')
     const { MemoryTransport } = await import('./memory.js')
     return new MemoryTransport(url, { clock })
   },
-  sqlite: async (url, options) => {
+  sqlite: async (url, { clock, cwd, transportOptions }) => {
+    refuseOptions(transportOptions, 'brokerTransportOptions', 'sqlite:')
     const { SqliteTransport } = await import('./sqlite.js')
-    return new SqliteTransport(url, options)
+    return new SqliteTransport(url, { clock, cwd })
   },
+  ...Object.fromEntries(redisSchemes.map((scheme) => [scheme, redis])),
 }
 
-/** The transport of a broker URL; nothing is connected yet. Throws UrlInvalidError, which never shows a password, or DriverNotInstalledError. */
-export async function openTransport(url: string, { clock, cwd = process.cwd() }: OpenTransportOptions): Promise<Transport> {
-  const scheme = urlScheme(url)
+/**
+ * The transport of a broker; nothing is connected yet. Throws UrlInvalidError, which never shows a password, DriverNotInstalledError, or what is wrong
+ * with the options.
+ */
+export async function openTransport(address: Address, options: OpenTransportOptions): Promise<Transport> {
+  const { clock, cwd = process.cwd(), transportOptions = {}, log = silent } = options
+  const all = { clock, cwd, transportOptions, log }
+  if (typeof address !== 'string') return redis(address, all)
+  const scheme = urlScheme(address)
   const open = scheme === undefined || !Object.hasOwn(drivers, scheme) ? undefined : drivers[scheme]
-  if (open === undefined) throw unknownScheme(url, scheme)
-  return open(url, { clock, cwd })
+  if (open === undefined) throw unknownScheme(address, scheme)
+  return open(address, all)
 }
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 
 function unknownScheme(url: string, scheme: string | undefined): UrlInvalidError {
   const known = Object.keys(drivers)

@@ -1,99 +1,115 @@
-/** From a Redis URL to where links go: one server, a Unix socket, or the primary that Sentinels name. */
-import { UrlInvalidError } from '../../errors.js'
+/** From a Redis URL or a user's client to where links go: one server, a Unix socket, or the primary that Sentinels name. */
+import { OptionInvalidError } from '../../errors.js'
+import type { Address, OwnClient } from '../address.js'
 import { importPeer } from '../import-peer.js'
 import { redactUrl } from '../url.js'
-import { type IoredisClient, ioredisLinkOptions, type LinkSettings, openIoredisLink } from './ioredis-link.js'
-import type { RedisTarget } from './link.js'
-
-/** URL schemes that mean Redis or a server that speaks its protocol. */
-export const redisSchemes = ['redis', 'rediss', 'valkey', 'valkeys', 'redis+socket', 'socket', 'sentinel'] as const
+import type { LinkSettings } from './client-link.js'
+import { explainConnectError } from './connect-error.js'
+import { type IoredisClient, ioredisLinkOptions, openIoredisLink } from './ioredis-link.js'
+import type { OpenLink, RedisLink, RedisTarget } from './link.js'
+import { nodeRedisLinkOptions, openNodeRedisLink } from './node-redis-link.js'
+import { classOf, databaseOf, describeRedisClient, recognizeRedisClient } from './own-client.js'
+import { parseRedisUrl, type RedisAddress } from './redis-url.js'
+import { readTls, type TlsOptions } from './tls.js'
 
 export interface TargetOptions extends LinkSettings {
+  /** How long a network connection to one address may take, TLS included. Default 1800. */
+  readonly connectTimeoutMs?: number | undefined
   /** The name under which the Sentinels know the primary. */
   readonly masterName?: string | undefined
+  readonly sentinel?: SentinelAccess | undefined
+  /** Shown by CLIENT LIST instead of the name that a link is opened with. */
+  readonly clientName?: string | undefined
+  readonly tls?: TlsOptions | undefined
+}
+
+/** How the Sentinels themselves are spoken to. */
+export interface SentinelAccess {
+  readonly username?: string
+  readonly password?: string
+  readonly tls?: TlsOptions
 }
 
 interface IoredisModule {
   readonly Redis: new (options: Readonly<Record<string, unknown>>) => IoredisClient
 }
 
+/** Short, so that the next broker of a list is tried in time: a packet that was lost once still gets through. */
+const defaultConnectTimeoutMs = 1_800
+
+/** The target of either; for what it throws see redisTarget and clientTarget. */
+export function targetOf(address: Address, options: TargetOptions): RedisTarget {
+  return typeof address === 'string' ? redisTarget(address, options) : clientTarget(address, options)
+}
+
 /** Throws UrlInvalidError, which never shows a password. `open` throws DriverNotInstalledError when ioredis is missing. */
 export function redisTarget(url: string, options: TargetOptions): RedisTarget {
   const shown = redactUrl(url)
-  const connection = parseRedisUrl(url, options.masterName)
+  const address = parseRedisUrl(url, options)
+  const connectTimeoutMs = options.connectTimeoutMs ?? defaultConnectTimeoutMs
   return {
     shown,
-    db: connection.db,
+    db: address.db,
     async open(opening) {
       const { Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
-      const client = new Redis({ ...connection, ...ioredisLinkOptions, connectionName: opening.name })
-      return openIoredisLink(client, opening, options)
+      const given = await ioredisOptions(address, connectTimeoutMs, options)
+      const client = new Redis({ ...given, ...ioredisLinkOptions, connectionName: options.clientName ?? opening.name })
+      return explained(openIoredisLink(client, opening, options), address.tls !== undefined, connectTimeoutMs)
     },
   }
 }
 
-interface ConnectionOptions {
-  readonly db: number
-  readonly [name: string]: unknown
-}
-
-/** A URL in ioredis' connection options. */
-export function parseRedisUrl(url: string, masterName?: string): ConnectionOptions {
-  const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
-  if (scheme === 'sentinel') return sentinels(url, masterName)
-  if (scheme === 'redis+socket' || scheme === 'socket') return socket(url)
-  const parsed = parse(url)
+async function ioredisOptions({ tls, ...address }: RedisAddress, connectTimeoutMs: number, { sentinel }: TargetOptions) {
   return {
-    host: parsed.hostname === '' ? 'localhost' : parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: parsed.port === '' ? 6379 : Number(parsed.port),
-    db: database(parsed.pathname.slice(1), url),
-    ...credentials(parsed),
-    ...(scheme === 'rediss' || scheme === 'valkeys' ? { tls: {} } : {}),
+    ...address,
+    connectTimeout: connectTimeoutMs,
+    ...(tls === undefined ? {} : { tls: await readTls(tls, address.host) }),
+    ...(address.sentinels === undefined
+      ? {}
+      : {
+          sentinelCommandTimeout: connectTimeoutMs,
+          enableTLSForSentinelMode: tls !== undefined,
+          sentinelUsername: sentinel?.username,
+          sentinelPassword: sentinel?.password,
+          ...(sentinel?.tls === undefined ? {} : { sentinelTLS: await readTls(sentinel.tls, undefined) }),
+        }),
   }
 }
 
-function socket(url: string): ConnectionOptions {
-  const parsed = parse(url)
-  const path = decodeURIComponent(parsed.hostname + parsed.pathname)
-  if (path === '') throw invalid(url, 'a URL such as "redis+socket:///run/redis.sock?virtual_host=0"')
-  return { path, db: database(parsed.searchParams.get('virtual_host') ?? '', url), ...credentials(parsed) }
-}
-
-/** kombu writes each Sentinel as a URL of its own; the first that names a database or a password counts for the primary. */
-function sentinels(url: string, masterName: string | undefined): ConnectionOptions {
-  if (masterName === undefined)
-    throw invalid(url, 'the transport option masterName beside a sentinel: URL (the name under which the Sentinels know the primary)')
-  const all = url.split(';').map((each) => parse(each.trim()))
-  const named = all.find(({ pathname }) => pathname.length > 1)
-  const trusted = all.find(({ password }) => password !== '')
+/** Links of our own beside a user's client, to where it leads. Throws OptionInvalidError when it is none, and for options that are the client's. */
+export function clientTarget({ client }: OwnClient, options: TargetOptions): RedisTarget {
+  const found = recognizeRedisClient(client)
+  if (typeof found === 'string') throw new OptionInvalidError('client', found, classOf(client))
+  for (const option of ['masterName', 'sentinel', 'tls'] as const) {
+    if (options[option] !== undefined) throw new OptionInvalidError(option, 'left to the client that was given', option)
+  }
+  const connectTimeoutMs = options.connectTimeoutMs ?? defaultConnectTimeoutMs
+  const open = (opening: OpenLink): Promise<RedisLink> => {
+    const name = options.clientName ?? opening.name
+    if (found.library === 'ioredis') {
+      const own = found.client.duplicate({ ...ioredisLinkOptions, connectTimeout: connectTimeoutMs, connectionName: name })
+      return openIoredisLink(own, opening, options)
+    }
+    const own = found.client.duplicate({ ...nodeRedisLinkOptions(found.client, connectTimeoutMs), name })
+    return openNodeRedisLink(own, opening, options)
+  }
   return {
-    sentinels: all.map(({ hostname, port }) => ({ host: hostname, port: port === '' ? 26_379 : Number(port) })),
-    name: masterName,
-    db: database(named?.pathname.slice(1) ?? '', url),
-    ...(trusted === undefined ? {} : credentials(trusted)),
+    shown: describeRedisClient(client),
+    db: databaseOf(found),
+    open: async (opening) => explained(open(opening), isEncrypted(found.client.options), connectTimeoutMs),
   }
 }
 
-function credentials({ username, password }: URL): { readonly username?: string; readonly password?: string } {
-  return {
-    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-  }
+/** Both libraries have `tls`, one of them within `socket`. */
+function isEncrypted(options: object | undefined): boolean {
+  const socket: unknown = Reflect.get(options ?? {}, 'socket')
+  return [options, socket].some((place) => typeof place === 'object' && place !== null && Boolean(Reflect.get(place, 'tls')))
 }
 
-function database(text: string, url: string): number {
-  if (!/^\d{0,5}$/.test(text)) throw invalid(url, 'the number of a database after the host, such as "redis://localhost:6379/0"')
-  return Number(text)
-}
-
-function parse(url: string): URL {
+async function explained(opening: Promise<RedisLink>, encrypted: boolean, connectTimeoutMs: number): Promise<RedisLink> {
   try {
-    return new URL(url)
-  } catch {
-    throw invalid(url, 'a URL such as "redis://localhost:6379/0"')
+    return await opening
+  } catch (error) {
+    throw explainConnectError(error, { isEncrypted: encrypted, connectTimeoutMs })
   }
-}
-
-function invalid(url: string, expected: string): UrlInvalidError {
-  return new UrlInvalidError(`expected ${expected}, got: ${JSON.stringify(redactUrl(url))}`)
 }

@@ -1,0 +1,29 @@
+/** `resultBackendTransportOptions` of Redis. */
+import { kind } from '../../internal/option-kinds.js'
+import { type OptionsOf, type OptionTable, readOptions } from '../../internal/option-table.js'
+import { linkOptionsIn, linkOptionTable, refusedLinkOptions } from '../../internal/redis/link-options.js'
+
+export const redisBackendTable = {
+  globalKeyprefix: {
+    kind: kind<string, string>('text', (value) => (typeof value === 'string' ? value : undefined)),
+    default: '',
+    sentence: 'Stands before every key and channel, with `_` after it unless it ends in one of `:`, `_`, `-` and `.`, as in Celery.',
+  },
+  ...linkOptionTable,
+} satisfies OptionTable
+
+export type RedisBackendOptions = OptionsOf<typeof redisBackendTable>
+
+/**
+ * `brokers`: the broker's options, when the results are kept where the messages are; those of the connection hold for both. Throws OptionUnknownError,
+ * OptionInvalidError and NotSupportedError.
+ */
+export function readRedisBackendOptions(
+  given: Readonly<Record<string, unknown>>,
+  brokers: Readonly<Record<string, unknown>> = {},
+): RedisBackendOptions {
+  const own = readOptions(given, 'resultBackendTransportOptions', redisBackendTable, refusedLinkOptions)
+  const shared = readOptions(linkOptionsIn(brokers), 'brokerTransportOptions', linkOptionTable, {})
+  const named = linkOptionsIn(given)
+  return { ...own, ...Object.fromEntries(Object.entries(shared).filter(([option]) => !(option in named))) }
+}
