@@ -22,14 +22,14 @@ redisTest(
   { id: 'P5', variant: 'Redis is away', promise: 'SIGTERM while Redis cannot be reached: the worker ends all the same', dupBound: 1 },
   async (scene) => {
     const { proxy, proxied } = scene.broker
-    const worker = await scene.worker({ url: proxied, concurrency: 1 })
+    const worker = await scene.worker({ url: proxied, env: { CELERIAC_RESULT_BACKEND: scene.url }, concurrency: 1 })
     await scene.send('hold', ['go'])
     await scene.recorder.started(1)
     proxy.blackhole()
     await proxy.shut()
     worker.signal('SIGTERM')
     scene.release('go')
-    expect((await worker.end('SIGCONT', 45_000)).signal).toBe(null)
+    expect((await worker.end('SIGCONT', 12_000)).signal).toBe(null)
     await proxy.open()
     proxy.clear()
     await scene.worker()

@@ -140,7 +140,7 @@ for (const waitReplicas of [0, 1]) {
       await scene.sendMany(20, 'work', [5])
       await until(async () => (await scene.broker.raw.wait(1, 1_000)) === 1, 'the replica has it')
       const replicated = [...scene.ledger.confirmed]
-      replication.blackhole()
+      replication.set({ up: { flow: 'hold' }, down: { flow: 'hold' } })
       const late = await Promise.allSettled(Array.from({ length: 50 }, () => scene.send('work', [5])))
       const told = late.filter((outcome) => outcome.status === 'fulfilled').length
       expect(told).toBe(waitReplicas === 0 ? 50 : 0)
@@ -166,8 +166,10 @@ redisTest(
     promise:
       'the memory is full: a call says so within a second, leases go on, what waits is run and acked, and then calls are taken again',
     server: { args: ['--maxmemory', '4mb', '--maxmemory-policy', 'noeviction'] },
+    timeoutMs: 60_000,
   },
   async (scene) => {
+    const { raw } = scene.broker
     await scene.worker({ concurrency: 4, args: ['-n', 'one@%h', '--prefetch-multiplier', '1'] })
     await scene.sendMany(4, 'hold', ['go'])
     await scene.recorder.started(4)
@@ -188,6 +190,9 @@ redisTest(
     }, 'a call is refused')
     expect(refusal).toMatchObject({ code: 'ERR_BROKER_FULL' })
     expect(tookMs).toBeLessThanOrEqual(oneSecond)
+    // Not a byte over the limit may be had from here on, until something has gone.
+    const used = Number(/used_memory:(\d+)/.exec(await raw.info('memory'))?.[1])
+    await raw.config('SET', 'maxmemory', String(used - 200_000))
     const fullAt = nowMs()
     await until(() => nowMs() - fullAt > 2 * leaseTtlMs, 'two lease times', 2 * leaseTtlMs + oneSecond)
     scene.release('go')
@@ -267,7 +272,7 @@ redisTest(
       const tags = Array.from({ length: 5_000 }, (_, n) => `python-${from + n}`)
       await Promise.all([
         raw.hset('unacked', ...tags.flatMap((tag) => [tag, foreign])),
-        raw.zadd('unacked_index', ...tags.flatMap((tag, n) => [Number(seconds) - (n % 60), tag])),
+        raw.zadd('unacked_index', ...tags.flatMap((tag, n) => [Number(seconds) - 60 + (from + n) / 4_000, tag])),
       ])
     }
     for (let n = 0; n < 500; n++) {
@@ -289,7 +294,7 @@ redisTest(
     const recoverMs = nowMs() - from
     await scene.send('good')
     await until(async () => (await raw.hlen('unacked')) === 200_000, 'all of ours are acked')
-    expect(await raw.call('slowlog', 'len')).toBe(0)
+    expect(await raw.call('slowlog', 'get', '10')).toEqual([])
     // What is left is Python's, and not this row's.
     await raw.del('unacked', 'unacked_index')
     await scene.drained()

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import type { Message } from '../../dist/protocol/message.js'
 import { type RedisOptions, startRedis, startSentinel } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
-import { FaultProxy } from './fault-proxy.js'
+import { FaultProxy, type Link } from './fault-proxy.js'
 import { type KeptMessage, leaseTtlMs, queueName, type SceneBroker } from './scene-broker.js'
 import { mountSmallDisk, unmountSmallDisk } from './small-disk.js'
 
@@ -122,12 +122,12 @@ export class RedisOnSmallDisk extends RedisBroker {
   }
 }
 
-/** A primary, its replica behind a proxy, and a Sentinel that makes the one the other's successor. */
+/** A primary, its replica, and a Sentinel that makes the one the other's successor. All reach the primary through the proxy. */
 export class RedisGroup extends RedisBroker {
   override readonly options: Readonly<Record<string, unknown>>
   readonly replica: Server
-  /** Between the replica and its primary. */
-  readonly replication: FaultProxy
+  /** Between the replica and its primary, as long as their roles are these. */
+  readonly replication: Link
   readonly sentinel: Sentinel
 
   private constructor(
@@ -148,11 +148,13 @@ export class RedisGroup extends RedisBroker {
   /** `more`: further transport options of its apps. */
   static async open(more: object = {}): Promise<RedisGroup> {
     const server = await startRedis({ args: debugging })
-    const replication = await FaultProxy.to(server.port)
-    const replica = await startRedis({ replicaOf: replication.port, args: debugging })
-    const sentinel = await startSentinel({ port: server.port })
+    const proxy = await FaultProxy.to(server.port)
+    const replicating = proxy.before({ direction: 'up', bytes: 'PSYNC' }, () => {})
+    const replica = await startRedis({ replicaOf: proxy.port, args: debugging })
+    // It corrects replicas that replicate from another address than the one it watches.
+    const sentinel = await startSentinel({ port: proxy.port })
     const raw = new Redis({ ...patient, sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: sentinel.name })
-    const group = new RedisGroup(server, await FaultProxy.to(server.port), raw, { replica, replication, sentinel }, more)
+    const group = new RedisGroup(server, proxy, raw, { replica, replication: await replicating, sentinel }, more)
     const asked = new Redis({ port: sentinel.port })
     try {
       await until(async () => /slave0:.*state=online/.test(await raw.info('replication')), 'the replica is there')
@@ -195,7 +197,6 @@ export class RedisGroup extends RedisBroker {
 
   override async [Symbol.asyncDispose](): Promise<void> {
     await super[Symbol.asyncDispose]()
-    await this.replication[Symbol.asyncDispose]()
     await Promise.all([this.sentinel.stop(), this.replica.stop()])
   }
 }
