@@ -79,7 +79,47 @@ async function configPage(root) {
       lines.push(`### ${option}`, row.sentence, facts.join('\n'))
     }
   }
-  return page(lines)
+  return page([...lines, ...(await redisOptions(root))])
+}
+
+/** @param {string} root */
+async function redisOptions(root) {
+  const { redisBrokerTable, refusedBrokerOptions } = await fromBuild(root, 'transports/redis/option-table.js')
+  const { redisBackendTable } = await fromBuild(root, 'backends/redis/option-table.js')
+  const { refusedLinkOptions } = await fromBuild(root, 'internal/redis/link-options.js')
+  const { redisSchemes } = await fromBuild(root, 'internal/redis/schemes.js')
+  return [
+    '## Redis as broker',
+    `URLs start with ${redisSchemes.map((/** @type {string} */ scheme) => `\`${scheme}:\``).join(', ')}: \`redis://user:password@host:6379/0\`, \`rediss://\` with TLS (and \`ssl_ca_certs\`, \`ssl_certfile\`, \`ssl_keyfile\`, \`ssl_cert_reqs\`, \`ssl_check_hostname\` as in Celery), \`redis+socket:///run/redis.sock?virtual_host=0\`, \`sentinel://a:26379/0;sentinel://b:26379\`. They need the \`ioredis\` package. \`{ client }\` is a client of ioredis, \`redis\` or @redis/client that the program has already: celeriac opens connections of its own with its settings, and neither uses nor closes it.`,
+    '`brokerTransportOptions` has these; each may be spelled as Celery does (`visibility_timeout`), times are seconds or text with a unit.',
+    optionTable(redisBrokerTable),
+    'Options of kombu that have no place here are refused with what there is instead:',
+    refusedTable(refusedBrokerOptions),
+    '## Redis as result backend',
+    "URLs and `{ client }` as for the broker. `resultBackendTransportOptions` has these; where results are kept at the broker's own address, what `brokerTransportOptions` says of the connection holds for them, too.",
+    optionTable(redisBackendTable),
+    `Refused, as for the broker: ${Object.keys(refusedLinkOptions)
+      .map((option) => `\`${option}\``)
+      .join(', ')}.`,
+  ]
+}
+
+/** @param {Record<string, { kind: { expected: string, show: (value: unknown) => string }, default: unknown, sentence: string }>} table */
+function optionTable(table) {
+  const rows = Object.entries(table).map(([option, { kind, default: value, sentence }]) => {
+    const shown = value === undefined ? 'none' : `\`${kind.show(value)}\``
+    return `| \`${option}\` | ${kind.expected} | ${shown} | ${sentence} |`
+  })
+  return ['| Option | Value | Default | |', '|---|---|---|---|', ...rows].join('\n')
+}
+
+/** @param {Record<string, string>} refused */
+function refusedTable(refused) {
+  return [
+    '| Option | Instead |',
+    '|---|---|',
+    ...Object.entries(refused).map(([option, instead]) => `| \`${option}\` | ${instead} |`),
+  ].join('\n')
 }
 
 /** @param {string} root */

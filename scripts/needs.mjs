@@ -25,6 +25,11 @@ export const needs = {
     find: () => inPath('redis-server'),
     make: () => apt('redis-server'),
   },
+  openssl: {
+    what: 'openssl',
+    find: () => inPath('openssl'),
+    make: () => apt('openssl'),
+  },
 }
 
 function makeVenv() {

@@ -3,6 +3,7 @@
  * after the last.
  */
 import { setMaxListeners } from 'node:events'
+import { isDeepStrictEqual } from 'node:util'
 import { ConnectionError } from '../errors.js'
 import type { ResultMeta } from '../protocol/result.js'
 import { isReady } from '../protocol/result.js'
@@ -23,6 +24,8 @@ class Waiter {
   failure: Error | undefined
   /** Tasks that were heard of before the first read; undefined after it. */
   #heard: Set<string> | undefined = new Set()
+  /** States that the first read found. Each may be heard of once more, when it was published while the read was on its way. */
+  readonly #found = new Map<string, ResultMeta>()
   #wake: () => void = () => undefined
 
   constructor(taskIds: readonly string[]) {
@@ -30,7 +33,7 @@ class Waiter {
   }
 
   tell(meta: ResultMeta): void {
-    if (!this.open.has(meta.taskId)) return
+    if (!this.open.has(meta.taskId) || this.#isFound(meta)) return
     this.#heard?.add(meta.taskId)
     this.fresh.set(meta.taskId, meta)
     if (isReady(meta.status)) this.open.delete(meta.taskId)
@@ -43,8 +46,16 @@ class Waiter {
     this.#heard = undefined
     for (const taskId of [...this.open]) {
       const meta = stored.get(taskId)
-      if (meta !== undefined && !heard?.has(taskId)) this.tell(meta)
+      if (meta === undefined || heard?.has(taskId)) continue
+      this.tell(meta)
+      if (!isReady(meta.status)) this.#found.set(taskId, meta)
     }
+  }
+
+  #isFound(meta: ResultMeta): boolean {
+    const found = this.#found.get(meta.taskId)
+    if (found !== undefined) this.#found.delete(meta.taskId)
+    return isDeepStrictEqual(found, meta)
   }
 
   fail(error: Error): void {

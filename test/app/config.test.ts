@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import {
   type Config,
@@ -163,6 +164,51 @@ test('queues may be a list or an object', () => {
   const described = [{ name: 'mail', arguments: { 'x-max-priority': 9 } }, { name: 'celery' }]
   expect(resolveConfig({ taskQueues: [described[0] ?? 'mail', 'celery'] }).taskQueues).toEqual(described)
   expect(resolveConfig({ taskQueues: { mail: { arguments: { 'x-max-priority': 9 } }, celery: {} } }).taskQueues).toEqual(described)
+})
+
+test('Sentinels that follow each other are one broker; a semicolon of a password separates nothing', () => {
+  const brokers = (broker: ConfigInput['broker']) => resolveConfig({ broker }).brokerUrl
+  expect(brokers('sentinel://:pw@a:1/0;sentinel://b; sentinel://c')).toEqual(['sentinel://:pw@a:1/0;sentinel://b;sentinel://c'])
+  expect(brokers(['sentinel://a', 'sentinel://b', 'redis://c'])).toEqual(['sentinel://a;sentinel://b', 'redis://c'])
+  expect(brokers(['redis://a;redis://b', 'memory://'])).toEqual(['redis://a', 'redis://b', 'memory://'])
+  expect(brokers('redis://:p;w@a')).toEqual(['redis://:p;w@a'])
+  const shown = describeConfig(resolveConfig({ broker: 'sentinel://:geheim@a;sentinel://:geheim@b/1' }), [])
+  expect(shown.find(({ option }) => option === 'brokerUrl')?.value).toBe('sentinel://:**@a;sentinel://:**@b/1')
+})
+
+test("a broker may be a client of the user's own; results go there, too, and it is shown without its password", () => {
+  const client = new Redis('redis://:geheim@cache:7000/2', { lazyConnect: true })
+  const config = resolveConfig({ broker: [{ client }, 'redis://other'] })
+  expect(config.brokerUrl).toEqual([{ client }, 'redis://other'])
+  expect(config.resultBackend).toBe(config.brokerUrl[0])
+  const described = describeConfig(config, [])
+  expect(described.find(({ option }) => option === 'brokerUrl')?.value).toBe('redis client (cache:7000/2);redis://other')
+  expect(described.find(({ option }) => option === 'resultBackend')).toMatchObject({
+    value: 'redis client (cache:7000/2)',
+    source: 'default',
+  })
+  expect(JSON.stringify(described)).not.toContain('geheim')
+  expect(resolveConfig({ backend: { client } }).resultBackend).toEqual({ client })
+  expect(complaint({ broker: { client: { password: 'geheim' } } })).toMatch(
+    /expected broker.client to be a client of ioredis.*got: "Object"$/,
+  )
+  expect(complaint({ backend: { client, db: 1 } })).toBe('ERR_OPTION_UNKNOWN unknown option "backend.db".')
+})
+
+test('options of a driver are kept as they are, and shown without what is secret in them', () => {
+  const options = {
+    visibility_timeout: 5,
+    unackedKey: 'mine',
+    sentinel_kwargs: { password: 'geheim' },
+    tls: { key: 'geheim', ca: 'geheim' },
+  }
+  const config = resolveConfig({ broker_transport_options: options })
+  expect(config.brokerTransportOptions).toEqual(options)
+  const shown = describeConfig(config, []).find(({ option }) => option === 'brokerTransportOptions')?.value
+  expect(shown).toBe('{"visibility_timeout":5,"unackedKey":"mine","sentinel_kwargs":{"password":"**"},"tls":{"key":"**","ca":"**"}}')
+  const environment = givenInEnvironment({ CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS: '{"global_keyprefix": "x"}' })
+  expect(resolveGiven(environment).resultBackendTransportOptions).toEqual({ global_keyprefix: 'x' })
+  expect(complaint({ brokerTransportOptions: [] })).toBe('ERR_OPTION_INVALID expected brokerTransportOptions to be an object, got: []')
 })
 
 test("celeryDefaults has Celery's own values where ours differ", () => {

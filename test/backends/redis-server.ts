@@ -1,5 +1,7 @@
 /** One Redis server for a test file, and what tests do to it. */
-import { afterAll, beforeAll, beforeEach } from 'vitest'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { RedisBackend } from '../../dist/backends/redis.js'
 import { type Clock, systemClock } from '../../dist/internal/clock.js'
 import { type Argument, type RedisLink, type Reply, textOf } from '../../dist/internal/redis/link.js'
@@ -14,14 +16,20 @@ export interface Server {
   text(key: string): Promise<string | undefined>
   /** How many connections have this name. */
   connections(name: string): Promise<number>
-  backend(options?: { readonly globalKeyprefix?: string; readonly clock?: Clock; readonly url?: string }): RedisBackend
+  /** `silenceClock` is the clock by which a link is found to be dead. */
+  backend(options?: {
+    readonly globalKeyprefix?: string
+    readonly clock?: Clock
+    readonly url?: string
+    readonly silenceClock?: Clock
+  }): RedisBackend
   /** Everything that expires does so `ms` sooner. */
   pass(ms: number): Promise<void>
 }
 
-export const target = (url: string) => redisTarget(url, { clock: systemClock, longestSilenceMs: 7_000 })
+export const target = (url: string, clock = systemClock) => redisTarget(url, { clock, longestSilenceMs: 7_000 })
 
-/** For the file that calls it: started before its tests, empty before each. What `backend` made is closed after all. */
+/** For the file that calls it: started before its tests, empty before each. What `backend` made is closed after each. */
 export function useRedis(): Server {
   let server: Awaited<ReturnType<typeof startRedis>>
   let link: RedisLink
@@ -31,8 +39,10 @@ export function useRedis(): Server {
     link = await target(server.url).open({ signal: AbortSignal.timeout(5_000), name: 'test' })
   })
   beforeEach(() => server.flush())
+  afterEach(async () => {
+    for (const backend of opened.splice(0)) await backend.close()
+  })
   afterAll(async () => {
-    for (const backend of opened) await backend.close()
     await link.close()
     await server.stop()
   })
@@ -52,8 +62,8 @@ export function useRedis(): Server {
       const list = textOf(await link.call('CLIENT', ['LIST'])).split('\n')
       return list.filter((line) => line.includes(` name=${name} `)).length
     },
-    backend({ globalKeyprefix = '', clock = systemClock, url = server.url } = {}) {
-      const backend = new RedisBackend(target(url), { globalKeyprefix }, { clock })
+    backend({ globalKeyprefix = '', clock = systemClock, url = server.url, silenceClock = systemClock } = {}) {
+      const backend = new RedisBackend(target(url, silenceClock), { globalKeyprefix }, { clock })
       opened.push(backend)
       return backend
     },
@@ -71,3 +81,56 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[1], member) end
   end
 end`
+
+/** A way to the server that can be cut: connections through it break, or are silent. */
+export class Gate {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  readonly #gate = createServer((client) => {
+    const upstream = connect(Number(new URL(this.#server.url).port), '127.0.0.1')
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      this.#sockets.add(from)
+      from.on('error', () => undefined)
+      from.on('close', () => {
+        this.#sockets.delete(from)
+        to.destroy()
+      })
+      from.on('data', (data) => {
+        if (from === upstream && this.answersAreLost) return
+        to.write(data)
+      })
+    }
+  })
+  /** The server hears what is said, and nobody hears the server. */
+  answersAreLost = false
+  #port = 0
+
+  constructor(server: Server) {
+    this.#server = server
+  }
+
+  /** Also again after `shut`, on the same port. */
+  async open(): Promise<string> {
+    this.#gate.listen(this.#port, '127.0.0.1')
+    await once(this.#gate, 'listening')
+    const address = this.#gate.address()
+    if (address !== null && typeof address === 'object') this.#port = address.port
+    return `redis://127.0.0.1:${this.#port}/0`
+  }
+
+  /** Breaks all connections; new ones are taken. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** As a server that is gone. */
+  async shut(): Promise<void> {
+    const closed = once(this.#gate, 'close')
+    this.#gate.close()
+    this.cut()
+    await closed
+  }
+}

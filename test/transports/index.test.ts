@@ -22,6 +22,20 @@ test('a driver refuses URLs that it cannot read', async () => {
   }
 })
 
+test('drivers that take no options refuse them', async () => {
+  const transportOptions = { visibilityTimeout: 5 }
+  for (const url of ['memory://', 'sqlite://']) {
+    await expect(openTransport(url, { ...options, transportOptions }), url).rejects.toThrow(
+      `expected brokerTransportOptions to be left out: the ${url.slice(0, -2)} driver takes no options, got: ["visibilityTimeout"]`,
+    )
+  }
+  for (const url of ['memory://', 'sqlite://', 'disabled']) {
+    await expect(openBackend(url, { ...options, transportOptions }), url).rejects.toThrow(
+      /expected resultBackendTransportOptions to be left out: the (memory:|sqlite:|disabled) driver takes no options/,
+    )
+  }
+})
+
 test('connections of one name meet in memory, those of another do not', async () => {
   const signal = new AbortController().signal
   const connect = async (url: string) => (await openTransport(url, options)).connect({ signal })

@@ -7,8 +7,11 @@ import { Backoff } from '../../internal/backoff.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import { LinkLostError, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
 
-/** How long an operation is tried, over any number of links. A link that does not answer is given up by itself, so the last try may end some seconds later. */
-const deadlineMs = 5_000
+/**
+ * How long an operation is tried, over any number of links: longer than a silent link lives by default (7 s), so that there is time for another. The last try may
+ * end somewhat later, when its link is given up.
+ */
+const deadlineMs = 10_000
 /** How long one try to open a link may take. */
 const openMs = 4_000
 

@@ -39,8 +39,11 @@ function reason(error: Error, isEncrypted: boolean, connectTimeoutMs: number): s
     const what = isEncrypted ? 'an encrypted connection' : 'a connection'
     return `the server did not take ${what} within ${connectTimeoutMs / 1000} s${isEncrypted ? ': does it speak TLS at this port?' : ''}`
   }
-  if (isEncrypted && (code === 'ECONNRESET' || /closed/i.test(message)))
-    return `the server closed the connection while TLS was set up (${message}): does it speak TLS at this port?`
+  if (code === 'ECONNRESET' || /closed/i.test(message)) {
+    return isEncrypted
+      ? `the server closed the connection while TLS was set up (${message}): does it speak TLS at this port?`
+      : `the server closed the connection before it answered (${message}): is this its TLS port, or has it too many clients?`
+  }
   if (/protocol error|unknown RESP type|cannot parse/i.test(message))
     return `the server's answer is not Redis' protocol${isEncrypted ? '' : ': is this its TLS port, or another service?'}`
   // One address after the other was tried; Node's own message is empty then.

@@ -56,11 +56,13 @@ export function openIoredisLink(client: IoredisClient, opening: OpenLink, settin
 
 class IoredisWire implements Wire {
   readonly #client: IoredisClient
+  readonly #events: WireEvents
   /** Which Sentinel said or did what: ioredis tells it beside the error that ends the search. */
   #sentinelSaid: string | undefined
 
   constructor(client: IoredisClient, events: WireEvents) {
     this.#client = client
+    this.#events = events
     client.on('error', (error = new Error('unknown error')) => events.onError(error))
     client.on('sentinelError', (error) => {
       this.#sentinelSaid = error?.message
@@ -74,8 +76,10 @@ class IoredisWire implements Wire {
     try {
       await this.#client.connect()
     } catch (error) {
-      if (this.#sentinelSaid === undefined) throw error
-      throw new Error(`no Sentinel led to a primary: ${this.#sentinelSaid}`, { cause: error })
+      if (this.#sentinelSaid === undefined || !(error instanceof Error && /^All sentinels/i.test(error.message))) throw error
+      const clearer = new Error(`no Sentinel led to a primary: ${this.#sentinelSaid}`, { cause: error })
+      this.#events.onError(clearer)
+      throw clearer
     }
   }
 

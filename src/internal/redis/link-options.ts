@@ -33,7 +33,7 @@ export const linkOptionTable = {
   },
   socketConnectTimeout: {
     kind: secondsAbove0,
-    default: 1.8,
+    default: 1.5,
     sentence: 'How long the network connection to one address may take, TLS included; then the next broker of a list is tried.',
   },
   clientName: {

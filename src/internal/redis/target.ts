@@ -13,7 +13,7 @@ import { parseRedisUrl, type RedisAddress } from './redis-url.js'
 import { readTls, type TlsOptions } from './tls.js'
 
 export interface TargetOptions extends LinkSettings {
-  /** How long a network connection to one address may take, TLS included. Default 1800. */
+  /** How long a network connection to one address may take, TLS included. Default 1500. */
   readonly connectTimeoutMs?: number | undefined
   /** The name under which the Sentinels know the primary. */
   readonly masterName?: string | undefined
@@ -35,7 +35,7 @@ interface IoredisModule {
 }
 
 /** Short, so that the next broker of a list is tried in time: a packet that was lost once still gets through. */
-const defaultConnectTimeoutMs = 1_800
+const defaultConnectTimeoutMs = 1_500
 
 /** The target of either; for what it throws see redisTarget and clientTarget. */
 export function targetOf(address: Address, options: TargetOptions): RedisTarget {

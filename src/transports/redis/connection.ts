@@ -8,7 +8,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { ConnectionError, NotPublishedError } from '../../errors.js'
-import type { Clock, Timer } from '../../internal/clock.js'
+import { atMost } from '../../internal/at-most.js'
+import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
 import { integerOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
@@ -30,14 +31,9 @@ import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
 import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
+import { Upkeep } from './upkeep.js'
 
 const invalidations = '__redis__:invalidate'
-/** A look that nothing called for: news of a list may be lost with a link. */
-const safetyPollMs = 1_000
-/** Looks where the server cannot tell of news: soon after a message, and less and less often. */
-const pollMs = { first: 5, last: 200 }
-/** A server that refuses is asked again after this. */
-const refusedPauseMs = 1_000
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
 /** Larger envelopes are refused unread. */
@@ -63,7 +59,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #publisher: Publisher
   readonly #pump: Pump
   readonly #returns: Returns
-  readonly #sweeper: Sweeper
+  readonly #upkeep: Upkeep
   readonly #consumers = new Set<RedisConsumer>()
   readonly #leases: Leases
   readonly #giveBacks: GiveBacks
@@ -71,13 +67,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #boot = randomBytes(6).toString('hex')
   readonly #counters: Counters = { lateSettlements: 0, deadLettersDropped: 0 }
   #scripts: Scripts = makeScripts({ allowOom: false })
-  #canTrack = true
   #listening: Promise<void> | undefined
-  #lookTimer: Timer | undefined
-  #quietMs = pollMs.first
-  #sweepTimer: Timer | undefined
-  #pauseTimer: Timer | undefined
-  #isSweeping = false
   #isClosing = false
   #closing: Promise<void> | undefined
 
@@ -91,7 +81,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.closed = this.#session.ended
     void this.closed.then(() => this.#onEnded())
     this.#returns = new Returns({ layout: this.#layout, topology: this.#topology, options, clock, counters: this.#counters })
-    this.#sweeper = new Sweeper({ layout: this.#layout, options, returns: this.#returns })
     this.#publisher = new Publisher({
       layout: this.#layout,
       topology: this.#topology,
@@ -105,13 +94,23 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       const commands = this.#session.commands
       return commands === undefined ? undefined : { link: commands, scripts: this.#scripts }
     }
+    this.#upkeep = new Upkeep({
+      clock,
+      log,
+      sweeper: new Sweeper({ layout: this.#layout, options, returns: this.#returns }),
+      sweepIntervalMs: options.sweepIntervalMs,
+      link,
+      wake: () => this.#wake(),
+      pause: () => this.#pump.pause(),
+      resume: () => this.#pump.resume(),
+    })
     this.#leases = new Leases({
       layout: this.#layout,
       clock,
       ttlMs: options.leaseTtlMs,
       leaseId,
       link,
-      onFailure: (error) => this.#onIdleFailure('its leases could not be refreshed', error),
+      onFailure: (error) => this.#upkeep.failed('leases could not be refreshed', error),
     })
     this.#giveBacks = new GiveBacks({
       layout: this.#layout,
@@ -132,11 +131,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       link,
       consumers: this.#consumers,
       onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
-      onEmpty: (nextDueMs) => this.#onEmpty(nextDueMs),
+      onEmpty: (nextDueMs) => this.#upkeep.empty(nextDueMs),
       onLate: (count) => {
         this.#counters.lateSettlements += count
       },
-      onRefused: (link, error) => this.#onRefused(link, error),
+      onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
     })
   }
 
@@ -237,11 +236,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
   async #answeredClaims(consumer: RedisConsumer): Promise<void> {
-    await this.#atMost(closingMs, consumer.quiet())
-    await this.#atMost(closingMs, this.#giveBacks.idle())
+    await atMost(this.#clock, closingMs, consumer.quiet())
+    await atMost(this.#clock, closingMs, this.#giveBacks.idle())
   }
 
-  // ── links ──────────────────────────────────────────────────────────────────
+  // links
 
   async #listen(): Promise<void> {
     await this.#session.repeat(async (link) => {
@@ -251,7 +250,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     })
     await this.#session.listen()
     this.#leases.start()
-    this.#sweepLater(0)
+    this.#upkeep.start()
   }
 
   /** New links: first what was held is made sure of, then work goes on. */
@@ -263,7 +262,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     await this.#topology.declareAgain(commands)
     await this.#leases.refresh(commands, this.#scripts)
     await this.#pump.recover(commands)
-    for (const consumer of this.#consumers) consumer.wake()
+    this.#wake()
     this.#pump.soon()
   }
 
@@ -271,16 +270,16 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     try {
       const id = integerOf(await listening.call('CLIENT', ['ID']))
       await listening.subscribe([invalidations], () => {
-        this.#quietMs = pollMs.first
-        for (const consumer of this.#consumers) consumer.wake()
+        this.#upkeep.busy()
+        this.#wake()
       })
       await commands.call('CLIENT', ['TRACKING', 'ON', 'REDIRECT', id])
-      this.#canTrack = true
+      this.#upkeep.isTold = true
     } catch (error) {
       if (!(error instanceof RedisReplyError)) throw error
-      if (this.#canTrack)
+      if (this.#upkeep.isTold)
         this.#log.warn({}, `Redis cannot tell of new messages (${error.message}): its lists are looked at, up to 200 times a second`)
-      this.#canTrack = false
+      this.#upkeep.isTold = false
     }
   }
 
@@ -300,15 +299,15 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   #onEnded(): void {
-    for (const timer of [this.#lookTimer, this.#sweepTimer, this.#pauseTimer]) timer?.cancel()
+    this.#upkeep.stop()
     this.#leases.stop()
     this.#leases.loseAll()
   }
 
-  // ── deliveries ─────────────────────────────────────────────────────────────
+  // deliveries
 
   #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
-    this.#quietMs = pollMs.first
+    this.#upkeep.busy()
     const deliveries: RedisDelivery[] = []
     const unwanted: Return[] = []
     for (const { lease, queue, raw } of claimed) {
@@ -358,61 +357,13 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return this.#leases.letGo(delivery)
   }
 
-  // ── looks and sweeps ───────────────────────────────────────────────────────
-
-  #onEmpty(nextDueMs: number | undefined): void {
-    this.#lookTimer?.cancel()
-    const quietMs = this.#canTrack ? safetyPollMs : this.#quietMs
-    this.#quietMs = Math.min(pollMs.last, this.#quietMs * 2)
-    this.#lookTimer = this.#clock.setTimer(Math.min(quietMs, nextDueMs ?? quietMs), () => {
-      for (const consumer of this.#consumers) consumer.wake()
-    })
-  }
-
-  #onRefused(link: RedisLink, error: RedisReplyError): void {
-    if (error.meansElsewhere) return this.#session.giveUp(link, error)
-    this.#log.error({ err: error }, `Redis refuses to give out messages: ${error.message}; asking again in 1 s`)
-    this.#pump.pause()
-    this.#pauseTimer?.cancel()
-    this.#pauseTimer = this.#clock.setTimer(refusedPauseMs, () => {
-      this.#pump.resume()
-      for (const consumer of this.#consumers) consumer.wake()
-    })
-  }
-
-  #sweepLater(ms: number): void {
-    this.#sweepTimer = this.#clock.setTimer(ms, () => {
-      const link = this.#session.commands
-      const swept = link === undefined || this.#isSweeping ? Promise.resolve(0) : this.#sweep(link)
-      swept
-        .catch((error: unknown) => this.#onIdleFailure('lost messages could not be looked for', error))
-        .finally(() => {
-          if (!this.#isClosing) this.#sweepLater(this.#options.sweepIntervalMs)
-        })
-    })
-  }
-
-  async #sweep(link: RedisLink): Promise<number> {
-    this.#isSweeping = true
-    try {
-      return await this.#sweeper.sweep(link, this.#scripts)
-    } finally {
-      this.#isSweeping = false
-    }
-  }
-
-  /** A lost link is made again by the session; everything else is worth a line. */
-  #onIdleFailure(what: string, error: unknown): void {
-    if (error instanceof RedisReplyError) this.#log.warn({ err: error }, `${what}: ${error.message}`)
-  }
-
-  // ── the end ────────────────────────────────────────────────────────────────
+  // the end
 
   async #close(): Promise<void> {
-    await this.#atMost(closingMs, this.#publisher.idle())
+    await atMost(this.#clock, closingMs, this.#publisher.idle())
     this.#isClosing = true
     for (const consumer of [...this.#consumers]) await consumer.cancel()
-    await this.#atMost(closingMs, this.#settleAll())
+    await atMost(this.#clock, closingMs, this.#settleAll())
     await this.#session.close()
   }
 
@@ -426,14 +377,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     await this.#topology.dropPrivate(link)
   }
 
-  async #atMost(ms: number, work: Promise<unknown>): Promise<void> {
-    let timer: Timer | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = this.#clock.setTimer(ms, resolve, { keepAlive: true })
-    })
-    // What fails here fails for its own caller, too.
-    await Promise.race([work.catch(() => {}), late])
-    timer?.cancel()
+  #wake(): void {
+    for (const consumer of this.#consumers) consumer.wake()
   }
 
   #refuseWhenClosed(): void {

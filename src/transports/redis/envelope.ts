@@ -180,14 +180,14 @@ function withoutLeftovers(headers: Readonly<Record<string, unknown>>): Readonly<
 
 function readProperties(properties: Readonly<Record<string, unknown>>): MessageProperties {
   const { correlation_id: correlationId, reply_to: replyTo, delivery_mode: deliveryMode, priority, expiration } = properties
-  return {
-    ...(typeof correlationId === 'string' && correlationId !== '' ? { correlationId } : {}),
-    ...(typeof replyTo === 'string' && replyTo !== '' ? { replyTo } : {}),
-    ...(typeof deliveryMode === 'number' ? { deliveryMode } : {}),
-    // Every message has one here; 0 is also what Python writes for none.
-    ...(typeof priority === 'number' && priority !== 0 ? { priority } : {}),
-    ...(typeof expiration === 'string' ? { expiration } : {}),
-  }
+  const read: { -readonly [K in keyof MessageProperties]: MessageProperties[K] } = {}
+  if (typeof correlationId === 'string' && correlationId !== '') read.correlationId = correlationId
+  if (typeof replyTo === 'string' && replyTo !== '') read.replyTo = replyTo
+  if (typeof deliveryMode === 'number') read.deliveryMode = deliveryMode
+  // Every message has one here; 0 is also what Python writes for none.
+  if (typeof priority === 'number' && priority !== 0) read.priority = priority
+  if (typeof expiration === 'string') read.expiration = expiration
+  return read
 }
 
 function priorityNumber(priority: number | undefined): number {

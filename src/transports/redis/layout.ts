@@ -81,7 +81,7 @@ export function topicPattern(bindingKey: string): string {
 
 /**
  * Whether kombu's pattern takes the routing key. Read as the words that it was made of, never run as a regular expression: it comes from the server, and
- * anybody who may write there could send one that never ends. Kombu's `*` takes dots, too, and `#` takes no empty end: `a.#` does not match `a`.
+ * anybody who may write there could send one that never ends. Kombu's `*` takes dots, too, and `#` takes no empty end: `a.#` does not match `a`. A `*` inside of a word stands for itself here.
  */
 export function matchesTopicPattern(pattern: string, routingKey: string): boolean {
   if (!pattern.startsWith('^') || !pattern.endsWith('$')) return false

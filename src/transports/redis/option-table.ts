@@ -1,6 +1,6 @@
 /** `brokerTransportOptions` of Redis: what a user may write, in seconds and kombu's words, and what the driver is given. */
 
-import { parseDuration } from '../../internal/duration.js'
+import { formatDuration, parseDuration } from '../../internal/duration.js'
 import { bool, kind, oneOf, secondsAbove0, text, wholeNumber } from '../../internal/option-kinds.js'
 import { type OptionTable, type RefusedOptions, readOptions } from '../../internal/option-table.js'
 import { type LinkOptions, linkOptionTable, refusedLinkOptions } from '../../internal/redis/link-options.js'
@@ -22,10 +22,14 @@ const fanoutPrefix = kind<string | boolean, string>('true, false, or text that s
 })
 
 /** Three times the wait after which a worker that runs well refreshes its leases, at least. */
-const leaseTtl = kind<number | string, number>('a duration of 50ms or longer (seconds, or text such as "30s")', (value) => {
-  const seconds = parseDuration(value)
-  return seconds === undefined || seconds < 0.05 ? undefined : seconds
-})
+const leaseTtl = kind<number | string, number>(
+  'a duration of 50ms or longer (seconds, or text such as "30s")',
+  (value) => {
+    const seconds = parseDuration(value)
+    return seconds === undefined || seconds < 0.05 ? undefined : seconds
+  },
+  { show: formatDuration },
+)
 
 export const redisBrokerTable = {
   globalKeyprefix: {
@@ -82,7 +86,8 @@ export const redisBrokerTable = {
   evictionPolicy: {
     kind: oneOf('refuse', 'allow'),
     default: defaults.evictionPolicy,
-    sentence: 'Whether a server that may drop messages when its memory is full is refused (`maxmemory-policy` other than `noeviction`).',
+    sentence:
+      'Whether a server is refused that throws messages away when its memory is full (`maxmemory-policy allkeys-lru` and the like).',
   },
   ...linkOptionTable,
 } satisfies OptionTable
@@ -90,7 +95,7 @@ export const redisBrokerTable = {
 /** kombu's, with what there is instead. */
 export const refusedBrokerOptions: RefusedOptions = {
   ...refusedLinkOptions,
-  queueOrderStrategy: 'all queues of a worker are served in turn; start a worker of its own for queues that must not wait for others',
+  queueOrderStrategy: 'start a worker of its own for a queue that must not wait for others',
   pollingInterval: 'workers are woken when a message arrives',
   ackEmulation: 'messages that a worker holds are always kept by the server until they are acknowledged',
   unackedMutexKey: 'lost messages are given back by a script, which needs no lock',
@@ -98,9 +103,9 @@ export const refusedBrokerOptions: RefusedOptions = {
   unackedRestoreLimit: 'lost messages are given back in small portions; sweepInterval says how often they are looked for',
   unackedRestoreInterval: 'use sweepInterval',
   unackedRestoreThrottle: 'use sweepInterval',
-  keyprefixQueue: 'kombu never lets two programs with different ones meet; use globalKeyprefix',
+  keyprefixQueue: 'bindings are where kombu keeps them by default; globalKeyprefix moves them',
   keyprefixFanout: 'use fanoutPrefix',
-  deadletterQueue: 'a message that finds no queue is refused (ERR_NOT_PUBLISHED), not put aside',
+  deadletterQueue: 'a message for one queue that finds none is refused (ERR_NOT_PUBLISHED), not put aside',
   bodyEncoding: "bodies are written as base64, kombu's default; messages with plain bodies are read",
   confirmPublish: 'a publish is always confirmed',
   maxRetries: 'use taskPublishRetryPolicy',
