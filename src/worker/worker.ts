@@ -3,6 +3,7 @@ import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
 import type { StopOptions, Worker, WorkerOptions } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
+import { ConnectionError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
@@ -21,6 +22,8 @@ import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
 const abortGraceMs = 1_000
+/** Short at its longest: whoever waits for a task waits for this, too. */
+const reconnecting = { firstMs: 200, maxMs: 1_500 } as const
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -121,7 +124,7 @@ export class AppWorker implements Worker {
     this.#pool = pool
     try {
       const [backend] = await Promise.all([opening, pool.start()])
-      if (this.#stopping === undefined) await this.#consume(pool, backend)
+      await this.#consumeFirst(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
@@ -130,6 +133,22 @@ export class AppWorker implements Worker {
     if (this.#stopping !== undefined) return
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
     if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+  }
+
+  /** A broker that is not there yet is waited for, unless that is turned off. */
+  async #consumeFirst(pool: Pool, backend: ResultBackend): Promise<void> {
+    const { clock, config, log, random } = this.#core
+    const backoff = new Backoff({ ...reconnecting, random })
+    while (this.#stopping === undefined) {
+      try {
+        return await this.#consume(pool, backend)
+      } catch (error) {
+        if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
+        log.error({ err: error }, `${error.message}; trying again`)
+      }
+      const waitMs = backoff.next()
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+    }
   }
 
   async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
@@ -165,7 +184,7 @@ export class AppWorker implements Worker {
   async #reconnect(pool: Pool, backend: ResultBackend, cause: Error): Promise<void> {
     const { clock, log, random } = this.#core
     log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
-    const backoff = new Backoff({ firstMs: 200, maxMs: 10_000, random })
+    const backoff = new Backoff({ ...reconnecting, random })
     while (this.#stopping === undefined) {
       const waitMs = backoff.next()
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
