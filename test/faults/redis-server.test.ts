@@ -116,7 +116,7 @@ redisGroupTest(
     const sent = await scene.sendMany(100, 'work', [20])
     await scene.recorder.ended(20)
     // What was written is on both before the roles change: what is not is the next row's.
-    await until(async () => (await scene.broker.raw.wait(1, 1_000)) === 1, 'the replica has it')
+    await scene.broker.replicated()
     const swappedAt = nowMs()
     await scene.broker.swap()
     const id = await scene.send('good', [], { retry: { maxRetries: 20 } })
@@ -143,7 +143,7 @@ for (const waitReplicas of [0, 1]) {
     async (scene) => {
       const { replication, server } = scene.broker
       await scene.sendMany(20, 'work', [5])
-      await until(async () => (await scene.broker.raw.wait(1, 1_000)) === 1, 'the replica has it')
+      await scene.broker.replicated()
       const replicated = [...scene.ledger.confirmed]
       replication.set({ up: { flow: 'hold' }, down: { flow: 'hold' } })
       const late = await Promise.allSettled(Array.from({ length: 50 }, () => scene.send('work', [5])))
@@ -316,9 +316,9 @@ redisTest(
     const worker = await scene.worker({ concurrency: 2 })
     await scene.sendMany(2, 'hold', ['go'])
     await scene.recorder.started(2)
+    await scene.worker({ concurrency: 2, args: ['-n', 'other@%h'] })
     const killedAt = nowMs()
     await worker.end('SIGKILL')
-    await scene.worker({ concurrency: 2 })
     const { atMs } = await scene.recorder.started(3)
     expect(atMs - killedAt).toBeLessThanOrEqual(leaseTtlMs + 1.5 * oneSecond)
     scene.release('go')

@@ -174,6 +174,14 @@ export class RedisGroup extends RedisBroker {
     return `sentinel://127.0.0.1:${this.sentinel.port}/0`
   }
 
+  /** Until the replica has all that was written so far. */
+  async replicated(): Promise<void> {
+    // WAIT looks no further than what its own client wrote last.
+    await this.raw.set('replicated', '')
+    await this.raw.del('replicated')
+    await until(async () => (await this.raw.wait(1, 1_000)) === 1, 'the replica has it')
+  }
+
   /** The Sentinel changes the roles of the two, as an operator may ask for. */
   async swap(): Promise<void> {
     const asked = new Redis({ port: this.sentinel.port })
