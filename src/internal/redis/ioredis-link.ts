@@ -84,8 +84,9 @@ class IoredisWire implements Wire {
   }
 
   call(command: string, args: readonly Argument[]): Promise<Reply> {
-    // ioredis answers RESP2 with these types and no others when it is asked for buffers.
-    return this.#client.callBuffer(command, ...args.map(asIoredisArgument)) as Promise<Reply>
+    // ioredis answers RESP2 with these types and no others when it is asked for buffers. Early versions of 5 know what a link that listens may send by the
+    // names in small letters only.
+    return this.#client.callBuffer(command.toLowerCase(), ...args.map(asIoredisArgument)) as Promise<Reply>
   }
 
   subscribe(channels: readonly string[]): Promise<unknown> {
