@@ -84,9 +84,11 @@ class IoredisWire implements Wire {
   }
 
   call(command: string, args: readonly Argument[]): Promise<Reply> {
-    // ioredis answers RESP2 with these types and no others when it is asked for buffers. Early versions of 5 know what a link that listens may send by the
-    // names in small letters only.
-    return this.#client.callBuffer(command.toLowerCase(), ...args.map(asIoredisArgument)) as Promise<Reply>
+    // By its name in small letters, early versions of 5 know that a link that listens may send it. Other commands keep their capitals: ioredis would turn the
+    // answers of some that it knows, such as hgetall, into objects.
+    const name = command === 'PING' ? 'ping' : command
+    // ioredis answers RESP2 with these types and no others when it is asked for buffers.
+    return this.#client.callBuffer(name, ...args.map(asIoredisArgument)) as Promise<Reply>
   }
 
   subscribe(channels: readonly string[]): Promise<unknown> {
