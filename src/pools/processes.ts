@@ -55,7 +55,7 @@ const firstBoots = 2
 
 export class ProcessPool implements Pool, PoolRunOwner {
   readonly name = 'prefork'
-  readonly supports = { timeLimit: true, terminate: true }
+  readonly supports = { timeLimit: true, terminate: true, ownLoop: true }
   readonly clock: Clock
   readonly #options: ProcessPoolOptions
   readonly #entry: string

@@ -159,6 +159,7 @@ export class AppWorker implements Worker {
       const consumer = await connection.consume({
         queues: this.queues,
         prefetch: tasks.prefetch,
+        blocksUpToMs: pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000,
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })

@@ -50,9 +50,11 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
   const shown = redactUrl(url)
   const address = parseRedisUrl(url, options)
   const connectTimeoutMs = options.connectTimeoutMs ?? defaultConnectTimeoutMs
+  const { clock: _, ...rest } = options
   return {
     shown,
     db: address.db,
+    recipe: { url, options: rest },
     async open(opening) {
       const { default: Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
       const given = await ioredisOptions(address, connectTimeoutMs, options)
