@@ -5,6 +5,8 @@ import type { Argument, OpenLink, RedisLink, Reply } from './link.js'
 /** What of an ioredis client is used. */
 export interface IoredisClient {
   readonly options: { readonly db?: number | undefined }
+  /** The open socket. */
+  readonly stream?: { ref(): unknown; unref(): unknown } | undefined
   connect(): Promise<void>
   duplicate(options: Readonly<Record<string, unknown>>): IoredisClient
   disconnect(): void
@@ -105,6 +107,11 @@ class IoredisWire implements Wire {
 
   punsubscribe(patterns: readonly string[]): Promise<unknown> {
     return this.#client.punsubscribe(...patterns)
+  }
+
+  holdProcess(on: boolean): void {
+    if (on) this.#client.stream?.ref()
+    else this.#client.stream?.unref()
   }
 
   drop(): void {
