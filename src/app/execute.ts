@@ -14,11 +14,14 @@ import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
 export function executeWith(core: AppCore): Execute {
+  // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
+  // before Node 24): what is here already is not awaited.
   return async (request, run) => {
     let body: TaskBody
     let continuations: Continuations | null
     try {
-      body = decodeBody(await core.serializers.decode(request, { accept: core.config.acceptContent }))
+      const decoded = core.serializers.decode(request, { accept: core.config.acceptContent })
+      body = decodeBody(decoded instanceof Promise ? await decoded : decoded)
       continuations = continuationsOf(body)
       const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
       if (unsupported !== undefined)
@@ -55,26 +58,29 @@ class Execution {
     this.#context = new TaskRun({ core, task, info, body, run })
   }
 
-  async run(): Promise<Outcome> {
-    const { core, task, info } = this
-    const running = { context: this.#context, priority: info.priority ?? undefined, children: this.#children }
-    return asRunningTask(running, async () => {
-      if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
-      let outcome: Outcome
-      try {
-        const args = await boundArguments(task, this.body)
-        const value = await (core.hooks.execute(this.#context, () => this.#call(args)) ?? this.#call(args))
-        outcome = this.#success(value)
-      } catch (error) {
-        outcome = this.#failed(lookable(error))
-      }
-      if (!core.hooks.silent('taskPostrun'))
-        core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
-      return outcome
-    })
+  run(): Promise<Outcome> {
+    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children }
+    return asRunningTask(running, () => this.#runHere())
   }
 
-  async #call(args: readonly unknown[]): Promise<unknown> {
+  async #runHere(): Promise<Outcome> {
+    const { core, task, info } = this
+    if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
+    let outcome: Outcome
+    try {
+      const bound = boundArguments(task, this.body)
+      const args = bound instanceof Promise ? await bound : bound
+      const value = core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
+      outcome = this.#success(isThenable(value) ? await value : value)
+    } catch (error) {
+      outcome = this.#failed(lookable(error))
+    }
+    if (!core.hooks.silent('taskPostrun'))
+      core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
+    return outcome
+  }
+
+  #call(args: readonly unknown[]): unknown {
     // The function's parameters were checked where the task was defined; here they are only a list.
     const run = this.task.run as (...args: unknown[]) => unknown
     if (this.task.kwargsSchema !== undefined) return run(args[0], this.#context)
@@ -158,6 +164,14 @@ class Execution {
       children: this.#children,
     }
   }
+}
+
+/** What `await` would wait for. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
+    typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 /** A proxy may throw for `instanceof` alone; nothing more is known of such a one. */

@@ -1,7 +1,7 @@
 import { show } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 
-type Method = keyof Logger
+type Method = Exclude<keyof Logger, 'isLevelEnabled'>
 
 const rank: Record<Method | 'fatal', number> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 }
 
@@ -30,11 +30,17 @@ export function humanLogger({
     info: (fields, message) => line('info', fields, message),
     warn: (fields, message) => line('warn', fields, message),
     error: (fields, message) => line('error', fields, message),
+    // A level that is not known here is none of ours to drop.
+    isLevelEnabled: (asked) => !isMethod(asked) || rank[asked] >= rank[level],
   }
 }
 
+function isMethod(level: string): level is Method {
+  return Object.hasOwn(rank, level)
+}
+
 /** Drops every line: for programs that set no logger. */
-export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, isLevelEnabled: () => false }
 
 /** Puts fields in front of every line: `{ task, id }`. */
 export function childLogger(parent: Logger, fields: Readonly<Record<string, unknown>>, prefix: string): Logger {
