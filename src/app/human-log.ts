@@ -19,7 +19,7 @@ export function humanLogger({
   write: (line: string) => void
 }): Logger {
   const line = (lineLevel: Method, fields: unknown, message: string | undefined): void => {
-    if (rank[lineLevel] < rank[level]) return
+    if (!isLogged(lineLevel, level)) return
     const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : show(fields))
     const error = fields instanceof Error ? fields : isRecord(fields) ? fields.err : undefined
     const stack = error instanceof Error && rank[lineLevel] >= rank.warn ? `\n${error.stack ?? error.message}` : ''
@@ -30,13 +30,13 @@ export function humanLogger({
     info: (fields, message) => line('info', fields, message),
     warn: (fields, message) => line('warn', fields, message),
     error: (fields, message) => line('error', fields, message),
-    // A level that is not known here is none of ours to drop.
-    isLevelEnabled: (asked) => !isMethod(asked) || rank[asked] >= rank[level],
+    isLevelEnabled: (asked) => isLogged(asked, level),
   }
 }
 
-function isMethod(level: string): level is Method {
-  return Object.hasOwn(rank, level)
+/** Whether lines of a level are written where `least` is the lowest that is. A level that is not known here is not dropped. */
+export function isLogged(level: string, least: keyof typeof rank): boolean {
+  return !Object.hasOwn(rank, level) || rank[level as keyof typeof rank] >= rank[least]
 }
 
 /** Drops every line: for programs that set no logger. */
