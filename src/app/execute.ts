@@ -16,26 +16,39 @@ import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 export function executeWith(core: AppCore): Execute {
   // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
   // before Node 24): what is here already is not awaited.
-  return async (request, run) => {
-    let body: TaskBody
-    let continuations: Continuations | null
+  return (request, run) => {
+    let decoded: unknown
     try {
-      const decoded = core.serializers.decode(request, { accept: core.config.acceptContent })
-      body = decodeBody(decoded instanceof Promise ? await decoded : decoded)
-      continuations = continuationsOf(body)
-      const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
-      if (unsupported !== undefined)
-        return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
+      decoded = core.serializers.decode(request, { accept: core.config.acceptContent })
     } catch (error) {
-      return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
+      return Promise.resolve(undecodable(error))
     }
-    const info = infoOf(request)
-    if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
-    const task = core.registry.get(request.task)
-    if (task === undefined) return notRegistered(core, request, continuations)
-    run.accepted(continuations)
-    return new Execution(core, task, request, info, body, continuations, run).run()
+    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, request, run, decoded))
+    return decoded.then((value) => executeDecoded(core, request, run, value), undecodable)
   }
+}
+
+function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+  let body: TaskBody
+  let continuations: Continuations | null
+  try {
+    body = decodeBody(decoded)
+    continuations = continuationsOf(body)
+    const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
+    if (unsupported !== undefined) return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
+  } catch (error) {
+    return undecodable(error)
+  }
+  const info = infoOf(request)
+  if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
+  const task = core.registry.get(request.task)
+  if (task === undefined) return notRegistered(core, request, continuations)
+  run.accepted(continuations)
+  return new Execution(core, task, request, info, body, continuations, run).run()
+}
+
+function undecodable(error: unknown): Outcome {
+  return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
 }
 
 class Execution {
