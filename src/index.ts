@@ -5,7 +5,7 @@ export { currentTask, type RequestInfo, type RetryOptions, type TaskContext } fr
 export type { Middleware, Signals } from './app/hooks.js'
 export type { RemoteTask, TasksOf } from './app/remotes.js'
 export type { Called, ErrorClass, NamedTask, Task, TaskOptions } from './app/task.js'
-export type { StopOptions, Worker, WorkerOptions } from './app/worker-handle.js'
+export type { StopOptions, Worker, WorkerOptions, WorkerState } from './app/worker-handle.js'
 export { chain, chord, group } from './canvas/compose.js'
 export type { AsyncResult, Enqueued, GetOptions } from './canvas/handles.js'
 export { type Beat, type BeatSchedule, crontab, every, type Schedule, solar } from './canvas/schedules.js'

@@ -114,6 +114,8 @@ export interface Pool {
 export interface PoolSupports {
   readonly timeLimit: boolean
   readonly terminate: boolean
+  /** Tasks run in other processes or threads: they cannot block the worker's event loop. */
+  readonly ownLoop: boolean
 }
 
 /** What a pool asks of its owner while tasks run. */

@@ -78,6 +78,8 @@ export interface ConsumeOptions {
   readonly prefetch: number
   /** Called with 1 to `prefetch` deliveries. Must not throw. */
   readonly onDeliveries: (deliveries: readonly Delivery[]) => void
+  /** For how long, in ms, what is delivered may block this event loop: its leases are kept meanwhile. Default 0: it runs elsewhere. */
+  readonly blocksUpToMs?: number
   /** Told of a message that is none (its headers are damaged): the driver itself puts it into the dead letters. Must not throw. */
   readonly onRefused?: (queue: string, reason: string) => void
 }

@@ -62,6 +62,11 @@ export { app, Celeriac, chain, client, currentTask, five, six, TaskFailure, test
   'require.cjs': `const { Celeriac } = require('celeriac')
 console.log(typeof Celeriac, typeof require('celeriac/client').createClient, typeof require('celeriac/testing').testApp)
 `,
+  'redis.mjs': `import { Celeriac } from 'celeriac'
+const app = new Celeriac('shop', { broker: 'redis://:geheim@localhost/0' })
+await app.sendTask('add', {}, { retry: false }).catch((error) => console.log(error.code, error.message))
+await app.close()
+`,
   'import.mjs': `import { Celeriac } from 'celeriac'
 import { createClient } from 'celeriac/client'
 import { testApp } from 'celeriac/testing'
@@ -139,6 +144,15 @@ test('every entry is there for import and for require', () => {
   const required = node(['require.cjs'])
   // Node 20 and 22 say that require() of ES modules is experimental, unless the caller is in node_modules.
   expect({ ...required, stderr: required.stderr.replaceAll(/^.*(ExperimentalWarning|--trace-warnings).*\n/gm, '') }).toEqual(expected)
+})
+
+test('a broker whose package is not installed is told with the command that installs it', () => {
+  expect(node(['redis.mjs'])).toEqual({
+    code: 0,
+    stdout:
+      'ERR_DRIVER_NOT_INSTALLED The broker or backend redis://:**@localhost/0 needs the "ioredis" package. Run: npm install ioredis\n',
+    stderr: '',
+  })
 })
 
 test('a TypeScript project compiles against it, declarations included', () => {

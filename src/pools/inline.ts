@@ -24,7 +24,7 @@ export interface InlinePoolOptions {
 
 export class InlinePool implements Pool {
   readonly name: string
-  readonly supports = { timeLimit: false, terminate: false }
+  readonly supports = { timeLimit: false, terminate: false, ownLoop: false }
   readonly #options: InlinePoolOptions
   readonly #watchdog: BlockWatchdog | undefined
   readonly #running = new Set<InlineRun>()

@@ -55,7 +55,7 @@ const firstBoots = 2
 
 export class ProcessPool implements Pool, PoolRunOwner {
   readonly name = 'prefork'
-  readonly supports = { timeLimit: true, terminate: true }
+  readonly supports = { timeLimit: true, terminate: true, ownLoop: true }
   readonly clock: Clock
   readonly #options: ProcessPoolOptions
   readonly #entry: string
@@ -89,7 +89,9 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   get window(): number {
     if (this.#slots > 1 || this.#children.length === 0) return this.capacity
-    return this.#size * Math.min(...this.#children.map((child) => this.#depthOf(child)))
+    let depth = Number.POSITIVE_INFINITY
+    for (const child of this.#children) depth = Math.min(depth, this.#depthOf(child))
+    return this.#size * depth
   }
 
   get pids(): readonly number[] {

@@ -1,7 +1,7 @@
 import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
-import type { StopOptions, Worker, WorkerOptions } from '../app/worker-handle.js'
+import type { StopOptions, Worker, WorkerOptions, WorkerState } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
@@ -22,8 +22,8 @@ import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
 const abortGraceMs = 1_000
-/** Short at its longest: whoever waits for a task waits for this, too. */
-const reconnecting = { firstMs: 200, maxMs: 1_500 } as const
+/** A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second. */
+const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -46,6 +46,7 @@ export class AppWorker implements Worker {
   #starting: Promise<void> | undefined
   #reconnecting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
+  #state: WorkerState = 'new'
   /** Aborts when what still runs must be cut off. */
   readonly #cold = new AbortController()
 
@@ -66,8 +67,19 @@ export class AppWorker implements Worker {
     return this.#options.queues ?? this.#core.routes.defaultQueues()
   }
 
+  get state(): WorkerState {
+    return this.#state
+  }
+
+  get isReady(): boolean {
+    return this.#state === 'consuming'
+  }
+
   async start(): Promise<this> {
-    this.#starting ??= this.#start()
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      this.#state = 'stopped'
+      throw error
+    })
     await this.#starting
     return this
   }
@@ -105,12 +117,10 @@ export class AppWorker implements Worker {
   async #start(): Promise<void> {
     const core = this.#core
     if (this.#stopping !== undefined) return
+    this.#state = 'starting'
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     for (const queue of this.queues) core.routes.queueOptions(queue)
-    // Opened while the pool starts its processes, which takes longer.
-    const opening = core.connections.backend()
-    opening.catch(() => {})
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core),
       storeState: async (taskId, state, meta) => {
@@ -123,7 +133,8 @@ export class AppWorker implements Worker {
     })
     this.#pool = pool
     try {
-      const [backend] = await Promise.all([opening, pool.start()])
+      // In this order: the processes of the pool boot while the backend is loaded and opened here.
+      const [, backend] = await Promise.all([pool.start(), core.connections.backend()])
       await this.#consumeFirst(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
@@ -165,12 +176,14 @@ export class AppWorker implements Worker {
       const consumer = await connection.consume({
         queues: this.queues,
         prefetch: tasks.prefetch,
+        blocksUpToMs: pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000,
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
       this.#consumers = [consumer, mailbox]
       this.#connection = connection
+      if (this.#stopping === undefined) this.#state = 'consuming'
       void connection.closed.then((error) => {
         if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
       })
@@ -183,6 +196,7 @@ export class AppWorker implements Worker {
   /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
   async #reconnect(pool: Pool, backend: ResultBackend, cause: Error): Promise<void> {
     const { clock, log, random } = this.#core
+    this.#state = 'reconnecting'
     log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
     const backoff = new Backoff({ ...reconnecting, random })
     while (this.#stopping === undefined) {
@@ -202,6 +216,7 @@ export class AppWorker implements Worker {
 
   async #stop(): Promise<void> {
     const { log, hooks } = this.#core
+    this.#state = 'draining'
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#cold.signal.aborted ? ' (cold)' : ''}`)
     await this.#starting?.catch(() => {})
     await this.#reconnecting?.catch(() => {})
@@ -225,6 +240,7 @@ export class AppWorker implements Worker {
       grace?.cancel()
       await this.#connection?.close()
     } finally {
+      this.#state = 'stopped'
       this.#refusals.flush()
       if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
       this.#stopped.resolve()

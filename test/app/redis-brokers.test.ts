@@ -7,8 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { banner } from '../../dist/cli/banner.js'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { needs } from '../../scripts/needs.mjs'
-import { startRedis } from '../../scripts/services.mjs'
-import { LiveApp } from '../live-app.js'
+import { startRedis, startSentinel } from '../../scripts/services.mjs'
+import { LiveApp, until } from '../live-app.js'
 
 let server: Awaited<ReturnType<typeof startRedis>>
 beforeAll(async () => {
@@ -135,6 +135,21 @@ describe.skipIf(needs.redis?.find() === undefined)('Redis (needs redis-server)',
     mute.close()
   })
 
+  test('Sentinels in one text are one broker, and lead to the results, too', async () => {
+    const sentinel = await startSentinel({ port: server.port, name: 'main' })
+    try {
+      const broker = `sentinel://127.0.0.1:${await unusedPort()}/1;sentinel://127.0.0.1:${sentinel.port}`
+      expect(await roundTrip({ broker, broker_transport_options: { master_name: 'main' } })).toBe(5)
+      const looker = new Redis(server.url.replace(/0$/, '1'))
+      expect((await looker.keys('celery-task-meta-*')).length).toBe(1)
+      looker.disconnect()
+      await using live = new LiveApp({ broker, backend: 'disabled' })
+      await expect(live.work()).rejects.toThrow('expected the transport option masterName beside a sentinel: URL')
+    } finally {
+      await sentinel.stop()
+    }
+  })
+
   test('a wrong password, and none, are told in the words of the server and never shown', async () => {
     const locked = await startRedis({ password: 'sesame' })
     try {
@@ -149,6 +164,28 @@ describe.skipIf(needs.redis?.find() === undefined)('Redis (needs redis-server)',
       expect(await roundTrip({ broker: locked.url })).toBe(5)
     } finally {
       await locked.stop()
+    }
+  })
+
+  test('a worker whose broker is gone is not ready; within 2 s after the broker is back it runs tasks again', async () => {
+    const fragile = await startRedis()
+    try {
+      await using live = new LiveApp({ broker: fragile.url, backend: 'memory://fragile', brokerTransportOptions: { leaseTtl: 0.3 } })
+      const add = live.app.task('add', (x: number, y: number) => x + y)
+      const worker = await live.work()
+      expect([worker.state, worker.isReady]).toEqual(['consuming', true])
+      await fragile.kill()
+      await until(() => worker.state === 'reconnecting')
+      expect(worker.isReady).toBe(false)
+      // Long enough for the waits between tries to have grown to their longest.
+      await until(() => live.said('the broker cannot be reached').length >= 6)
+      await fragile.restart()
+      const backMs = performance.now()
+      await until(() => worker.isReady)
+      expect(performance.now() - backMs).toBeLessThan(2_000)
+      expect(await add.delay(2, 3).get({ timeout: 5 })).toBe(5)
+    } finally {
+      await fragile.stop()
     }
   })
 

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Message } from '../../dist/protocol/message.js'
 import type { Exchange, Queue, Topology } from '../../dist/protocol/topology.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
-import type { Connection, Consumer, Delivery, Transport } from '../../dist/transport.js'
+import type { Connection, ConsumeOptions, Consumer, Delivery, Transport } from '../../dist/transport.js'
 import { settled, until, within } from './wait.js'
 
 export interface TransportDriver {
@@ -69,11 +69,15 @@ export class Inbox {
   // Set by `open`, before anybody has the object.
   consumer!: Consumer
 
-  static async open(connection: Connection, options: { queues?: readonly string[]; prefetch?: number } = {}): Promise<Inbox> {
+  static async open(
+    connection: Connection,
+    options: Partial<Pick<ConsumeOptions, 'queues' | 'prefetch' | 'blocksUpToMs'>> = {},
+  ): Promise<Inbox> {
     const inbox = new Inbox()
     inbox.consumer = await connection.consume({
-      queues: options.queues ?? ['q'],
-      prefetch: options.prefetch ?? 100,
+      queues: ['q'],
+      prefetch: 100,
+      ...options,
       onDeliveries: (deliveries) => {
         inbox.batches.push(deliveries)
         inbox.deliveries.push(...deliveries)

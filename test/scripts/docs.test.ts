@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { rows } from '../../dist/app/config-table.js'
+import { redisBackendTable } from '../../dist/backends/redis/option-table.js'
 import { errorHelp } from '../../dist/error-help.js'
 import * as errors from '../../dist/errors.js'
 import { CeleriacError } from '../../dist/errors.js'
+import { redisBrokerTable, refusedBrokerOptions } from '../../dist/transports/redis/option-table.js'
 import { errorClasses, fillSnippets, makeDocs, updateDocs } from '../../scripts/docs.mjs'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
@@ -31,6 +33,18 @@ test('every option is documented', async () => {
     expect(page).toContain(`### ${option}\n`)
     expect(sentence).toMatch(/^[A-Z].*\.$/)
   }
+})
+
+test('every transport option of Redis is documented, with what there is instead of those that are refused', async () => {
+  const page = (await makeDocs(repository)).get('docs/config.md') ?? ''
+  const broker = page.slice(page.indexOf('## Redis as broker'), page.indexOf('## Redis as result backend'))
+  const backend = page.slice(page.indexOf('## Redis as result backend'))
+  for (const [option, { sentence }] of Object.entries(redisBrokerTable)) {
+    expect(broker).toContain(`| \`${option}\` |`)
+    expect(sentence).toMatch(/^[A-Z].*\.$/)
+  }
+  for (const option of Object.keys(refusedBrokerOptions)) expect(broker).toContain(`| \`${option}\` |`)
+  for (const option of Object.keys(redisBackendTable)) expect(backend).toContain(`| \`${option}\` |`)
 })
 
 test('every error code is documented, with what to do', () => {

@@ -363,6 +363,42 @@ test('trackStarted: STARTED is seen while the task runs', async () => {
   expect(await sent.get({ timeout: 5 })).toBe('a')
 })
 
+test('a worker says what it is at, and that it is ready only while it takes tasks', async () => {
+  await using live = new LiveApp()
+  const seen: [string, boolean][] = []
+  const worker = live.app.worker({ pool: 'async' })
+  const look = (): void => void seen.push([worker.state, worker.isReady])
+  look()
+  const starting = worker.start()
+  look()
+  await starting
+  look()
+  const ends: (() => void)[] = []
+  const slow = live.app.task('slow', () => new Promise<void>((resolve) => void ends.push(resolve)))
+  await slow.delay()
+  await until(() => ends.length === 1)
+  const stopping = worker.stop()
+  await until(() => worker.state === 'draining')
+  look()
+  ends[0]?.()
+  await stopping
+  look()
+  expect(seen).toEqual([
+    ['new', false],
+    ['starting', false],
+    ['consuming', true],
+    ['draining', false],
+    ['stopped', false],
+  ])
+})
+
+test('a worker that could not start has stopped', async () => {
+  await using live = new LiveApp({ broker: 'nosuch://a', backend: 'disabled' })
+  const worker = live.app.worker({ pool: 'async' })
+  await expect(worker.start()).rejects.toThrow(/nosuch/)
+  expect([worker.state, worker.isReady]).toEqual(['stopped', false])
+})
+
 // ── remotes and clients ──────────────────────────────────────────────────────
 
 test('remote tasks are sent by name: positions, one object, or keywords', async () => {

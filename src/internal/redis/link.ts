@@ -1,6 +1,6 @@
 /**
  * One connection to a Redis server, whatever client library carries it. It never connects again by itself: when it is lost it has ended, and its owner opens
- * the next, so that every owner decides what is repeated.
+ * the next, so that every owner decides what is repeated. It keeps the process running only while an answer is due.
  */
 
 /** RESP2, with bulk and simple strings as they came: bytes. */
@@ -43,6 +43,8 @@ export interface RedisTarget {
   readonly shown: string
   /** The database number, which is part of kombu's channel names. */
   readonly db: number
+  /** How another thread comes to the same target; undefined when only an object of this one knows the way. */
+  readonly recipe?: { readonly url: string; readonly options: Readonly<Record<string, unknown>> } | undefined
   /** Rejects with the client library's error. */
   open(options: OpenLink): Promise<RedisLink>
 }

@@ -105,8 +105,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       resume: () => this.#pump.resume(),
     })
     this.#leases = new Leases({
+      target,
       layout: this.#layout,
       clock,
+      log,
       ttlMs: options.leaseTtlMs,
       leaseId,
       link,
@@ -168,6 +170,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       throw error
     }
     this.#refuseWhenClosed()
+    this.#leases.surviveBlocks(options.blocksUpToMs ?? 0, this.#scripts.allowOom)
     const consumer = new RedisConsumer(options, this, this.#layout)
     consumer.listed = this.#listed(consumer.queues)
     this.#consumers.add(consumer)

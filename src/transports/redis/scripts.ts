@@ -209,6 +209,8 @@ for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 return count`
 
 export interface Scripts {
+  /** Whether those that only move or take away run on a full server, too. */
+  readonly allowOom: boolean
   readonly pump: Script
   readonly refresh: Script
   readonly restore: Script
@@ -223,6 +225,7 @@ export interface Scripts {
 export function makeScripts({ allowOom }: { readonly allowOom: boolean }): Scripts {
   const always = { allowOom }
   return {
+    allowOom,
     pump: new Script(pump, always),
     refresh: new Script(refresh, always),
     restore: new Script(restore, always),
