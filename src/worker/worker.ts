@@ -167,7 +167,8 @@ export class AppWorker implements Worker {
     const connection = await core.connections.connect()
     try {
       const refusals = this.#refusals
-      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname })
+      const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
+      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname, isHeld })
       const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
       const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
