@@ -33,18 +33,18 @@ export function crashRows(faultTest: FaultTest): void {
           expect(await doomed.end('SIGCONT', 15_000)).toEqual({ code: null, signal: 'SIGKILL' })
           await scene.worker({ pool, concurrency: 1 })
           await scene.drained()
-            console.log(
-              scene.recorder
-                .lines()
-                .map((l) => `${l.what} ${l.id.slice(0, 6)} ${l.redelivered} ${l.pid} ${l.atMs}`)
+          console.log(
+            scene.recorder
+              .lines()
+              .map((l) => `${l.what} ${l.id.slice(0, 6)} ${l.redelivered} ${l.pid} ${l.atMs}`)
+              .join('\n'),
+            scene.workers.map((w) =>
+              w
+                .log()
+                .map((l) => `${l.time} ${l.pid} ${l.msg}`)
                 .join('\n'),
-              scene.workers.map((w) =>
-                w
-                  .log()
-                  .map((l) => `${l.time} ${l.pid} ${l.msg}`)
-                  .join('\n'),
-              ),
-            )
+            ),
+          )
           expect(await scene.result(id)).toBe(20)
           for (const link of links) expect(scene.recorder.starts(link)).toHaveLength(1)
         },

@@ -59,11 +59,15 @@ async function withOwnResults(
 
 for (const { seconds, promise, dupBound } of [
   { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
-  { seconds: 33, promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked', dupBound: 1 },
+  {
+    seconds: 33,
+    promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked, and runs again when the store is there',
+    dupBound: 1,
+  },
 ]) {
   redisTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, (scene) =>
     withOwnResults(scene, async ({ results, env, reader }) => {
-      await scene.worker({ concurrency: 1, env })
+      const worker = await scene.worker({ concurrency: 1, env })
       const id = await scene.send('hold', ['go'])
       await scene.recorder.started(1, id)
       await results.proxy.shut()
@@ -80,8 +84,11 @@ for (const { seconds, promise, dupBound } of [
           (seconds + 1) * oneSecond,
         )
       } else {
-        await scene.recorder.started(2, id, 45_000)
+        await worker.says(/could not be settled and goes back to its queue/, 45_000)
         expect(nowMs() - awayAt).toBeGreaterThan(30_000)
+        // Whether it had ended before cannot be asked: it is not run without that.
+        expect(scene.recorder.starts(id)).toHaveLength(1)
+        expect(await scene.broker.messages()).toMatchObject([{ id }])
       }
       await results.proxy.open()
       expect(await reader.result(id).get({ timeout: 15 })).toBe('go')

@@ -50,7 +50,7 @@ const app = fileURLToPath(new URL('../faults/fixtures/app.mjs', import.meta.url)
 export async function run(folder: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
   const child = spawn(process.execPath, [main, '-A', app, ...args], {
     cwd: folder,
-    env: { ...cleanEnvironment(), FAULTS_FOLDER: folder, ...env },
+    env: { ...cleanEnvironment(), FAULTS_FOLDER: folder, CELERIAC_BROKER_CONNECTION_RETRY_ON_STARTUP: 'false', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
