@@ -68,11 +68,11 @@ export class AppWorker implements Worker {
   }
 
   get state(): WorkerState {
-    return this.#state
+    return this.#state === 'consuming' && this.#connection?.isAnswering === false ? 'reconnecting' : this.#state
   }
 
   get isReady(): boolean {
-    return this.#state === 'consuming'
+    return this.state === 'consuming'
   }
 
   async start(): Promise<this> {

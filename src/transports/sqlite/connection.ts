@@ -96,6 +96,10 @@ export class SqliteConnection implements Connection, ConsumerHost {
     })
   }
 
+  get isAnswering(): boolean {
+    return this.#closing === undefined
+  }
+
   get counters(): ConnectionCounters {
     return { ...this.#counters }
   }
