@@ -86,8 +86,11 @@ class IoredisWire implements Wire {
   }
 
   call(command: string, args: readonly Argument[]): Promise<Reply> {
+    // By its name in small letters, early versions of 5 know that a link that listens may send it. Other commands keep their capitals: ioredis would turn the
+    // answers of some that it knows, such as hgetall, into objects.
+    const name = command === 'PING' ? 'ping' : command
     // ioredis answers RESP2 with these types and no others when it is asked for buffers.
-    return this.#client.callBuffer(command, ...args.map(asIoredisArgument)) as Promise<Reply>
+    return this.#client.callBuffer(name, ...args.map(asIoredisArgument)) as Promise<Reply>
   }
 
   subscribe(channels: readonly string[]): Promise<unknown> {
@@ -117,6 +120,11 @@ class IoredisWire implements Wire {
 
   refusal(error: unknown): string | undefined {
     return error instanceof Error && error.name === 'ReplyError' ? error.message : undefined
+  }
+
+  /** Said where it finds its socket closed; "Connection is closed." may be said of commands that went out. */
+  wasUnsent(error: unknown): boolean {
+    return error instanceof Error && error.message.startsWith("Stream isn't writeable")
   }
 }
 

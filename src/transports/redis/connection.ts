@@ -7,7 +7,7 @@
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
 import { randomBytes } from 'node:crypto'
-import { ConnectionError, NotPublishedError } from '../../errors.js'
+import { ConnectionError, NotPublishedError, TooLargeError } from '../../errors.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
@@ -128,6 +128,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
     this.#pump = new Pump({
       layout: this.#layout,
+      clock,
       leaseTtlMs: options.leaseTtlMs,
       leaseId,
       link,
@@ -144,6 +145,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   async open(signal: AbortSignal): Promise<this> {
     await this.#session.start(signal)
     return this
+  }
+
+  get isAnswering(): boolean {
+    return this.#pump.isAnswering
   }
 
   get counters(): ConnectionCounters {
@@ -333,7 +338,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
     try {
-      if (raw.length > largestEnvelope) return { reason: `the message has ${raw.length} bytes; more than ${largestEnvelope} are not read` }
+      if (raw.length > largestEnvelope) throw new TooLargeError('the message', raw.length, largestEnvelope)
       return readEnvelope(raw)
     } catch (error) {
       const reason = reasonOf(error)
