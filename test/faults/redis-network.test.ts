@@ -63,10 +63,10 @@ redisTest(
     await scene.worker(behind(scene, { concurrency: 4, args: ['-n', 'cut@%h', '--prefetch-multiplier', '1'] }))
     const ids = await scene.sendMany(4, 'hold', ['go'])
     await scene.recorder.started(4)
+    const other = await scene.worker({ concurrency: 4, args: ['-n', 'other@%h', '--prefetch-multiplier', '1'] })
     const before = proxy.accepted
     const cutAt = nowMs()
     proxy.blackhole()
-    const other = await scene.worker({ concurrency: 4, args: ['-n', 'other@%h', '--prefetch-multiplier', '1'] })
     await scene.recorder.started(8)
     const recoverMs = (scene.recorder.starts()[4]?.atMs ?? 0) - cutAt
     expect(recoverMs).toBeLessThanOrEqual(leaseTtlMs + 2 * oneSecond)

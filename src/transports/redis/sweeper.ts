@@ -45,11 +45,11 @@ export class Sweeper {
   async sweep(link: RedisLink, scripts: Scripts): Promise<number> {
     const { returns } = this.#parts
     const over = await this.#confirmed(link)
+    const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
+    if (items.length > 0) await returns.giveBack(link, scripts, items)
+    // Only now: when the link was lost before, the next sweep must know them still, since no look but a full one sees them again.
     const found = await this.#look(link, scripts)
     this.#suspects = new Map(found.map(({ id, score }) => [id, score]))
-    if (over.length === 0) return 0
-    const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
-    await returns.giveBack(link, scripts, items)
     return items.length
   }
 
