@@ -277,3 +277,34 @@ for (const how of ['refused', 'silent'] as const) {
     },
   )
 }
+
+redisTest(
+  { id: 'N14', variant: 'probe', promise: 'a worker is not ready while Redis does not answer, and ready again within 2 s of its return' },
+  async (scene) => {
+    const { proxy, proxied, options } = scene.broker
+    for (const [away, back] of [
+      [() => proxy.shut(), () => proxy.open()],
+      [() => proxy.blackhole(), () => proxy.clear()],
+    ] as const) {
+      const app = new Celeriac('probe', {
+        brokerUrl: proxied,
+        resultBackend: scene.url,
+        ...options,
+        workerPool: 'async',
+        workerLogLevel: 'fatal',
+      })
+      app.task('nothing', () => 0)
+      const worker = await app.worker({ concurrency: 1 }).start()
+      try {
+        expect(worker.isReady).toBe(true)
+        await away()
+        await until(() => !worker.isReady, 'it is not ready')
+        await back()
+        await until(() => worker.isReady, 'it is ready', 2 * oneSecond)
+      } finally {
+        await worker.stop()
+        await app.close()
+      }
+    }
+  },
+)

@@ -420,13 +420,16 @@ redisTest({ id: 'R17', promise: 'a revoke that no worker hears, since its connec
   scene.ledger.confirmed.delete(revoked)
 })
 
+/** A server that lacks what newer ones have, as a user sees it who has no right to it. */
+function lessAble(scene: Scene<RedisBroker>, ...rights: readonly string[]): Promise<string> {
+  const url = `redis://plain:pw@127.0.0.1:${scene.broker.server.port}/0`
+  return scene.broker.raw.call('acl', 'setuser', 'plain', 'on', '>pw', '~*', '&*', '+@all', ...rights).then(() => url)
+}
+
 redisTest(
   { id: 'R18', variant: 'no client tracking', promise: 'a server that cannot tell of new messages: found by looking, within 0.4 s' },
   async (scene) => {
-    const { raw, server } = scene.broker
-    await raw.call('acl', 'setuser', 'plain', 'on', '>pw', '~*', '&*', '+@all', '-client|tracking')
-    const url = `redis://plain:pw@127.0.0.1:${server.port}/0`
-    const worker = await scene.worker({ url, concurrency: 1 })
+    const worker = await scene.worker({ url: await lessAble(scene, '-client|tracking'), concurrency: 1 })
     await worker.says(/cannot tell of new messages/)
     for (let n = 0; n < 5; n++) {
       // Idle for long enough to look seldom.
@@ -437,6 +440,30 @@ redisTest(
       const { atMs } = await scene.recorder.started(1, id)
       expect(atMs - sentAt).toBeLessThanOrEqual(400)
     }
+    await scene.drained()
+  },
+)
+
+redisTest(
+  {
+    id: 'R18',
+    variant: 'plain scripts',
+    promise: 'a server whose version cannot be asked gets the scripts of Redis 6.2: claimed, kept, given back and buried all the same',
+    dupBound: 2,
+  },
+  async (scene) => {
+    const url = await lessAble(scene, '-info', '-client|tracking')
+    const worker = await scene.worker({ url, concurrency: 2, args: ['-n', 'one@%h', '--prefetch-multiplier', '1'] })
+    await worker.says(/INFO/)
+    await scene.sendMany(2, 'hold', ['go'])
+    await scene.recorder.started(2)
+    await scene.send('good', [], { countdown: 1 })
+    await scene.worker({ url, concurrency: 2, args: ['-n', 'two@%h'] })
+    await worker.end('SIGKILL')
+    await scene.recorder.started(4)
+    scene.release('go')
+    await scene.publishRaw(good({ task: 'no.such' }))
+    await scene.deadLettersReach(1)
     await scene.drained()
   },
 )
