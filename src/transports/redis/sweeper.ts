@@ -12,8 +12,8 @@ import type { Scripts } from './scripts.js'
 
 /** Entries of the index that are read at once. */
 const pageSize = 1_000
-/** All entries are read so often, and otherwise only those whose time has come since the last look. */
-const fullLookMs = 60_000
+/** All entries are read at least so often, and otherwise only those whose time has come since the last look. */
+const longestFullLookMs = 60_000
 
 export const leasePrefix = 'c:'
 /** A message that waits for its eta, in nobody's hands. */
@@ -85,7 +85,7 @@ export class Sweeper {
       if (nowSeconds === 0) {
         nowSeconds = Number(textOf(time))
         if (nowSeconds * 1000 >= this.#nextFullLook) {
-          this.#nextFullLook = nowSeconds * 1000 + fullLookMs
+          this.#nextFullLook = nowSeconds * 1000 + Math.min(longestFullLookMs, options.visibilityTimeoutMs)
           if (from > 0) {
             from = 0
             continue
