@@ -58,6 +58,8 @@ export interface Connection {
   locate(taskId: string): Promise<'waiting' | 'leased' | 'absent' | 'unknown'>
   readonly deadLetters: DeadLetters
   readonly counters: ConnectionCounters
+  /** Whether the broker answers at this moment: a connection may outlive the links that it is made of, and be deaf meanwhile. */
+  readonly isAnswering: boolean
   /** Settles once: with the reason when the connection is lost, with undefined after `close()`. */
   readonly closed: Promise<Error | undefined>
   /** Unsettled deliveries go back, uncounted. Pending publishes and settlements are written first. Safe twice. */

@@ -28,12 +28,19 @@ export function checkCall(task: TaskDefinition, call: Arguments): Arguments | Pr
   return checked instanceof Promise ? checked.then(refuse) : refuse(checked)
 }
 
-/** The list that the task's function is called with (without its context): keywords put in their places, schema applied. */
-export async function boundArguments(task: TaskDefinition, call: Arguments): Promise<readonly unknown[]> {
+/** The list that the task's function is called with (without its context): keywords put in their places, schema applied. A promise where the schema gives one. */
+export function boundArguments(task: TaskDefinition, call: Arguments): readonly unknown[] | Promise<readonly unknown[]> {
   const bound = bind(task, call)
-  if (task.kwargsSchema !== undefined) return [valid(task, await task.kwargsSchema['~standard'].validate(bound[0]))]
-  if (task.argsSchema !== undefined) return valid(task, await task.argsSchema['~standard'].validate(bound)) as unknown[]
-  return bound
+  const schema = task.kwargsSchema ?? task.argsSchema
+  if (schema === undefined) return bound
+  const isOne = task.kwargsSchema !== undefined
+  const checked = schema['~standard'].validate(isOne ? bound[0] : bound)
+  const accept = (result: StandardSchemaV1.Result<unknown>): readonly unknown[] => {
+    const value = valid(task, result)
+    // The schema of all arguments is one of a list.
+    return isOne ? [value] : (value as unknown[])
+  }
+  return checked instanceof Promise ? checked.then(accept) : accept(checked)
 }
 
 function bind(task: TaskDefinition, { args, kwargs }: Arguments): readonly unknown[] {

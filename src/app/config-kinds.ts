@@ -79,7 +79,9 @@ function address(value: unknown, option: string, expected: string): Address {
   if (isRecord(value)) return ownClient(value, option)
   // Who gave text, in a shell perhaps, cannot give an object.
   if (typeof value === 'string') throw new OptionInvalidError(option, expected, redactUrl(value))
-  throw new OptionInvalidError(option, `${expected}${orClient}`, value)
+  if (typeof recognizeRedisClient(value) !== 'string') throw new OptionInvalidError(option, '{ client } with the client in it', 'a client')
+  // Never shown as it is: it may be a client, which has its password.
+  throw new OptionInvalidError(option, `${expected}${orClient}`, typeof value === 'object' ? classOf(value) : value)
 }
 
 function ownClient({ client, ...rest }: Readonly<Record<string, unknown>>, option: string): OwnClient {
@@ -106,8 +108,12 @@ function isSentinel(given: Address): given is string {
 
 /** Options of a driver, which reads them when it is opened. */
 export const driverOptions = kind<Readonly<Record<string, unknown>>, Readonly<Record<string, unknown>>>(
-  'an object',
-  (value) => (isRecord(value) ? value : undefined),
+  'an object (as text: JSON)',
+  (value, option) => {
+    if (isRecord(value)) return value
+    // Never shown as it is: there may be a password in it.
+    throw new OptionInvalidError(option, 'an object (as text: JSON)', typeof value === 'object' ? classOf(value) : typeof value)
+  },
   { readText: jsonFromText, show: (value) => JSON.stringify(value, withoutSecrets) },
 )
 

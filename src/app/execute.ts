@@ -14,25 +14,41 @@ import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
 export function executeWith(core: AppCore): Execute {
-  return async (request, run) => {
-    let body: TaskBody
-    let continuations: Continuations | null
+  // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
+  // before Node 24): what is here already is not awaited.
+  return (request, run) => {
+    let decoded: unknown
     try {
-      body = decodeBody(await core.serializers.decode(request, { accept: core.config.acceptContent }))
-      continuations = continuationsOf(body)
-      const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
-      if (unsupported !== undefined)
-        return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
+      decoded = core.serializers.decode(request, { accept: core.config.acceptContent })
     } catch (error) {
-      return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
+      return Promise.resolve(undecodable(error))
     }
-    const info = infoOf(request)
-    if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
-    const task = core.registry.get(request.task)
-    if (task === undefined) return notRegistered(core, request, continuations)
-    run.accepted(continuations)
-    return new Execution(core, task, request, info, body, continuations, run).run()
+    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, request, run, decoded))
+    return decoded.then((value) => executeDecoded(core, request, run, value), undecodable)
   }
+}
+
+function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+  let body: TaskBody
+  let continuations: Continuations | null
+  try {
+    body = decodeBody(decoded)
+    continuations = continuationsOf(body)
+    const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
+    if (unsupported !== undefined) return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
+  } catch (error) {
+    return undecodable(error)
+  }
+  const info = infoOf(request)
+  if (info.expiresMs !== null && info.expiresMs <= core.clock.now()) return { status: 'revoked', reason: 'expired', continuations }
+  const task = core.registry.get(request.task)
+  if (task === undefined) return notRegistered(core, request, continuations)
+  run.accepted(continuations)
+  return new Execution(core, task, request, info, body, continuations, run).run()
+}
+
+function undecodable(error: unknown): Outcome {
+  return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
 }
 
 class Execution {
@@ -55,26 +71,29 @@ class Execution {
     this.#context = new TaskRun({ core, task, info, body, run })
   }
 
-  async run(): Promise<Outcome> {
-    const { core, task, info } = this
-    const running = { context: this.#context, priority: info.priority ?? undefined, children: this.#children }
-    return asRunningTask(running, async () => {
-      if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
-      let outcome: Outcome
-      try {
-        const args = await boundArguments(task, this.body)
-        const value = await (core.hooks.execute(this.#context, () => this.#call(args)) ?? this.#call(args))
-        outcome = this.#success(value)
-      } catch (error) {
-        outcome = this.#failed(lookable(error))
-      }
-      if (!core.hooks.silent('taskPostrun'))
-        core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
-      return outcome
-    })
+  run(): Promise<Outcome> {
+    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children }
+    return asRunningTask(running, () => this.#runHere())
   }
 
-  async #call(args: readonly unknown[]): Promise<unknown> {
+  async #runHere(): Promise<Outcome> {
+    const { core, task, info } = this
+    if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
+    let outcome: Outcome
+    try {
+      const bound = boundArguments(task, this.body)
+      const args = bound instanceof Promise ? await bound : bound
+      const value = core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
+      outcome = this.#success(isThenable(value) ? await value : value)
+    } catch (error) {
+      outcome = this.#failed(lookable(error))
+    }
+    if (!core.hooks.silent('taskPostrun'))
+      core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
+    return outcome
+  }
+
+  #call(args: readonly unknown[]): unknown {
     // The function's parameters were checked where the task was defined; here they are only a list.
     const run = this.task.run as (...args: unknown[]) => unknown
     if (this.task.kwargsSchema !== undefined) return run(args[0], this.#context)
@@ -158,6 +177,14 @@ class Execution {
       children: this.#children,
     }
   }
+}
+
+/** What `await` would wait for. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') &&
+    typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 /** A proxy may throw for `instanceof` alone; nothing more is known of such a one. */

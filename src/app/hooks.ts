@@ -87,6 +87,7 @@ export class Hooks {
 
   /** Undefined when no middleware wraps runs: the caller runs the function itself. */
   execute(ctx: TaskContext, last: () => Promise<unknown>): Promise<unknown> | undefined {
+    if (this.#middleware.length === 0) return undefined
     const layers = this.#middleware.filter((middleware) => middleware.execute !== undefined)
     if (layers.length === 0) return undefined
     const step = (index: number): Promise<unknown> =>

@@ -1,7 +1,7 @@
 import { show } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 
-type Method = keyof Logger
+type Method = Exclude<keyof Logger, 'isLevelEnabled'>
 
 const rank: Record<Method | 'fatal', number> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 }
 
@@ -19,7 +19,7 @@ export function humanLogger({
   write: (line: string) => void
 }): Logger {
   const line = (lineLevel: Method, fields: unknown, message: string | undefined): void => {
-    if (rank[lineLevel] < rank[level]) return
+    if (!isLogged(lineLevel, level)) return
     const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : show(fields))
     const error = fields instanceof Error ? fields : isRecord(fields) ? fields.err : undefined
     const stack = error instanceof Error && rank[lineLevel] >= rank.warn ? `\n${error.stack ?? error.message}` : ''
@@ -30,11 +30,17 @@ export function humanLogger({
     info: (fields, message) => line('info', fields, message),
     warn: (fields, message) => line('warn', fields, message),
     error: (fields, message) => line('error', fields, message),
+    isLevelEnabled: (asked) => isLogged(asked, level),
   }
 }
 
+/** Whether lines of a level are written where `least` is the lowest that is. A level that is not known here is not dropped. */
+export function isLogged(level: string, least: keyof typeof rank): boolean {
+  return !Object.hasOwn(rank, level) || rank[level as keyof typeof rank] >= rank[least]
+}
+
 /** Drops every line: for programs that set no logger. */
-export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, isLevelEnabled: () => false }
 
 /** Puts fields in front of every line: `{ task, id }`. */
 export function childLogger(parent: Logger, fields: Readonly<Record<string, unknown>>, prefix: string): Logger {

@@ -33,9 +33,9 @@ export function metaOf(
     traceback,
     children,
     dateDone: done ? core.isoNow() : null,
-    ...(head.group === null ? {} : { groupId: head.group }),
-    ...(head.parentId === null ? {} : { parentId: head.parentId }),
-    ...(core.config.resultExtended ? extended(head, where) : {}),
+    groupId: head.group ?? undefined,
+    parentId: head.parentId ?? undefined,
+    ...(core.config.resultExtended ? extended(head, where) : undefined),
   }
 }
 

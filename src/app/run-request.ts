@@ -46,9 +46,9 @@ export function requestOf(
     contentType: message.contentType,
     contentEncoding: message.contentEncoding,
     context: info as unknown as TaskRequest['context'], // plain data, read back by execute
-    ...(head.compression === null ? {} : { compression: head.compression }),
-    ...(softTimeLimitMs === null ? {} : { softTimeLimitMs }),
-    ...(timeLimitMs === null ? {} : { timeLimitMs }),
+    compression: head.compression ?? undefined,
+    softTimeLimitMs: softTimeLimitMs ?? undefined,
+    timeLimitMs: timeLimitMs ?? undefined,
   }
 }
 

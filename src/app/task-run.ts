@@ -43,15 +43,26 @@ interface RunParts {
 
 /** The context of one run. */
 export class TaskRun implements TaskContext {
-  readonly request: RequestInfo
   readonly #parts: RunParts
+  readonly #startedMs: number
+  #request: RequestInfo | undefined
   #log: Logger | undefined
 
   constructor(parts: RunParts) {
-    const { core, task, info } = parts
-    const limitMs = info.softTimeLimitMs ?? info.timeLimitMs
     this.#parts = parts
-    this.request = {
+    this.#startedMs = parts.core.clock.now()
+  }
+
+  /** Made for tasks that look at it. */
+  get request(): RequestInfo {
+    this.#request ??= this.#makeRequest()
+    return this.#request
+  }
+
+  #makeRequest(): RequestInfo {
+    const { task, info } = this.#parts
+    const limitMs = info.softTimeLimitMs ?? info.timeLimitMs
+    return {
       id: info.id,
       rootId: info.rootId,
       parentId: info.parentId,
@@ -60,7 +71,7 @@ export class TaskRun implements TaskContext {
       queue: info.queue,
       redelivered: info.redelivered,
       headers: info.headers,
-      deadline: limitMs === null ? null : new Date(core.clock.now() + limitMs),
+      deadline: limitMs === null ? null : new Date(this.#startedMs + limitMs),
       group: info.group,
       worker: info.worker,
     }

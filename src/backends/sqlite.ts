@@ -59,8 +59,8 @@ export class SqliteBackend implements ResultBackend {
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
   }
 
-  async store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
-    this.#refuseWhenClosed()
+  store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
+    if (this.#isClosed) return Promise.reject(closedError())
     this.#cleanupNowAndThen()
     return this.#writer.store(meta, expiresSeconds)
   }

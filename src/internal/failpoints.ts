@@ -9,6 +9,9 @@ interface Failpoint {
 // Read here and not through the configuration: a failpoint must be armed before any code of celeriac runs, and is no option of the product.
 const armed = parseFailpoints(process.env.CELERIAC_FAILPOINTS)
 
+/** Whether this process has any: for points on a road that is not taken otherwise. */
+export const failpoints: boolean = armed !== undefined
+
 /** Ends the process here if the environment armed this point. */
 export function failpoint(name: string): void {
   if (armed === undefined) return

@@ -25,7 +25,6 @@ export interface PoolRunOwner {
  * It ends once, from any of them; everything after the end is without effect.
  */
 export class PoolRun implements Run {
-  readonly accepted: Promise<{ readonly pid: number }>
   readonly outcome: Promise<Outcome>
   state: 'waiting' | 'sent' | 'started' | 'ended' = 'waiting'
   /** Set once somebody asked for the death of its process. */
@@ -37,7 +36,10 @@ export class PoolRun implements Run {
   /** Monotonic ms of the last change of state. */
   since = 0
   readonly #owner: PoolRunOwner
-  #accept!: (value: { readonly pid: number }) => void
+  #accepted: Promise<{ readonly pid: number }> | undefined
+  #accept: ((value: { readonly pid: number }) => void) | undefined
+  /** Of the process that started it. */
+  #pid: number | undefined
   #end!: (outcome: Outcome) => void
   #continuations: Continuations | null = null
   #timers: Timer[] | undefined
@@ -48,12 +50,18 @@ export class PoolRun implements Run {
     owner: PoolRunOwner,
   ) {
     this.#owner = owner
-    this.accepted = new Promise((resolve) => {
-      this.#accept = resolve
-    })
     this.outcome = new Promise((resolve) => {
       this.#end = resolve
     })
+  }
+
+  /** Made on first use: most tasks have nobody who asks. */
+  get accepted(): Promise<{ readonly pid: number }> {
+    this.#accepted ??= new Promise((resolve) => {
+      if (this.#pid === undefined) this.#accept = resolve
+      else resolve({ pid: this.#pid })
+    })
+    return this.#accepted
   }
 
   abort(cause: AbortCause): void {
@@ -84,7 +92,8 @@ export class PoolRun implements Run {
     this.state = 'started'
     this.#continuations = continuations
     this.startLimits()
-    this.#accept({ pid })
+    this.#pid = pid
+    this.#accept?.({ pid })
   }
 
   /** Back in the pool: nothing of it ran. */

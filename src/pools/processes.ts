@@ -89,7 +89,9 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   get window(): number {
     if (this.#slots > 1 || this.#children.length === 0) return this.capacity
-    return this.#size * Math.min(...this.#children.map((child) => this.#depthOf(child)))
+    let depth = Number.POSITIVE_INFINITY
+    for (const child of this.#children) depth = Math.min(depth, this.#depthOf(child))
+    return this.#size * depth
   }
 
   get pids(): readonly number[] {

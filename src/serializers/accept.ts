@@ -1,5 +1,5 @@
 /** The door for bodies from the wire. In this order: type, encoding, compression, size, decoding. A type that is not accepted is never looked at. */
-import { ContentDisallowedError, DecodeError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
+import { DecodeError, NotSupportedError, OptionInvalidError, TooLargeError } from '../errors.js'
 import type { Serializer } from '../serializer.js'
 import { compressorFor } from './compression.js'
 
@@ -10,11 +10,6 @@ export interface Content {
   readonly contentEncoding: string
   /** Name or MIME type of the compressor. */
   readonly compression?: string | null
-}
-
-/** Throws ContentDisallowedError unless `accepted` has the content type. */
-export function checkAccepted(contentType: string, accepted: readonly string[]): void {
-  if (!accepted.includes(contentType)) throw new ContentDisallowedError(contentType, accepted)
 }
 
 /**

@@ -1,9 +1,9 @@
 /** The serializers of an app: by name, by content type, loaded when they are first needed. */
 import { constants } from 'node:buffer'
-import { NotSupportedError, OptionInvalidError } from '../errors.js'
+import { ContentDisallowedError, NotSupportedError, OptionInvalidError } from '../errors.js'
 import type { Message } from '../protocol/message.js'
 import type { Serializer } from '../serializer.js'
-import { type Content, checkAccepted, decodeContent } from './accept.js'
+import { type Content, decodeContent } from './accept.js'
 import { compressMessage, defaultMaxBytes } from './compression.js'
 import { json } from './json.js'
 
@@ -37,7 +37,8 @@ export class Serializers {
    * TooLargeError, DecodeError.
    */
   decode(content: Content, { accept }: { readonly accept: readonly string[] }): unknown {
-    checkAccepted(content.contentType, accept.map(contentTypeOf))
+    if (!accept.some((name) => contentTypeOf(name) === content.contentType))
+      throw new ContentDisallowedError(content.contentType, accept.map(contentTypeOf))
     const serializer = this.get(content.contentType)
     if (serializer instanceof Promise) return serializer.then((loaded) => decodeContent(content, loaded, this.#maxBytes))
     return decodeContent(content, serializer, this.#maxBytes)

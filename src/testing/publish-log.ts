@@ -83,6 +83,10 @@ class LoggedConnection implements Connection {
     return this.#connection.closed
   }
 
+  get isAnswering(): boolean {
+    return this.#connection.isAnswering
+  }
+
   get counters(): Connection['counters'] {
     return this.#connection.counters
   }

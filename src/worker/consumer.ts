@@ -4,7 +4,8 @@ import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
 import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
-import { failpoint } from '../internal/failpoints.js'
+import { failpoint, failpoints } from '../internal/failpoints.js'
+import { logs } from '../internal/logger.js'
 import type { Outcome, Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
@@ -211,7 +212,8 @@ export class TaskConsumer {
     if (this.#draining) return delivery.release()
     this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
-    core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
+    if (logs(core.log, 'debug'))
+      core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
@@ -253,11 +255,11 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      this.#run(task)
+      void this.#run(task)
     }
   }
 
-  #run(task: ActiveTask): void {
+  async #run(task: ActiveTask): Promise<void> {
     const { core, pool, settler, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
@@ -267,23 +269,24 @@ export class TaskConsumer {
     )
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
-    void run.accepted.then(({ pid }) => {
-      task.started = true
-      failpoint('run.started')
-      if (!task.acksLate) delivery.ack()
-      if (tracks)
-        settler
-          .report(task, 'STARTED', { pid, hostname })
-          .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
-    })
+    // Most tasks change nothing when they start, and pay for no promise of it.
+    if (!task.acksLate || tracks || failpoints)
+      void run.accepted.then(({ pid }) => {
+        task.started = true
+        failpoint('run.started')
+        if (!task.acksLate) delivery.ack()
+        if (tracks)
+          settler
+            .report(task, 'STARTED', { pid, hostname })
+            .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
+      })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    void run.outcome.then(async (outcome) => {
-      failpoint('run.after_return')
-      this.#inPool--
-      this.#pump()
-      await settler.settle(task, outcome)
-      this.#close(task)
-    })
+    const outcome = await run.outcome
+    failpoint('run.after_return')
+    this.#inPool--
+    this.#pump()
+    await settler.settle(task, outcome)
+    this.#close(task)
   }
 
   /** Tells tasks that run on although another worker has their message by now. */

@@ -6,6 +6,7 @@ import type { ResultBackend } from '../backend.js'
 import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import { failpoint } from '../internal/failpoints.js'
+import { logs } from '../internal/logger.js'
 import type { Outcome } from '../pool.js'
 import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
 import type { ResultMeta } from '../protocol/result.js'
@@ -101,37 +102,31 @@ export class Settler {
     return { status: 'failure', error: { excType: '', excModule: null, excMessage: [], traceback: null }, expected: true, ...rest }
   }
 
-  async #settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  #settle(task: ActiveTask, outcome: Outcome): Promise<void> | undefined {
     switch (outcome.status) {
       case 'success':
-        await this.#succeed(task, outcome)
-        break
+        return this.#succeed(task, outcome)
       case 'failure':
-        await this.#fail(task, outcome)
-        break
+        return this.#fail(task, outcome)
       case 'revoked':
         this.#revoked(task, outcome.reason)
-        await this.#finish(task, outcome)
-        break
+        return this.#finish(task, outcome)
       case 'retry':
-        await this.#retry(task, outcome)
-        break
+        return this.#retry(task, outcome)
       case 'ignored':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} ignored`)
         task.delivery.ack()
-        break
+        return undefined
       case 'rejected':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} rejected${outcome.requeue ? ' (requeued)' : ''}`)
         if (task.acksLate) outcome.requeue ? task.delivery.release() : task.delivery.reject(outcome.reason)
-        break
+        return undefined
       case 'undecodable':
-        await this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
-        break
+        return this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
       case 'killed':
-        await this.#killed(task, outcome)
-        break
+        return this.#killed(task, outcome)
       default:
-        outcome satisfies never
+        return outcome satisfies never
     }
   }
 
@@ -173,6 +168,7 @@ export class Settler {
     }
     if (!(await this.#end(task, outcome, follow))) return
     task.delivery.ack()
+    if (!logs(core.log, 'info')) return
     core.log.info(
       { ...fields(task), run_ms: outcome.runtimeMs },
       `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
@@ -263,17 +259,20 @@ export class Settler {
     for (const next of await this.#sendable(task, outcome)) await this.#parts.sender.publish(next)
   }
 
-  /** Tries for a while when the backend cannot be reached; throws after it. False: a terminal state was there already. */
-  async #store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
+  /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
+  #store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
     const { core, backend, hostname } = this.#parts
-    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return true
+    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: hostname })
-    const options = { expiresSeconds: core.config.resultExpires }
-    try {
-      return await backend.store(meta, options)
-    } catch (error) {
+    return backend.store(meta, { expiresSeconds: core.config.resultExpires }).catch((error: unknown) => {
       core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
-    }
+      return this.#storeAgain(meta)
+    })
+  }
+
+  async #storeAgain(meta: ResultMeta): Promise<boolean> {
+    const { core, backend } = this.#parts
+    const options = { expiresSeconds: core.config.resultExpires }
     const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random: core.random })
     const untilMs = core.clock.monotonic() + storeForMs
     for (;;) {
@@ -327,6 +326,8 @@ export class Settler {
       )
   }
 }
+
+const stored = Promise.resolve(true)
 
 /** Their ids are fixed, so they can be told before they are sent. */
 function withChildren(final: MetaParts, follow: readonly Prepared[]): MetaParts {

@@ -1,6 +1,7 @@
-import { destination, pino, stdTimeFunctions } from 'pino'
+import { createRequire } from 'node:module'
+import type * as Pino from 'pino'
 import type { Config } from '../app/config.js'
-import { humanLogger } from '../app/human-log.js'
+import { humanLogger, isLogged } from '../app/human-log.js'
 import type { Logger } from '../internal/logger.js'
 
 /** Log lines of a worker process whose app has no logger of its own: on stderr, as Celery's; for people on a terminal, as JSON elsewhere. */
@@ -11,7 +12,10 @@ export function workerLog(
   const human = workerLogFormat === 'human' || (workerLogFormat === 'auto' && process.stderr.isTTY === true)
   if (!human) {
     const base = { pid: process.pid, process: processName, ...(hostname === undefined ? {} : { worker: hostname }) }
-    return pino({ level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime }, destination({ fd: 2, sync: true }))
+    return onFirstLine(workerLogLevel, () => {
+      const { destination, pino, stdTimeFunctions } = loadPino()
+      return pino({ level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime }, destination({ fd: 2, sync: true }))
+    })
   }
   // Nothing is logged as fatal.
   return humanLogger({
@@ -19,4 +23,27 @@ export function workerLog(
     process: processName,
     write: (line) => process.stderr.write(line),
   })
+}
+
+/** Most processes of a worker write no line, and pino takes them as long to load as the app: `make` is called when there is something to write. */
+function onFirstLine(level: Config['workerLogLevel'], make: () => Logger): Logger {
+  let made: Logger | undefined
+  const write = (lineLevel: 'debug' | 'info' | 'warn' | 'error', fields: unknown, message: string | undefined): void => {
+    if (!isLogged(lineLevel, level)) return
+    made ??= make()
+    made[lineLevel](fields, message)
+  }
+  return {
+    debug: (fields, message) => write('debug', fields, message),
+    info: (fields, message) => write('info', fields, message),
+    warn: (fields, message) => write('warn', fields, message),
+    error: (fields, message) => write('error', fields, message),
+    isLevelEnabled: (asked) => isLogged(asked, level),
+  }
+}
+
+/** At once, in the middle of a log call: an `import` would come too late for the line of a process that ends. */
+function loadPino(): typeof Pino {
+  // What the package gives is what its types say.
+  return createRequire(import.meta.url)('pino') as typeof Pino
 }

@@ -65,11 +65,11 @@ export class AppWorker implements Worker {
   }
 
   get state(): WorkerState {
-    return this.#state
+    return this.#state === 'consuming' && this.#connection?.isAnswering === false ? 'reconnecting' : this.#state
   }
 
   get isReady(): boolean {
-    return this.#state === 'consuming'
+    return this.state === 'consuming'
   }
 
   async start(): Promise<this> {
@@ -118,9 +118,6 @@ export class AppWorker implements Worker {
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     for (const queue of this.queues) core.routes.queueOptions(queue)
-    // Opened while the pool starts its processes, which takes longer.
-    const opening = core.connections.backend()
-    opening.catch(() => {})
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core),
       storeState: async (taskId, state, meta) => {
@@ -133,7 +130,8 @@ export class AppWorker implements Worker {
     })
     this.#pool = pool
     try {
-      const [backend] = await Promise.all([opening, pool.start()])
+      // In this order: the processes of the pool boot while the backend is loaded and opened here.
+      const [, backend] = await Promise.all([pool.start(), core.connections.backend()])
       if (this.#stopping === undefined) await this.#consume(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })

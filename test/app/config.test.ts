@@ -128,10 +128,20 @@ test.each<[object, string]>([
 })
 
 test('a password is in no message', () => {
-  for (const broker of ['redis//me:geheim@host', 'me:geheim@host', ['redis:/me:geheim@host']]) {
+  const client = new Redis('redis://:geheim@cache', { lazyConnect: true })
+  for (const broker of [
+    'redis//me:geheim@host',
+    'me:geheim@host',
+    ['redis:/me:geheim@host'],
+    client,
+    [client],
+    [['redis://:geheim@host']],
+  ]) {
     expect(complaint({ broker })).toMatch(/^ERR_OPTION_INVALID/)
     expect(complaint({ broker })).not.toContain('geheim')
   }
+  expect(complaint({ broker: client })).toBe('ERR_OPTION_INVALID expected broker to be { client } with the client in it, got: "a client"')
+  expect(complaint({ brokerTransportOptions: '{"password": "geheim"' })).toMatch(/^ERR_OPTION_INVALID(?!.*geheim)/)
 })
 
 test('undefined is the same as not given', () => {
@@ -208,7 +218,9 @@ test('options of a driver are kept as they are, and shown without what is secret
   expect(shown).toBe('{"visibility_timeout":5,"unackedKey":"mine","sentinel_kwargs":{"password":"**"},"tls":{"key":"**","ca":"**"}}')
   const environment = givenInEnvironment({ CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS: '{"global_keyprefix": "x"}' })
   expect(resolveGiven(environment).resultBackendTransportOptions).toEqual({ global_keyprefix: 'x' })
-  expect(complaint({ brokerTransportOptions: [] })).toBe('ERR_OPTION_INVALID expected brokerTransportOptions to be an object, got: []')
+  expect(complaint({ brokerTransportOptions: [] })).toBe(
+    'ERR_OPTION_INVALID expected brokerTransportOptions to be an object (as text: JSON), got: "Array"',
+  )
 })
 
 test("celeryDefaults has Celery's own values where ours differ", () => {

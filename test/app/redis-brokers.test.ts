@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { banner } from '../../dist/cli/banner.js'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { needs } from '../../scripts/needs.mjs'
-import { startRedis } from '../../scripts/services.mjs'
+import { startRedis, startSentinel } from '../../scripts/services.mjs'
 import { LiveApp, until } from '../live-app.js'
 
 let server: Awaited<ReturnType<typeof startRedis>>
@@ -133,6 +133,21 @@ describe.skipIf(needs.redis?.find() === undefined)('Redis (needs redis-server)',
     await expect(app.sendTask('one', {}, { retry: false })).rejects.toThrow('the redis broker did not answer within 0.3 s')
     await app.close()
     mute.close()
+  })
+
+  test('Sentinels in one text are one broker, and lead to the results, too', async () => {
+    const sentinel = await startSentinel({ port: server.port, name: 'main' })
+    try {
+      const broker = `sentinel://127.0.0.1:${await unusedPort()}/1;sentinel://127.0.0.1:${sentinel.port}`
+      expect(await roundTrip({ broker, broker_transport_options: { master_name: 'main' } })).toBe(5)
+      const looker = new Redis(server.url.replace(/0$/, '1'))
+      expect((await looker.keys('celery-task-meta-*')).length).toBe(1)
+      looker.disconnect()
+      await using live = new LiveApp({ broker, backend: 'disabled' })
+      await expect(live.work()).rejects.toThrow('expected the transport option masterName beside a sentinel: URL')
+    } finally {
+      await sentinel.stop()
+    }
   })
 
   test('a wrong password, and none, are told in the words of the server and never shown', async () => {

@@ -680,9 +680,11 @@ export function testTransport(driver: TransportDriver): void {
     })
 
     promise('close is safe twice, and then everything says so', async () => {
+      expect(connection.isAnswering).toBe(true)
       const inbox = await Inbox.open(connection)
       await Promise.all([connection.close(), connection.close()])
       await connection.close()
+      expect(connection.isAnswering).toBe(false)
       expect(await within(connection.closed, 'closed')).toBeUndefined()
       await expect(publish(message())).rejects.toMatchObject({ code: 'ERR_NOT_PUBLISHED' })
       await expect(connection.declare(topology(queue('q')))).rejects.toMatchObject({ code: 'ERR_CONNECTION' })

@@ -18,6 +18,8 @@ export interface Wire {
   psubscribe(patterns: readonly string[]): Promise<unknown>
   unsubscribe(channels: readonly string[]): Promise<unknown>
   punsubscribe(patterns: readonly string[]): Promise<unknown>
+  /** Whether the open socket keeps this process running. */
+  holdProcess(on: boolean): void
   /** Closes the socket now; also one that is still being opened. */
   drop(): void
   /** The server's own words, if the library's error is what the server said. */
@@ -94,6 +96,7 @@ class ClientLink implements RedisLink, WireEvents {
     if (this.#end !== undefined) throw this.#end.reason ?? new LinkLostError('the connection was closed while it was opened')
     this.#isConnected = true
     await this.#greet()
+    if (this.#due.size === 0) this.#wire.holdProcess(false)
   }
 
   /** Finds the server that wants a password, is loading or never speaks now, and not with the first command that matters. */
@@ -168,10 +171,13 @@ class ClientLink implements RedisLink, WireEvents {
       if (this.#end !== undefined) return reject(new LinkLostError('the connection to Redis has ended', { cause: this.#end.reason }))
       this.#due.add(reject)
       this.#watch.sent()
+      if (this.#due.size === 1) this.#wire.holdProcess(true)
       const answered = (): boolean => {
         if (!this.#due.delete(reject)) return false
         this.#watch.answered()
-        if (this.#due.size === 0) this.#onQuiet?.()
+        if (this.#due.size > 0) return true
+        this.#wire.holdProcess(false)
+        this.#onQuiet?.()
         return true
       }
       send().then(

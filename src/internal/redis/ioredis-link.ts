@@ -5,6 +5,8 @@ import type { Argument, OpenLink, RedisLink, Reply } from './link.js'
 /** What of an ioredis client is used. */
 export interface IoredisClient {
   readonly options: { readonly db?: number | undefined }
+  /** The open socket. */
+  readonly stream?: { ref(): unknown; unref(): unknown } | undefined
   connect(): Promise<void>
   duplicate(options: Readonly<Record<string, unknown>>): IoredisClient
   disconnect(): void
@@ -84,8 +86,11 @@ class IoredisWire implements Wire {
   }
 
   call(command: string, args: readonly Argument[]): Promise<Reply> {
+    // By its name in small letters, early versions of 5 know that a link that listens may send it. Other commands keep their capitals: ioredis would turn the
+    // answers of some that it knows, such as hgetall, into objects.
+    const name = command === 'PING' ? 'ping' : command
     // ioredis answers RESP2 with these types and no others when it is asked for buffers.
-    return this.#client.callBuffer(command, ...args.map(asIoredisArgument)) as Promise<Reply>
+    return this.#client.callBuffer(name, ...args.map(asIoredisArgument)) as Promise<Reply>
   }
 
   subscribe(channels: readonly string[]): Promise<unknown> {
@@ -102,6 +107,11 @@ class IoredisWire implements Wire {
 
   punsubscribe(patterns: readonly string[]): Promise<unknown> {
     return this.#client.punsubscribe(...patterns)
+  }
+
+  holdProcess(on: boolean): void {
+    if (on) this.#client.stream?.ref()
+    else this.#client.stream?.unref()
   }
 
   drop(): void {

@@ -1,6 +1,6 @@
 /**
  * One connection to a Redis server, whatever client library carries it. It never connects again by itself: when it is lost it has ended, and its owner opens
- * the next, so that every owner decides what is repeated.
+ * the next, so that every owner decides what is repeated. It keeps the process running only while an answer is due.
  */
 
 /** RESP2, with bulk and simple strings as they came: bytes. */

@@ -8,6 +8,8 @@ export interface NodeRedisClient {
   duplicate(options: Readonly<Record<string, unknown>>): NodeRedisClient
   connect(): Promise<unknown>
   destroy(): void
+  ref(): void
+  unref(): void
   sendCommand(args: readonly (string | Buffer)[], options: Readonly<Record<string, unknown>>): Promise<unknown>
   subscribe(channels: readonly string[], listener: BufferListener, bufferMode: true): Promise<void>
   pSubscribe(patterns: readonly string[], listener: BufferListener, bufferMode: true): Promise<void>
@@ -97,6 +99,11 @@ class NodeRedisWire implements Wire {
 
   punsubscribe(patterns: readonly string[]): Promise<void> {
     return this.#client.pUnsubscribe(patterns)
+  }
+
+  holdProcess(on: boolean): void {
+    if (on) this.#client.ref()
+    else this.#client.unref()
   }
 
   drop(): void {

@@ -31,7 +31,10 @@ export interface SentinelAccess {
 }
 
 interface IoredisModule {
-  readonly Redis: new (options: Readonly<Record<string, unknown>>) => IoredisClient
+  /** Early versions of 5 do not export it by its name. */
+  readonly default: new (
+    options: Readonly<Record<string, unknown>>,
+  ) => IoredisClient
 }
 
 /** Short, so that the next broker of a list is tried in time: a packet that was lost once still gets through. */
@@ -53,7 +56,7 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
     db: address.db,
     recipe: { url, options: rest },
     async open(opening) {
-      const { Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
+      const { default: Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
       const given = await ioredisOptions(address, connectTimeoutMs, options)
       const client = new Redis({ ...given, ...ioredisLinkOptions, connectionName: options.clientName ?? opening.name })
       return explained(openIoredisLink(client, opening, options), address.tls !== undefined, connectTimeoutMs)

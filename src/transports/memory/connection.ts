@@ -28,6 +28,10 @@ export class MemoryConnection implements Connection {
     return this.#broker
   }
 
+  get isAnswering(): boolean {
+    return !this.#isClosed
+  }
+
   get counters(): ConnectionCounters {
     return { lateSettlements: this.#lateSettlements, deadLettersDropped: this.#broker.deadLettersDropped - this.#droppedBefore }
   }

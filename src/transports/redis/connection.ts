@@ -128,6 +128,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
     this.#pump = new Pump({
       layout: this.#layout,
+      clock,
       leaseTtlMs: options.leaseTtlMs,
       leaseId,
       link,
@@ -144,6 +145,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   async open(signal: AbortSignal): Promise<this> {
     await this.#session.start(signal)
     return this
+  }
+
+  get isAnswering(): boolean {
+    return this.#pump.isAnswering
   }
 
   get counters(): ConnectionCounters {

@@ -6,6 +6,7 @@
  *   wake ┼─▶ pump script: settle, claim, register ─▶ deliveries
  *   slot ┘        └── its link is lost: settle again, and look for the claim by its lease ids
  */
+import type { Clock } from '../../internal/clock.js'
 import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
 import type { ClaimPlan, RedisConsumer } from './consumer.js'
 import type { Layout } from './layout.js'
@@ -15,6 +16,8 @@ import type { Scripts } from './scripts.js'
 const mostUnderWay = 2
 /** While one is under way, fewer than this wait for it. */
 const worthSending = 50
+/** An answer that is due for longer is missed. */
+const longestAnswerMs = 2_000
 /** Lua's unpack has an end. */
 const largestAck = 500
 
@@ -27,6 +30,7 @@ export interface Claimed {
 
 interface PumpParts {
   readonly layout: Layout
+  readonly clock: Clock
   readonly leaseTtlMs: number
   readonly leaseId: (lease: number) => string
   readonly link: () => { readonly link: RedisLink; readonly scripts: Scripts } | undefined
@@ -57,6 +61,8 @@ export class Pump {
   #onQuiet: (() => void)[] = []
   #turn = 0
   #isPaused = false
+  /** The last answer, or the first question after all were answered. */
+  #sinceMs = 0
 
   constructor(parts: PumpParts) {
     this.#parts = parts
@@ -74,6 +80,13 @@ export class Pump {
       this.#isQueued = false
       this.#run()
     })
+  }
+
+  /** Whether questions are answered, and not refused. */
+  get isAnswering(): boolean {
+    const { link, clock } = this.#parts
+    if (this.#isPaused || link() === undefined) return false
+    return this.#underWay === 0 || clock.monotonic() - this.#sinceMs < longestAnswerMs
   }
 
   /** For a server that refuses. */
@@ -155,7 +168,7 @@ export class Pump {
     ]
     for (const lease of acks) args.push(leaseId(lease))
     for (const tail of plan.tails) args.push(tail)
-    this.#underWay++
+    if (this.#underWay++ === 0) this.#sinceMs = this.#parts.clock.monotonic()
     scripts.pump
       .run(link, [layout.unacked, layout.unackedIndex, ...plan.lists, ...plan.etas], args)
       .then(
@@ -168,6 +181,7 @@ export class Pump {
       )
       .finally(() => {
         this.#underWay--
+        this.#sinceMs = this.#parts.clock.monotonic()
         this.soon()
       })
   }

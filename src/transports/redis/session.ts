@@ -152,7 +152,7 @@ export class Session {
     const untilMs = clock.monotonic() + patienceMs
     for (;;) {
       const waitMs = backoff.next()
-      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve))
       if (this.#isEnded) return
       const opened: RedisLink[] = []
       try {

@@ -73,7 +73,8 @@ export class Sweeper {
     const { layout, options } = this.#parts
     const found: Entry[] = []
     let nowSeconds = 0
-    let from = this.#lookedTo
+    // One lease back: what waited for its time is overdue only that much later.
+    let from = Math.max(0, this.#lookedTo - options.leaseTtlMs / 1000)
     let count = pageSize
     for (;;) {
       const [time, flat] = listOf(await scripts.overdue.run(link, [layout.unackedIndex], [from === 0 ? '-inf' : from.toFixed(6), count]))

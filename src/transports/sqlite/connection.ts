@@ -36,6 +36,8 @@ import { addConsumer, declareTopology, deleteExpiredQueues, removeConsumers, rem
 
 const deadLetterLimit = 10_000
 const longestLookMs = 500
+/** How long acks wait for others, while their consumer holds plenty: a transaction of its own for each would cost more than a short task. */
+const ackPatienceMs = 10
 // The wall clock may be set while a timer waits: it is read again at least this often.
 const longestDueWaitMs = 30_000
 
@@ -66,6 +68,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
   readonly #privateQueues = new Map<string, Topology>()
   readonly #counters = { lateSettlements: 0, deadLettersDropped: 0 }
   #settlements: Settlement[] = []
+  #ackTimer: Timer | undefined
   #owner: number | undefined
   #nextConsumerId = 1
   #pumpQueued = false
@@ -91,6 +94,10 @@ export class SqliteConnection implements Connection, ConsumerHost {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
+  }
+
+  get isAnswering(): boolean {
+    return this.#closing === undefined
   }
 
   get counters(): ConnectionCounters {
@@ -183,6 +190,8 @@ export class SqliteConnection implements Connection, ConsumerHost {
   claimSoon(): void {
     if (this.#pumpQueued || this.#closing !== undefined) return
     this.#pumpQueued = true
+    this.#ackTimer?.cancel()
+    this.#ackTimer = undefined
     this.#database
       .write((sql) => this.#pump(sql), { essential: true, last: true })
       .then(
@@ -289,7 +298,8 @@ export class SqliteConnection implements Connection, ConsumerHost {
     }
     if (consumer.isCancelled && consumer.held.size === 0) this.#consumers.delete(consumer)
     this.#settlements.push(settlement)
-    this.claimSoon()
+    if (settlement.kind !== 'ack' || !consumer.holdsPlenty) return this.claimSoon()
+    this.#ackTimer ??= this.#clock.setTimer(ackPatienceMs, () => this.claimSoon(), { keepAlive: true })
   }
 
   #onRing(what: ReadonlySet<string> | undefined): void {
@@ -467,7 +477,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
   }
 
   async #end(reason: Error | undefined): Promise<void> {
-    for (const timer of [this.#dueTimer, this.#refreshTimer, this.#lookTimer]) timer?.cancel()
+    for (const timer of [this.#ackTimer, this.#dueTimer, this.#refreshTimer, this.#lookTimer]) timer?.cancel()
     this.#unlisten?.()
     try {
       await this.#database.close()

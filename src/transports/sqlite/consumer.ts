@@ -68,6 +68,11 @@ export class SqliteConsumer implements Consumer {
     return this.isCancelled || !this.hungry ? 0 : Math.min(largestClaim, this.#prefetch - this.held.size)
   }
 
+  /** It holds more than three quarters of what it may: it can wait for more. */
+  get holdsPlenty(): boolean {
+    return !this.isCancelled && this.held.size > this.#prefetch * 0.75
+  }
+
   async addQueue(queue: string): Promise<void> {
     if (this.#queues.includes(queue)) return
     await this.#host.addQueue(this, queue)

@@ -36,7 +36,7 @@ export function settle(sql: Sql, owner: number, settlements: readonly Settlement
     else if (settlement.kind === 'release') (settlement.counted ? counted : releases).push(settlement.id)
     else others.push(settlement)
   }
-  if (acks.length > 0) deleteMessages(sql, take(acks))
+  if (acks.length > 0) settled.late += acks.length - remove(sql, owner, acks)
   if (releases.length > 0) requeue(sql, take(releases))
   if (counted.length > 0) settled.deadLettersDropped += requeueCounted(sql, take(counted), 'its runs ended abnormally too often', limits)
   for (const other of others) {
@@ -96,6 +96,16 @@ export function promoteDue(sql: Sql, nowMs: number): number | undefined {
 
 export function deleteMessages(sql: Sql, ids: readonly number[]): void {
   if (ids.length > 0) sql.run('DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))', [JSON.stringify(ids)])
+}
+
+/** Deletes those of the messages that the owner still held; how many they were. */
+function remove(sql: Sql, owner: number, ids: readonly number[]): number {
+  const list = JSON.stringify(ids)
+  sql.run(
+    'DELETE FROM messages WHERE id IN (SELECT l.id FROM json_each(?) AS done CROSS JOIN leases AS l ON l.id = done.value AND l.owner = ?)',
+    [list, owner],
+  )
+  return sql.run('DELETE FROM leases WHERE owner = ? AND id IN (SELECT value FROM json_each(?))', [owner, list])
 }
 
 /** Those of the ids that the owner still held. */

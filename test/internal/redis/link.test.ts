@@ -51,6 +51,8 @@ describe.skipIf(needs.redis?.find() === undefined).each(Object.entries(carriers)
     expect(await link.call('GET', ['view'])).toEqual(Buffer.from([2, 3]))
     expect(await link.call('GET', ['nothing'])).toBeNull()
     expect(await link.call('INCRBY', ['count', 41])).toBe(41)
+    expect(await link.call('HSET', ['map', 'a', '1', 'b', '2'])).toBe(2)
+    expect(await link.call('HGETALL', ['map'])).toEqual(['a', '1', 'b', '2'].map((text) => Buffer.from(text)))
     const nested = "return {1, 'two', {false, redis.status_reply('three')}}"
     expect(await link.call('EVAL', [nested, 0])).toEqual([1, Buffer.from('two'), [null, Buffer.from('three')]])
   })
