@@ -6,8 +6,11 @@ interface PythonTasks {
 }
 const python = app.remotes<PythonTasks>()
 
-const mean = python['python.mean']
-console.log(await mean.delay([1, 2, 6]).get({ timeout: '10s' })) // 3
+const handle = await python['python.mean'].delay([1, 2, 6])
+console.log(await handle.get({ timeout: '10s' })) // 3
 
-const failed = await mean.delay([]).get({ timeout: '10s', propagate: false })
-if (failed instanceof TaskFailure) console.log(`${failed.excType}: ${failed.message}`) // ValueError: no numbers
+try {
+  await python['python.mean'].delay([]).get({ timeout: '10s' })
+} catch (error) {
+  if (error instanceof TaskFailure) console.log(`${error.excType}: ${error.message}`) // ValueError: no numbers
+}

@@ -6,6 +6,6 @@ export const app = new Celeriac('shop', {
   taskRoutes: { 'python.*': 'python' },
 })
 
-export const slug = app.task('node.slug', { params: ['title', 'separator'] }, (title: string, separator = '-') =>
-  title.toLowerCase().replaceAll(/[^a-z0-9]+/g, separator),
+export const slug = app.task('node.slug', { params: ['title', 'separator'] }, (title: string, separator?: string) =>
+  title.toLowerCase().replaceAll(/[^a-z0-9]+/g, separator ?? '-'),
 )
