@@ -13,7 +13,7 @@ import { mountSmallDisk, unmountSmallDisk } from './small-disk.js'
 const lists = [queueName, ...[3, 6, 9].map((step) => `${queueName}\x06\x16${step}`)]
 
 /** What a server may keep when all is done: results, bindings, dead letters. */
-const mayStay = /^(celery-task-meta-|_kombu\.binding\.|celeriac\.(dead|revoked)(\.|$))/
+const mayStay = /^(celery-task-meta-|_kombu\.binding(_permanent)?\.|celeriac\.(dead|revoked)(\.|$))/
 
 type Server = Awaited<ReturnType<typeof startRedis>>
 type Sentinel = Awaited<ReturnType<typeof startSentinel>>

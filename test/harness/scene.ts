@@ -129,7 +129,17 @@ export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDis
       )
     } catch (error) {
       const logs = this.workers.map((worker) => worker.output.slice(-3_000)).join('\n---\n')
-      throw new Error(`${error instanceof Error ? error.message : error}: ${open.length} of ${ids.length} open, ${open[0]}\n${logs}`)
+      const kept = (await this.broker.messages()).map(({ id, state }) => `${id} ${state}`)
+      const runs = open.map((id) => `${id} started ${this.recorder.starts(id).length} ended ${this.recorder.ends(id).length}`)
+      throw new Error(
+        [
+          `${error instanceof Error ? error.message : error}: ${open.length} of ${ids.length} open`,
+          ...runs,
+          'in the queue:',
+          ...kept,
+          logs,
+        ].join('\n'),
+      )
     }
   }
 
