@@ -15,7 +15,7 @@ import { resultRows } from './result-rows.js'
 const oneSecond = 1_000
 
 processRows(redisTest)
-crashRows(redisTest)
+crashRows(redisTest, { linksAgain: true })
 resultRows(redisTest)
 
 redisTest(
@@ -122,7 +122,7 @@ redisTest(
     id: 'L1',
     promise: 'the password of a Redis server is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
     server: { password: canary },
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
   },
   async (scene) => {
     const { server } = scene.broker
