@@ -33,6 +33,8 @@ export interface Burial {
   readonly queue: string
   readonly reason: string
   readonly deliveries: number
+  /** Bytes behind its envelope, where they are known: a large message need not come over the line once more for them. */
+  readonly behind?: number
 }
 
 /** A broadcast that goes to the dead letters: it lies nowhere else. */
@@ -140,7 +142,7 @@ export class Returns {
     const nowMs = Math.trunc(clock.now())
     const args: (string | number)[] = [deadLetterLimit, nowMs]
     // The list around the envelope: one bracket before it, and the names behind it.
-    const tails = await Promise.all(burials.map(({ id }) => this.#behind(link, id)))
+    const tails = await Promise.all(burials.map(({ id, behind }) => behind ?? this.#behind(link, id)))
     for (const [index, { id, queue, reason, deliveries }] of burials.entries()) {
       const behind = tails[index]
       args.push(id, randomUUID(), JSON.stringify({ queue, reason, diedAtMs: nowMs, deliveries }), behind === undefined ? 0 : 1, behind ?? 0)
