@@ -242,7 +242,7 @@ redisTest(
     await scene.drained()
     expect(nowMs() - from).toBeLessThanOrEqual(8_000)
     const alone = scene.start({ url: proxied, env: { CELERIAC_RESULT_BACKEND: url }, options: { brokerConnectionRetryOnStartup: false } })
-    expect(await alone.end('SIGCONT', 8_000)).toEqual({ code: 69, signal: null })
+    expect(await alone.end('SIGCONT', 12_000)).toEqual({ code: 69, signal: null })
     expect(alone.output).toMatch(/did not answer within 4 s/)
   },
 )
