@@ -7,6 +7,8 @@ export default defineConfig({
     // Processes, not threads: tests load native modules, send signals and change their working directory.
     pool: 'forks',
     maxWorkers: 2,
+    // Fault tests that run at once each have servers and workers of their own.
+    maxConcurrency: 3,
     // The built package as Node itself loads it: one copy, whoever imports it.
     server: { deps: { external: [/\/dist\//] } },
     // A deadline for what hangs; tests wait for events and end long before it.

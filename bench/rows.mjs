@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { cpuMicrosOf, memoryOf } from './process-tree.mjs'
 import { marksOf, stampsOf, total } from './read-marks.mjs'
 import { inPlace, produce, startWorker } from './systems.mjs'
@@ -90,9 +91,12 @@ export function rowsOf(systems, { quick, redis }) {
     },
     {
       name: 'cpu',
-      title: '5 ms of CPU each, two processes (ideal 400/s)',
-      bases: ['celery'],
-      variants: variants(['preforkNormal', 'preforkRedis', 'celery', 'celeryTuned'], (system) => bulk(system, 'cpu', 600 * few, 400)),
+      title: '5 ms of CPU each, two processes (ideal on two free CPUs: 400/s)',
+      bases: ['celery', 'plain'],
+      variants: [
+        { name: 'plain', label: 'two plain loops, no queue', broker: undefined, run: () => plainLoops(systems.normal, 600 * few) },
+        ...variants(['preforkNormal', 'preforkRedis', 'celery', 'celeryTuned'], (system) => bulk(system, 'cpu', 600 * few, 400)),
+      ],
     },
     {
       name: 'sleep',
@@ -157,6 +161,18 @@ function bulk(system, kind, count, ideal) {
     } finally {
       await worker.stop()
     }
+  })
+}
+
+/** The same work without a queue: what the machine, as busy as it is, lets anybody reach. @param {System} system @param {number} count @returns {Promise<Numbers>} */
+function plainLoops(system, count) {
+  return inPlace(system, async (place) => {
+    const loop = { ...system, worker: [process.execPath, fileURLToPath(new URL('plain.mjs', import.meta.url)), String(count / 2)] }
+    const workers = [startWorker(loop, place), startWorker(loop, place)]
+    await Promise.all(workers.map((worker) => worker.ended))
+    const { count: ran, firstNs, lastNs } = total(marksOf(place.folder))
+    const perSecond = (ran - 1) / ((lastNs - firstNs) / 1e9)
+    return { perSecond, ofIdeal: perSecond / 400 }
   })
 }
 

@@ -14,7 +14,7 @@ const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
 /**
  * @typedef {{ folder: string, env: NodeJS.ProcessEnv }} Place A fresh folder, and what tells the processes where it and the broker are.
- * @typedef {{ pid: number, startedNs: number, stop(): Promise<void> }} RunningWorker
+ * @typedef {{ pid: number, startedNs: number, ended: Promise<void>, stop(): Promise<void> }} RunningWorker `ended` rejects unless it ended by itself with 0, or was stopped.
  * @typedef {{ name: string, worker: readonly string[], producer: readonly string[], env: NodeJS.ProcessEnv, broker?: Broker, keepsNothing?: true }} System
  * `broker`: which of ours it stands for; peers are beside both. `keepsNothing`: no result to ask for.
  * @typedef {'redis' | 'sqlite'} Broker
@@ -117,7 +117,7 @@ export function startWorker({ worker }, { env, folder }, extra = {}) {
   let isStopping = false
   const pid = child.pid ?? 0
   const gone = once(child, 'exit').then(([code, signal]) => {
-    if (!isStopping) throw new Error(`the worker ended by itself (${code ?? signal}): ${errors}`)
+    if (!isStopping && code !== 0) throw new Error(`the worker ended by itself (${code ?? signal}): ${errors}`)
   })
   // Told to whoever stops it; a worker that died shows as tasks that do not run.
   gone.catch((error) => process.stderr.write(`${error.message}\n`))
@@ -125,9 +125,11 @@ export function startWorker({ worker }, { env, folder }, extra = {}) {
     for (const each of treeOf(pid)) kill(each, 'SIGKILL')
   }
   killers.add(killTree)
+  child.once('exit', () => killers.delete(killTree))
   return {
     pid,
     startedNs,
+    ended: gone,
     async stop() {
       isStopping = true
       const tree = treeOf(pid)

@@ -72,6 +72,9 @@ export const configTable = {
   brokerConnectionTimeout: row('Broker and results', secondsAbove0, 4, {
     sentence: 'How long opening a connection to the broker may take.',
   }),
+  brokerConnectionRetryOnStartup: row('Broker and results', bool, true, {
+    sentence: 'A worker that finds no broker when it starts tries again until there is one; otherwise it exits with 69.',
+  }),
   publishTimeout: row('Broker and results', secondsAbove0, 5, {
     sentence: 'How long a publish may take, retries included, until the broker has confirmed the message.',
     own: true,

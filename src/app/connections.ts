@@ -1,5 +1,5 @@
 import type { ResultBackend } from '../backend.js'
-import { ConnectionError } from '../errors.js'
+import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
 import type { Connection, Transport } from '../transport.js'
@@ -43,13 +43,15 @@ export class Connections {
     return opening
   }
 
-  /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said. */
+  /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
   async connect(): Promise<Connection> {
     let last: unknown
     for (const address of this.#options.brokers) {
       try {
         return await this.#connectTo(address)
       } catch (error) {
+        // Another broker may answer; a wrong option stays wrong.
+        if (error instanceof OptionInvalidError || error instanceof OptionUnknownError) throw error
         last = error
       }
     }

@@ -62,6 +62,8 @@ export class ChildProcess {
   readonly gone: Promise<void>
   /** It was asked to give back what it has not started, and has not answered yet. */
   givingBack = false
+  /** How often it was asked. */
+  #asked = 0
   readonly #process: NodeChildProcess
   readonly #options: ChildOptions
   readonly #events: ChildEvents
@@ -125,10 +127,12 @@ export class ChildProcess {
   giveBack(): void {
     if (this.givingBack || this.state === 'gone') return
     this.givingBack = true
+    const asked = ++this.#asked
     this.#write(encodeFrame({ t: 'giveBack' } satisfies ToChild))
     this.#flush()
     const look = (): void => {
-      if (!this.givingBack || this.state === 'gone') return
+      // What was answered is over: if it is asked again by now, that has a look, and the whole patience, of its own.
+      if (!this.givingBack || this.#asked !== asked || this.state === 'gone') return
       if ((this.#input?.writableLength ?? 0) > 0) lookLater()
       else this.#events.onGaveBack(this, this.#take([...this.runs.keys()].slice(1)))
     }

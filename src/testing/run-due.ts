@@ -21,7 +21,7 @@ export async function runDue(
   const backend = await core.connections.backend()
   const connection = await core.connections.connect()
   const refusals = new RefusalLog(core)
-  const settler = new Settler({ core, sender, backend, connection, refusals, hostname })
+  const settler = new Settler({ core, sender, backend, connection, refusals, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
   const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })

@@ -109,6 +109,11 @@ export class TaskConsumer {
     return this.#active.size
   }
 
+  holds(taskId: string): boolean {
+    for (const task of this.#active) if (task.head.id === taskId) return true
+    return false
+  }
+
   /** A task that runs here reports a state of its own. */
   async report(taskId: string, state: string, meta: unknown): Promise<void> {
     for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)

@@ -26,6 +26,8 @@ interface SettlerParts {
   readonly connection: Connection
   readonly refusals: RefusalLog
   readonly hostname: string
+  /** Whether this worker has a message of that task in its hands. */
+  readonly isHeld: (taskId: string) => boolean
 }
 
 /**
@@ -301,7 +303,9 @@ export class Settler {
 
   /** Whether a task of that id is on its way already, or has ended. */
   async #isKnown(taskId: string): Promise<boolean> {
-    const { backend, connection } = this.#parts
+    const { backend, connection, isHeld } = this.#parts
+    // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.
+    if (isHeld(taskId)) return true
     const place = await connection.locate(taskId)
     return place === 'waiting' || place === 'leased' || (await backend.get(taskId)) !== undefined
   }

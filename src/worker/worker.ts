@@ -3,6 +3,7 @@ import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
 import type { StopOptions, Worker, WorkerOptions, WorkerState } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
+import { ConnectionError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
@@ -21,6 +22,8 @@ import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
 const abortGraceMs = 1_000
+/** A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second. */
+const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -132,7 +135,7 @@ export class AppWorker implements Worker {
     try {
       // In this order: the processes of the pool boot while the backend is loaded and opened here.
       const [, backend] = await Promise.all([pool.start(), core.connections.backend()])
-      if (this.#stopping === undefined) await this.#consume(pool, backend)
+      await this.#consumeFirst(pool, backend)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
@@ -143,12 +146,29 @@ export class AppWorker implements Worker {
     if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
   }
 
+  /** A broker that is not there yet is waited for, unless that is turned off. */
+  async #consumeFirst(pool: Pool, backend: ResultBackend): Promise<void> {
+    const { clock, config, log, random } = this.#core
+    const backoff = new Backoff({ ...reconnecting, random })
+    while (this.#stopping === undefined) {
+      try {
+        return await this.#consume(pool, backend)
+      } catch (error) {
+        if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
+        log.error({ err: error }, `${error.message}; trying again`)
+      }
+      const waitMs = backoff.next()
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+    }
+  }
+
   async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
     const core = this.#core
     const connection = await core.connections.connect()
     try {
       const refusals = this.#refusals
-      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname })
+      const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
+      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname, isHeld })
       const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
       const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
@@ -179,8 +199,7 @@ export class AppWorker implements Worker {
     const { clock, log, random } = this.#core
     this.#state = 'reconnecting'
     log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
-    // A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second.
-    const backoff = new Backoff({ firstMs: 100, maxMs: 1_500, random })
+    const backoff = new Backoff({ ...reconnecting, random })
     while (this.#stopping === undefined) {
       const waitMs = backoff.next()
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))

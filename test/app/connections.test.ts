@@ -24,6 +24,12 @@ test('when no broker answers, the call says what the last one said', async () =>
   await expect(app.sendTask('one', {}, { retry: false })).rejects.toThrow(/neither/)
 })
 
+test('a wrong option is told at once, and no other broker is taken in its place', async () => {
+  await using live = new LiveApp({ broker: ['redis://localhost:1/0', 'memory://'], brokerTransportOptions: { visibilityTimout: 1 } })
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  await expect(add.delay(1, 2)).rejects.toThrow(/visibilityTimeout/)
+})
+
 test('calls of one moment share one connection; close() and a call at the same time leave one that works', async () => {
   await using live = new LiveApp()
   const { core } = Celeriac.internals(live.app)

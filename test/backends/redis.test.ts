@@ -311,16 +311,23 @@ test('a wrong password is told at once', async () => {
   }
 })
 
-test('a server that is out of memory says so when it is to store, and still reads', async () => {
+test('a server that is out of memory says so when it is to store, still reads, and keeps the small ends whose acks make room', async () => {
   const backend = server.backend()
   await backend.store(meta('a'), forever)
   await server.call('CONFIG', 'SET', 'maxmemory', '1000000')
   try {
-    await expect(backend.store(meta('b'), forever)).rejects.toMatchObject({
-      code: 'ERR_BACKEND_FULL',
-      message: expect.stringMatching(/^the result backend redis:.* is full .*maxmemory/),
-    })
+    const large = backend.store({ ...meta('b'), result: 'x'.repeat(5_000) }, forever)
+    const onTheWay = backend.store({ ...meta('c'), status: 'STARTED' }, forever)
+    const small = backend.store(meta('d'), forever)
+    for (const refused of [large, onTheWay]) {
+      await expect(refused).rejects.toMatchObject({
+        code: 'ERR_BACKEND_FULL',
+        message: expect.stringMatching(/^the result backend redis:.* is full .*maxmemory/),
+      })
+    }
+    expect(await small).toBe(true)
     expect((await backend.get('a'))?.status).toBe('SUCCESS')
+    expect((await backend.get('d'))?.status).toBe('SUCCESS')
     expect(await server.text('celery-task-meta-b')).toBeUndefined()
   } finally {
     await server.call('CONFIG', 'SET', 'maxmemory', '0')

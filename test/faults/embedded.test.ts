@@ -1,30 +1,17 @@
 /** Faults of the embedded database (reliability.md B.5) under whole workers and producers. The transport alone is tested in test/transports and test/internal/sqlite. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
 import { faultTest } from '../harness/fault-test.js'
 import { produce } from '../harness/producer-process.js'
 import type { Scene } from '../harness/scene.js'
+import { mountSmallDisk, noSmallDisk, unmountSmallDisk } from '../harness/small-disk.js'
+import type { SqliteBroker } from '../harness/sqlite-broker.js'
 
-async function expectWhole(scene: Scene): Promise<void> {
-  expect(await scene.rows('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }])
-}
-
-/** Undefined, or why no small file system can be had here. */
-function canMount(): string | undefined {
-  const folder = mkdtempSync(join(tmpdir(), 'celeriac-mount-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' })
-    execFileSync('umount', [folder])
-    return undefined
-  } catch {
-    return 'this user may not mount a file system'
-  } finally {
-    rmdirSync(folder)
-  }
+async function expectWhole(scene: Scene<SqliteBroker>): Promise<void> {
+  expect(await scene.broker.rows('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }])
 }
 
 for (const point of ['sqlite.before-commit', 'sqlite.after-commit']) {
@@ -54,7 +41,7 @@ for (const point of ['sqlite.before-commit', 'sqlite.after-commit']) {
 
 for (const point of ['publish.before_send', 'publish.after_send']) {
   faultTest(
-    { id: 'S1', driver: 'sqlite, producer', promise: `kill -9 of a producer at ${point}: all that it was told is confirmed is run` },
+    { id: 'S1', variant: 'producer', promise: `kill -9 of a producer at ${point}: all that it was told is confirmed is run` },
     async (scene) => {
       const producer = await produce(scene, 50, ['work', 1], { CELERIAC_FAILPOINTS: `${point}=kill9@13` })
       expect(producer.signal).toBe('SIGKILL')
@@ -79,14 +66,13 @@ faultTest({ id: 'S2', promise: '4 producers and 4 workers on one file: no error,
 faultTest(
   {
     id: 'S3',
-    skip: canMount(),
+    skip: noSmallDisk(),
     promise: 'a full disk: calls say so, what was taken is run and acked, and all is well when there is room again',
     timeoutMs: 60_000,
   },
   async (scene) => {
     const folder = join(scene.folder, 'broker')
-    mkdirSync(folder, { mode: 0o700 })
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'tmpfs', folder])
+    mountSmallDisk(folder, '6m')
     try {
       await scene.sendMany(20, 'hold', ['go'])
       const worker = await scene.worker({ pool: 'async', concurrency: 20, args: ['--prefetch-multiplier', '1'] })
@@ -123,7 +109,7 @@ faultTest(
       await scene.stopWorkers()
       // The verdict reads the file once more.
       execFileSync('cp', ['-a', folder, `${folder}-kept`])
-      execFileSync('umount', ['-l', folder])
+      unmountSmallDisk(folder)
       rmSync(folder, { recursive: true })
       execFileSync('mv', [`${folder}-kept`, folder])
     }

@@ -1,15 +1,12 @@
 /** Values that cannot be results, and result stores that fail (reliability.md B.8). */
-import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
-import { openBackend } from '../../dist/backends/index.js'
-import { Celeriac, TaskFailure } from '../../dist/index.js'
-import { systemClock } from '../../dist/internal/clock.js'
+import { Celeriac } from '../../dist/index.js'
 import { loadEngine } from '../../dist/internal/sqlite/engine.js'
-import type { ResultMeta } from '../../dist/protocol/result.js'
 import { until } from '../conformance/wait.js'
 import { faultTest } from '../harness/fault-test.js'
 import { nowMs } from '../harness/recorder.js'
 import type { Scene } from '../harness/scene.js'
+import { resultRows } from './result-rows.js'
 
 faultTest(
   { id: 'T1', promise: 'values that are no data fail their task with the path of what cannot be written; none hangs' },
@@ -53,34 +50,6 @@ faultTest({ id: 'T2', promise: 'a result of 64 MB fails its task, which is not r
   expect(scene.recorder.starts(id)).toHaveLength(1)
 })
 
-const meta = (taskId: string, status: string, result: unknown): ResultMeta => ({
-  taskId,
-  status,
-  result,
-  traceback: null,
-  children: [],
-  dateDone: null,
-})
-
-faultTest({ id: 'T4', promise: 'a stored failure that names a module of ours is data: nothing is looked up' }, async (scene) => {
-  const backend = await Celeriac.internals(scene.app).core.connections.backend()
-  for (const [module, type] of [
-    ['child_process', 'exec'],
-    ['node:fs', 'rmSync'],
-    ['builtins', 'eval'],
-    ['__proto__', 'constructor'],
-    ['celery.exceptions', '__proto__'],
-  ]) {
-    const id = randomUUID()
-    await backend.store(meta(id, 'FAILURE', { exc_type: type, exc_module: module, exc_message: ['touch /tmp/hit'] }), {
-      expiresSeconds: null,
-    })
-    const failure = await scene.result(id)
-    expect(failure).toBeInstanceOf(TaskFailure)
-    expect(failure).toMatchObject({ excType: type, excModule: module, args: ['touch /tmp/hit'], name: 'TaskFailure' })
-  }
-})
-
 /** Holds the lock of the result store, as a process does that hangs in a transaction. */
 async function lockResults(scene: Scene): Promise<() => void> {
   const engine = (await loadEngine())(`${scene.folder}/broker/results.db`)
@@ -103,7 +72,7 @@ for (const { seconds, promise, dupBound } of [
   { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
   { seconds: 33, promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked', dupBound: 1 },
 ]) {
-  faultTest({ id: 'T5', driver: `sqlite, ${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
+  faultTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
     const { env, app } = await withOwnResults(scene)
     try {
       await scene.worker({ concurrency: 1, env })
@@ -140,29 +109,4 @@ for (const { seconds, promise, dupBound } of [
   })
 }
 
-faultTest(
-  { id: 'T7', promise: 'of two runs that race for the end of a task, 1 000 times, one wins and the other is told' },
-  async (scene) => {
-    const open = () => openBackend(scene.url, { clock: systemClock })
-    const [one, two] = [await open(), await open()]
-    try {
-      for (let round = 0; round < 1_000; round++) {
-        const id = `race-${round}`
-        const ends = [meta(id, 'SUCCESS', round), meta(id, 'FAILURE', { exc_type: 'Late', exc_module: 'node', exc_message: [round] })]
-        const [first, second] = round % 2 === 0 ? ends : ends.toReversed()
-        if (first === undefined || second === undefined) throw new Error('unreachable')
-        const won = await Promise.all([one.store(first, { expiresSeconds: null }), two.store(second, { expiresSeconds: null })])
-        expect(won.filter(Boolean)).toHaveLength(1)
-        const winner = won[0] ? first : second
-        expect((await two.get(id))?.status).toBe(winner.status)
-        // Whatever comes later changes nothing.
-        expect(await one.store(meta(id, 'SUCCESS', 'stale'), { expiresSeconds: null })).toBe(false)
-        expect(await two.store(meta(id, 'RETRY', null), { expiresSeconds: null })).toBe(false)
-        expect((await one.get(id))?.status).toBe(winner.status)
-      }
-    } finally {
-      await one.close()
-      await two.close()
-    }
-  },
-)
+resultRows(faultTest)

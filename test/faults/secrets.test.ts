@@ -1,60 +1,11 @@
 /** A password that must not be seen (reliability.md B.14, L1): searched for in all that the programs say, in every form it may have. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { expect } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
-import { within } from '../conformance/wait.js'
+import { canary, everything, expectNone, expectNoneInProcesses, run, user } from '../harness/canary.js'
 import { faultTest } from '../harness/fault-test.js'
-import { cleanEnvironment, processesOf } from '../harness/worker-process.js'
 
-const user = 'shop'
-const canary = 'kAn4ry/Zwei+drei'
 const secretUrl = `redis://${user}:${encodeURIComponent(canary)}@127.0.0.1:1/0`
-const forms = [
-  canary,
-  encodeURIComponent(canary),
-  encodeURIComponent(canary).toLowerCase(),
-  JSON.stringify(canary).slice(1, -1).replaceAll('/', '\\/'),
-  Buffer.from(canary).toString('base64').replace(/=+$/, ''),
-  Buffer.from(`${user}:${canary}`).toString('base64').replace(/=+$/, ''),
-  'kAn4ry',
-]
-
-function expectNone(text: string, where: string): void {
-  for (const form of forms) if (text.includes(form)) expect.fail(`${where} shows the password as ${form}:\n${text.slice(0, 2_000)}`)
-}
-
-function everything(error: unknown): string {
-  return [
-    inspect(error, { depth: 10, showHidden: true }),
-    String(error),
-    error instanceof Error ? error.stack : '',
-    JSON.stringify(error),
-  ].join('\n')
-}
-
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const app = fileURLToPath(new URL('./fixtures/app.mjs', import.meta.url))
-
-async function run(folder: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
-  const child = spawn(process.execPath, [main, '-A', app, ...args], {
-    cwd: folder,
-    env: { ...cleanEnvironment(), FAULTS_FOLDER: folder, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-  }
-  await within(once(child, 'close'), `the end of ${args[0]}`, 15_000)
-  return output
-}
 
 faultTest(
   {
@@ -71,9 +22,7 @@ faultTest(
       await worker.ready()
       const ids = [await scene.send('good'), await scene.send('fail', ['on purpose'])]
       for (const id of ids) await scene.result(id)
-      for (const pid of processesOf(scene.folder)) {
-        for (const file of ['cmdline', 'comm']) expectNone(readFileSync(join('/proc', String(pid), file), 'utf8'), `ps, ${file}`)
-      }
+      expectNoneInProcesses(scene.folder)
       await worker.end()
       expect(worker.output).toContain('redis://shop:**@127.0.0.1')
       expectNone(worker.output, `a worker with ${format} logs`)

@@ -12,7 +12,7 @@ faultTest({ id: 'B9', promise: 'an eta in 30 days is not run now, and holds up n
   const ids = await scene.sendMany(10, 'good')
   for (const id of ids) await scene.result(id)
   expect(scene.recorder.starts(far)).toEqual([])
-  const [row] = await scene.rows<{ due: number }>('SELECT due FROM delayed')
+  const [row] = await scene.broker.rows<{ due: number }>('SELECT due FROM delayed')
   expect(row?.due).toBeGreaterThan(Date.now() + 29 * day)
   scene.ledger.confirmed.delete(far)
 })
@@ -52,7 +52,7 @@ const query = `?lease_ttl=${leaseMs / 1000}&sweep_interval=0.1`
 
 for (const fault of ['alive', 'killed'] as const) {
   faultTest(
-    { id: 'B10', driver: `sqlite, ${fault}`, promise: `an eta of 10 lease times, worker ${fault}: run once, on time`, query },
+    { id: 'B10', variant: fault, promise: `an eta of 10 lease times, worker ${fault}: run once, on time`, query },
     async (scene) => {
       const worker = await scene.worker({ concurrency: 1 })
       const dueAt = Date.now() + 10 * leaseMs

@@ -4,22 +4,25 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { Scene } from './scene.js'
+import type { SceneBroker } from './scene-broker.js'
+import { SqliteBroker } from './sqlite-broker.js'
 
 export interface Row {
   /** Of the catalogue: `P1`. */
   readonly id: string
   /** What holds, in one sentence without a full stop. */
   readonly promise: string
-  /** `sqlite`, and the pool where it matters. */
-  readonly driver?: string
+  /** The pool where it matters, or what else tells two rows of one promise apart. */
+  readonly variant?: string
   /** Starts beyond the first of each task, at most. */
   readonly dupBound?: number
   /** Messages that stay in the queue on purpose. */
   readonly left?: number
-  readonly query?: string
   /** Why this machine cannot show it. */
   readonly skip?: string | undefined
   readonly timeoutMs?: number
+  /** At the same time as other rows of its file. */
+  readonly concurrent?: boolean
 }
 
 /** What a test may add to its line. */
@@ -28,19 +31,29 @@ export interface Seen {
   readonly recoverMs?: number
 }
 
+/** Makes tests on one kind of broker; rows that hold on every one are written against this. */
+export type FaultTest<Broker extends SceneBroker = SceneBroker, More = object> = (
+  row: Row & More,
+  body: (scene: Scene<Broker>) => Promise<Seen | undefined> | Promise<void>,
+) => void
+
 const folder = process.env.CELERIAC_TEST_FOLDER ?? fileURLToPath(new URL('../../.cache', import.meta.url))
 
-export function faultTest(row: Row, body: (scene: Scene) => Promise<Seen | undefined> | Promise<void>): void {
-  const { id, promise, driver = 'sqlite', dupBound = 0, left = 0, query, timeoutMs = 30_000, skip } = row
-  if (skip !== undefined) {
-    note(row, { skipped: skip })
-    test.skip(`${id} [${driver}] ${promise} (${skip})`)
-    return
-  }
-  test(
-    `${id} [${driver}] ${promise}`,
-    async () => {
-      await using scene = new Scene(query === undefined ? {} : { query })
+export function faultTestOn<Broker extends SceneBroker, More extends object>(
+  name: string,
+  makeBroker: (folder: string, more: More) => Broker | Promise<Broker>,
+): FaultTest<Broker, More> {
+  return (row, body) => {
+    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 30_000, skip, concurrent = false } = row
+    const driver = variant === undefined ? name : `${name}, ${variant}`
+    const line = { id, driver, promise, dupBound }
+    if (skip !== undefined) {
+      note(line, { skipped: skip })
+      test.skip(`${id} [${driver}] ${promise} (${skip})`)
+      return
+    }
+    test(`${id} [${driver}] ${promise}`, { timeout: timeoutMs, concurrent }, async () => {
+      await using scene = await Scene.open((folder) => makeBroker(folder, row))
       const seen = (await body(scene)) ?? {}
       await scene.stopWorkers()
       const verdict = await scene.verdict()
@@ -48,29 +61,54 @@ export function faultTest(row: Row, body: (scene: Scene) => Promise<Seen | undef
       expect({ lost, unexpected, stuck, orphans, left: verdict.left }).toEqual({ lost: [], unexpected: [], stuck: [], orphans: [], left })
       expect(verdict.dup).toBeLessThanOrEqual(dupBound)
       const { attempted, confirmed } = scene.ledger
-      note(row, { attempted: attempted.size, confirmed: confirmed.size, ended: verdict.ended, lost: 0, dup: verdict.dup, ...seen })
-    },
-    timeoutMs,
-  )
+      note(line, { attempted: attempted.size, confirmed: confirmed.size, ended: verdict.ended, lost: 0, dup: verdict.dup, ...seen })
+    })
+  }
 }
 
+/** On the embedded broker; `query` is the end of its URL. */
+export const faultTest = faultTestOn('sqlite', (folder, { query }: { readonly query?: string }) => new SqliteBroker(folder, query))
+
 /** A row of the catalogue that has no queue to judge: it says itself what must hold. */
-export function statementTest(row: Omit<Row, 'dupBound' | 'left' | 'query'>, body: () => Promise<void> | void): void {
-  const { id, promise, driver = 'sqlite', timeoutMs = 30_000 } = row
+export function statementTest(
+  row: Pick<Row, 'id' | 'promise' | 'timeoutMs'> & { readonly driver: string },
+  body: () => Promise<void> | void,
+): void {
+  const { id, promise, driver, timeoutMs = 30_000 } = row
   test(
     `${id} [${driver}] ${promise}`,
     async () => {
       await body()
-      note({ ...row, dupBound: null }, {})
+      note({ id, driver, promise, dupBound: null }, {})
     },
     timeoutMs,
   )
 }
 
-function note(
-  { id, promise, driver = 'sqlite', dupBound = 0 }: Omit<Row, 'dupBound'> & { readonly dupBound?: number | null },
-  facts: Readonly<Record<string, number | string>>,
-): void {
+/** A row of the catalogue that no machine at hand can show: the page names it with the reason. */
+export function unseen({
+  id,
+  driver,
+  promise,
+  because,
+}: {
+  readonly id: string
+  readonly driver: string
+  readonly promise: string
+  readonly because: string
+}): void {
+  test.skip(`${id} [${driver}] ${promise} (${because})`)
+  note({ id, driver, promise, dupBound: null }, { unseen: because })
+}
+
+interface Line {
+  readonly id: string
+  readonly driver: string
+  readonly promise: string
+  readonly dupBound: number | null
+}
+
+function note(line: Line, facts: Readonly<Record<string, number | string>>): void {
   mkdirSync(folder, { recursive: true })
-  appendFileSync(join(folder, 'faults.jsonl'), `${JSON.stringify({ id, driver, promise, dupBound, ...facts })}\n`)
+  appendFileSync(join(folder, 'faults.jsonl'), `${JSON.stringify({ ...line, ...facts })}\n`)
 }

@@ -1,52 +1,65 @@
-/** One fault test's world: a folder with an empty embedded broker of short leases, a producer in this process, workers in their own. */
+/** One fault test's world: a folder, an empty broker of short leases, a producer in this process, workers in their own. */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Celeriac } from '../../dist/index.js'
-import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import type { Message } from '../../dist/protocol/message.js'
 import type { Connection, DeadLetter } from '../../dist/transport.js'
 import { until, within } from '../conformance/wait.js'
 import { Recorder } from './recorder.js'
+import { queueName, type SceneBroker } from './scene-broker.js'
 import { judge, Ledger, type Verdict } from './verdict.js'
 import { processesOf, WorkerProcess, type WorkerSettings } from './worker-process.js'
 
 const fixtureApp = fileURLToPath(new URL('../faults/fixtures/app.mjs', import.meta.url))
-/** How long a worker's leases live; the sweep comes every quarter of a second. */
-export const leaseTtlMs = 2_000
-export const queueName = 'celery'
+export interface WorkerOfScene extends Partial<Omit<WorkerSettings, 'folder'>> {
+  /** The broker as this worker sees it; the scene's by default. */
+  readonly url?: string
+  /** Of its app. */
+  readonly options?: Readonly<Record<string, unknown>>
+}
 
 type SendOptions = NonNullable<Parameters<Celeriac['sendTask']>[2]>
 
-export class Scene implements AsyncDisposable {
-  readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'celeriac-fault-')))
-  readonly url: string
+export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDisposable {
+  readonly folder: string
+  readonly broker: Broker
   readonly recorder: Recorder
   readonly ledger = new Ledger()
   readonly workers: WorkerProcess[] = []
   readonly app: Celeriac
 
-  constructor({ query = `?lease_ttl=${leaseTtlMs / 1000}&sweep_interval=0.25` }: { readonly query?: string } = {}) {
+  private constructor(folder: string, broker: Broker) {
+    this.folder = folder
+    this.broker = broker
     // The system's folder for temporary files is one of the test's own: what is left there is seen.
     mkdirSync(join(this.folder, 'tmp'))
-    this.url = `sqlite://${this.folder}/broker/queue.db${query}`
     this.recorder = new Recorder(join(this.folder, 'runs'))
-    this.app = new Celeriac('producer', { brokerUrl: this.url })
+    this.app = new Celeriac('producer', { brokerUrl: broker.url, ...broker.options })
+  }
+
+  static async open<Broker extends SceneBroker>(makeBroker: (folder: string) => Broker | Promise<Broker>): Promise<Scene<Broker>> {
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'celeriac-fault-')))
+    return new Scene(folder, await makeBroker(folder))
+  }
+
+  get url(): string {
+    return this.broker.url
   }
 
   /** Starts a worker; `ready` settles when it consumes. */
-  start(settings: Partial<Omit<WorkerSettings, 'folder'>> & { readonly options?: Readonly<Record<string, unknown>> } = {}): WorkerProcess {
-    const { options = {}, env, ...rest } = settings
+  start(settings: WorkerOfScene = {}): WorkerProcess {
+    const { url = this.url, options = {}, env, ...rest } = settings
     const worker = new WorkerProcess({
       app: fixtureApp,
       ...rest,
       folder: this.folder,
       env: {
-        CELERIAC_BROKER_URL: this.url,
+        CELERIAC_BROKER_URL: url,
         TMPDIR: join(this.folder, 'tmp'),
-        FAULTS_OPTIONS: JSON.stringify(options),
+        FAULTS_OPTIONS: JSON.stringify({ ...this.broker.options, ...options }),
         ...env,
       },
     })
@@ -54,7 +67,7 @@ export class Scene implements AsyncDisposable {
     return worker
   }
 
-  worker(settings: Parameters<Scene['start']>[0] = {}): Promise<WorkerProcess> {
+  worker(settings: WorkerOfScene = {}): Promise<WorkerProcess> {
     return this.start(settings).ready()
   }
 
@@ -78,6 +91,7 @@ export class Scene implements AsyncDisposable {
 
   /** Puts a message into the broker as it is, past every check of the sender. */
   async publishRaw(message: Message): Promise<void> {
+    if (this.broker.publishRaw !== undefined) return this.broker.publishRaw(message)
     const connection = await this.connection()
     await connection.publish(message, { exchange: '', routingKey: queueName }, { deadlineMs: 10_000 })
   }
@@ -106,7 +120,7 @@ export class Scene implements AsyncDisposable {
         async () => {
           const metas = await backend.getMany(open)
           open = open.filter((id) => !isTerminal(metas.get(id)?.status))
-          if (open.length === 0 && (await this.#left()) === 0) return true
+          if (open.length === 0 && (await this.broker.messages()).length === 0) return true
           await new Promise((resolve) => setTimeout(resolve, 20))
           return false
         },
@@ -129,21 +143,6 @@ export class Scene implements AsyncDisposable {
     return this.deadLetters()
   }
 
-  /** Rows of the broker's own tables. */
-  async rows<Row>(sql: string, params: readonly (string | number)[] = []): Promise<Row[]> {
-    return this.withEngine((engine) => engine.prepare(sql).all<Row>(params))
-  }
-
-  async withEngine<T>(use: (engine: ReturnType<Awaited<ReturnType<typeof loadEngine>>>) => T): Promise<T> {
-    const engine = (await loadEngine())(join(this.folder, 'broker/queue.db'))
-    try {
-      engine.exec('PRAGMA busy_timeout = 5000')
-      return use(engine)
-    } finally {
-      engine.close()
-    }
-  }
-
   /** Warm stop of all workers that still run. */
   async stopWorkers(ms?: number): Promise<void> {
     await Promise.all(this.workers.map((worker) => worker.end('SIGTERM', ms)))
@@ -151,6 +150,7 @@ export class Scene implements AsyncDisposable {
 
   /** After the workers have ended. */
   async verdict(): Promise<Verdict & { readonly orphans: readonly string[]; readonly left: number }> {
+    const left = (await this.broker.messages()).length
     const backend = await Celeriac.internals(this.app).core.connections.backend()
     const metas = await backend.getMany([...this.ledger.confirmed])
     const terminal = new Set([...metas.values()].filter((meta) => isTerminal(meta.status)).map((meta) => meta.taskId))
@@ -159,15 +159,14 @@ export class Scene implements AsyncDisposable {
     await until(() => processesOf(this.folder).length === 0, 'every process is gone', 2_000).catch(() => undefined)
     return {
       ...judge({ ledger: this.ledger, runs: this.recorder.lines(), dead, terminal }),
-      orphans: [...processesOf(this.folder).map((pid) => `process ${pid}`), ...readdirSync(join(this.folder, 'tmp'))],
-      left: await this.#left(),
+      orphans: [
+        ...processesOf(this.folder).map((pid) => `process ${pid}`),
+        ...readdirSync(join(this.folder, 'tmp')),
+        // What holds the messages that are left is no orphan.
+        ...(left > 0 ? [] : await this.broker.leftovers()),
+      ],
+      left,
     }
-  }
-
-  /** Messages that wait or run. */
-  async #left(): Promise<number> {
-    const [row] = await this.rows<{ count: number }>('SELECT count(*) AS count FROM messages WHERE queue = ?', [queueName])
-    return row?.count ?? 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -188,6 +187,7 @@ export class Scene implements AsyncDisposable {
       'every process is killed',
       5_000,
     )
+    await this.broker[Symbol.asyncDispose]()
     rmSync(this.folder, { recursive: true })
   }
 }

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ChildBootError } from '../../dist/errors.js'
-import { systemClock } from '../../dist/internal/clock.js'
+import { type Clock, systemClock } from '../../dist/internal/clock.js'
 import { ProcessPool, type ProcessPoolOptions } from '../../dist/pools/processes.js'
 import { never, request, resultOf, until, within } from '../conformance/pool.js'
 
@@ -223,6 +223,35 @@ describe('runs that are sent ahead', () => {
     const short = Array.from({ length: 40 }, () => pool.run(request('echo', 1)))
     await within(Promise.all(short.map((run) => run.outcome)), 'the short ones', 4_000)
     resultOf(await within(long.outcome, 'the long one'))
+  })
+
+  test('what a child starts while it is asked to give it back is not run elsewhere, however soon after an earlier request that was answered', async () => {
+    const log = join(dir, 'log')
+    const patienceMs = 1_000
+    const looks: (() => void)[] = []
+    const clock: Clock = {
+      ...systemClock,
+      setTimer: (ms, callback, options) => {
+        if (ms !== patienceMs) return systemClock.setTimer(ms, callback, options)
+        looks.push(callback)
+        return { cancel: () => void looks.splice(looks.indexOf(callback), 1) }
+      },
+    }
+    const pool = await startPool({ size: 1, entry: new URL('late-child.mjs', fixtures), args: [log], clock })
+    const run = (task: string): Promise<unknown> => within(pool.run(request(task)).outcome, task)
+    // Makes the child known as fast, so that runs are sent ahead.
+    for (let warmUp = 0; warmUp < 5; warmUp++) await run('noop')
+    // It holds, and gives back at once what stands behind it: the first request is answered.
+    await Promise.all([run('hold'), run('noop')])
+    expect(looks).toHaveLength(1)
+    const ends = [run('late'), run('crossed')]
+    await until(() => looks.length === 2, 'the second request')
+    await until(() => lines(log).includes('start crossed'), 'the start that crosses it')
+    // The patience of the first request ends now; that of the second has just begun.
+    looks[0]?.()
+    await Promise.all(ends)
+    await run('noop')
+    expect(lines(log).filter((line) => line === 'start crossed')).toHaveLength(1)
   })
 
   test('all die or end once when their child is killed at any moment: none is run twice, none is lost that did not start', async () => {

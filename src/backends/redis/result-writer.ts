@@ -1,14 +1,16 @@
 /** States of one tick are stored by one script call; what comes while calls are under way goes with the next one. */
-import { ConnectionError } from '../../errors.js'
+import { BackendFullError, ConnectionError } from '../../errors.js'
 import { integerOf, listOf, type Reply } from '../../internal/redis/link.js'
 import { encodeMeta, isReady, type ResultMeta } from '../../protocol/result.js'
 import type { ResultKeys } from './keys.js'
 import type { LinkHolder } from './link-holder.js'
-import { replaceScript, storeScript } from './scripts.js'
+import { replaceScript, storeOnFullScript, storeScript } from './scripts.js'
 
 const batchSize = 100
 /** The server does nothing else while it runs a script. */
 const batchChars = 1024 * 1024
+/** About what a message and its lease take: the end of a task that is no longer frees memory. */
+const smallEndChars = 2_000
 // Two, so that server and process need not wait for each other; four when whole batches are waiting.
 const callsAtOnce = 2
 const callsAtOnceWhenFull = 4
@@ -17,6 +19,8 @@ interface Entry {
   readonly key: string
   readonly taskId: string
   readonly text: string
+  /** It is the end of its task. */
+  readonly isEnd: boolean
   readonly resolve: (stored: boolean) => void
   readonly reject: (error: unknown) => void
 }
@@ -68,7 +72,10 @@ export class ResultWriter {
       // A value that cannot be written rejects this call alone (the promise takes what is thrown).
       const text = encodeMeta(meta)
       this.#open++
-      this.#add({ key: this.#keys.task(meta.taskId), taskId: meta.taskId, text, resolve, reject }, wholeSeconds(expiresSeconds))
+      this.#add(
+        { key: this.#keys.task(meta.taskId), taskId: meta.taskId, text, isEnd: isReady(meta.status), resolve, reject },
+        wholeSeconds(expiresSeconds),
+      )
     })
   }
 
@@ -111,10 +118,35 @@ export class ResultWriter {
       })
       this.#settle(batch, listOf(exceptions))
     } catch (error) {
-      for (const entry of batch.entries) this.#refuse(entry, error)
+      if (error instanceof BackendFullError) await this.#sendToFull(batch, error)
+      else for (const entry of batch.entries) this.#refuse(entry, error)
     }
     this.#calls--
     if (this.#queue.length > 0) this.#pumpSoon()
+  }
+
+  /**
+   * A server that is full mostly is the broker's as well, and its memory gets free by acks, each of which waits for the end of its task to be stored: small ends are
+   * therefore stored all the same (Redis 7). Never rejects.
+   */
+  async #sendToFull({ entries, seconds, args }: Batch, full: BackendFullError): Promise<void> {
+    const batch = new Batch(seconds)
+    batch.args[0] = args[0] ?? 0
+    for (const entry of entries) {
+      if (entry.isEnd && entry.text.length <= smallEndChars) batch.add(entry)
+      else this.#refuse(entry, full)
+    }
+    if (batch.entries.length === 0) return
+    try {
+      const exceptions = await this.#holder.run((link, again) => {
+        if (again) batch.args[0] = 1
+        return storeOnFullScript.run(link, batch.keys, batch.args)
+      })
+      this.#settle(batch, listOf(exceptions))
+    } catch {
+      // An older server knows no such script.
+      for (const entry of batch.entries) this.#refuse(entry, full)
+    }
   }
 
   #settle({ entries, seconds }: Batch, exceptions: readonly Reply[]): void {

@@ -8,7 +8,7 @@ import { Script } from '../../internal/redis/script.js'
  *
  * A key mostly is new, so it is written at once if it is; what else the server refuses (memory, a replica), it refuses at the first write.
  */
-export const storeScript = new Script(`
+const store = `
 local again, seconds = ARGV[1] == '1', ARGV[2]
 local function set(key, value, ...)
   if seconds == '0' then return redis.call('SET', key, value, ...) end
@@ -40,7 +40,10 @@ for i, key in ipairs(KEYS) do
   end
 end
 return exceptions
-`)
+`
+export const storeScript = new Script(store)
+/** The same on a server that is full. */
+export const storeOnFullScript = new Script(store, { allowOom: true })
 
 /** KEYS: one meta. ARGV: its text, seconds, and the text that it may replace. Gives 0 when another text is there by now. */
 export const replaceScript = new Script(`

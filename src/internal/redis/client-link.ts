@@ -24,6 +24,8 @@ export interface Wire {
   drop(): void
   /** The server's own words, if the library's error is what the server said. */
   refusal(error: unknown): string | undefined
+  /** The library refused the command itself, before a byte of it went out. */
+  wasUnsent(error: unknown): boolean
 }
 
 /** What a wire tells its link. */
@@ -168,7 +170,8 @@ class ClientLink implements RedisLink, WireEvents {
 
   #send<T>(send: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#end !== undefined) return reject(new LinkLostError('the connection to Redis has ended', { cause: this.#end.reason }))
+      if (this.#end !== undefined)
+        return reject(new LinkLostError('the connection to Redis has ended', { cause: this.#end.reason, wasSent: false }))
       this.#due.add(reject)
       this.#watch.sent()
       if (this.#due.size === 1) this.#wire.holdProcess(true)
@@ -209,7 +212,7 @@ class ClientLink implements RedisLink, WireEvents {
     // Whoever is told of a loss waits for the end; the library may find out later than its first failed write.
     const reason = this.#lastError ?? new LinkLostError('Redis closed the connection', { cause: error })
     this.destroy(reason)
-    return new LinkLostError(`the connection to Redis is lost: ${reason.message}`, { cause: error })
+    return new LinkLostError(`the connection to Redis is lost: ${reason.message}`, { cause: error, wasSent: !this.#wire.wasUnsent(error) })
   }
 
   #explained(error: unknown): Error {

@@ -121,6 +121,11 @@ class IoredisWire implements Wire {
   refusal(error: unknown): string | undefined {
     return error instanceof Error && error.name === 'ReplyError' ? error.message : undefined
   }
+
+  /** Said where it finds its socket closed; "Connection is closed." may be said of commands that went out. */
+  wasUnsent(error: unknown): boolean {
+    return error instanceof Error && error.message.startsWith("Stream isn't writeable")
+  }
 }
 
 function asIoredisArgument(argument: Argument): string | number | Buffer {

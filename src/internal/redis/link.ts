@@ -72,6 +72,13 @@ const elsewhere: ReadonlySet<string> = new Set(['READONLY', 'LOADING', 'MASTERDO
 
 export class LinkLostError extends Error {
   override readonly name = 'LinkLostError'
+  /** False: nothing went out, so the server cannot have done it. */
+  readonly wasSent: boolean
+
+  constructor(message: string, { wasSent = true, ...options }: ErrorOptions & { readonly wasSent?: boolean } = {}) {
+    super(message, options)
+    this.wasSent = wasSent
+  }
 }
 
 /** Text of a reply that must be a string. */

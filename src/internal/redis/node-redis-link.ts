@@ -122,6 +122,10 @@ class NodeRedisWire implements Wire {
     }
     return undefined
   }
+
+  wasUnsent(error: unknown): boolean {
+    return error instanceof Error && ['ClientClosedError', 'ClientOfflineError'].includes(error.constructor.name)
+  }
 }
 
 function asNodeRedisArgument(argument: Argument): string | Buffer {

@@ -43,6 +43,11 @@ export async function checkServer(link: RedisLink, { evictionPolicy }: RedisBrok
   const version = versionOf(info)
   if (version < 602)
     throw new NotSupportedError(`Redis ${info.get('redis_version') ?? 'of this version'}`, 'celeriac needs Redis 6.2 or later, or Valkey')
+  if (info.get('cluster_enabled') === '1')
+    throw new NotSupportedError(
+      'Redis Cluster as broker',
+      'a message moves between keys in one step, and a cluster keeps them on several servers. Use one primary, with replicas and Sentinels where it must not go away',
+    )
   if (info.get('role') === 'slave')
     throw new ConnectionError('this Redis is a replica, which takes no writes: connect to its primary, or by its Sentinels')
   const policy = info.get('maxmemory_policy') ?? 'noeviction'
@@ -90,7 +95,7 @@ async function infoOf(link: RedisLink): Promise<ReadonlyMap<string, string> | un
     const lines = text.split(/\r?\n/).filter((line) => line.includes(':'))
     return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
   } catch (error) {
-    if (error instanceof RedisReplyError) return undefined
+    if (error instanceof RedisReplyError && error.code === 'NOPERM') return undefined
     throw error
   }
 }

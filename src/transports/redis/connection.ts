@@ -7,7 +7,7 @@
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
 import { randomBytes } from 'node:crypto'
-import { ConnectionError, NotPublishedError } from '../../errors.js'
+import { ConnectionError, NotPublishedError, TooLargeError } from '../../errors.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
@@ -338,7 +338,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
     try {
-      if (raw.length > largestEnvelope) return { reason: `the message has ${raw.length} bytes; more than ${largestEnvelope} are not read` }
+      if (raw.length > largestEnvelope) throw new TooLargeError('the message', raw.length, largestEnvelope)
       return readEnvelope(raw)
     } catch (error) {
       const reason = reasonOf(error)

@@ -55,7 +55,7 @@ export function readEnvelope(raw: Buffer): Opened {
   const count = properties[deliveriesKey]
   return {
     message: {
-      body: isText ? bodyText(bytes) : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length),
+      body: isText ? bodyText(bytes) : plainBytes(bytes),
       contentType,
       contentEncoding,
       headers: withoutLeftovers(headers),
@@ -165,10 +165,14 @@ function bodyOf(body: unknown, encoding: unknown): Buffer {
   return bytes
 }
 
-function bodyText(bytes: Buffer): string {
+/** Bytes that are no text, although their encoding says so, are left to whoever decodes the body: the headers say whose task it is that cannot run. */
+function bodyText(bytes: Buffer): string | Uint8Array {
   const text = bytes.toString('utf8')
-  if (text.includes('\ufffd') && !isUtf8(bytes)) throw new DecodeError('the body is not valid UTF-8, which its encoding says it is')
-  return text
+  return text.includes('\ufffd') && !isUtf8(bytes) ? plainBytes(bytes) : text
+}
+
+function plainBytes(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 /** kombu leaves a header behind when it restores a message; it is none of the task's. */

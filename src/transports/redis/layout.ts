@@ -45,7 +45,12 @@ export class Layout {
     return `${this.#prefix}_kombu.binding.${exchange}`
   }
 
-  /** A member of that set. */
+  /** Those of them that stay: kombu 5.7 deletes an exchange's bindings when all its queues that expire have, unless there are some in here. */
+  permanentBindings(exchange: string): string {
+    return `${this.#prefix}_kombu.binding_permanent.${exchange}`
+  }
+
+  /** A member of these sets. */
   binding(routingKey: string, pattern: string, queue: string): string {
     return [routingKey, pattern, queue].join(this.#options.sep)
   }
@@ -72,30 +77,38 @@ export class Layout {
   }
 }
 
-/** kombu's regular expression for the binding key of a topic exchange: what Python writes, and matches with `re.match`. */
+/**
+ * The regular expression in the binding of a topic exchange: what kombu writes since 5.7, and every kombu matches with `re.match`. The `*` of older ones takes
+ * dots, too.
+ */
 export function topicPattern(bindingKey: string): string {
   const escaped = bindingKey.replaceAll(/[^A-Za-z0-9.#*]/g, (character) => (character === '\0' ? '\\000' : `\\${character}`))
-  const words = escaped.split('.').map((word) => (word === '*' ? '.*?[^\\.]' : word === '#' ? '.*?' : word))
+  const words = escaped.split('.').map((word) => (word === '*' ? '[^\\.]+' : word === '#' ? '.*?' : word))
   return `^${words.join('\\.')}$`
 }
 
 /**
  * Whether kombu's pattern takes the routing key. Read as the words that it was made of, never run as a regular expression: it comes from the server, and
- * anybody who may write there could send one that never ends. Kombu's `*` takes dots, too, and `#` takes no empty end: `a.#` does not match `a`. A `*` inside of a word stands for itself here.
+ * anybody who may write there could send one that never ends. In all of kombu `#` takes no empty end: `a.#` does not match `a`. A `*` inside of a word stands
+ * for itself here.
  */
 export function matchesTopicPattern(pattern: string, routingKey: string): boolean {
   if (!pattern.startsWith('^') || !pattern.endsWith('$')) return false
   return matchParts(partsOf(pattern.slice(1, -1).split('\\.')), routingKey)
 }
 
-type Part = { readonly kind: 'any' | 'some' } | { readonly kind: 'text'; readonly text: string }
+/** word: `*` since kombu 5.7. some: the older one, which takes dots. any: `#`. */
+type Part = { readonly kind: 'word' | 'some' | 'any' } | { readonly kind: 'text'; readonly text: string }
 
-/** The separator also stands inside of the pattern for `*`, which splitting therefore cuts in two: `.*?[^` and `]`. */
+/** The separator also stands inside of the patterns for `*`, which splitting therefore cuts in two: `[^` and `]+`, `.*?[^` and `]`. */
 function partsOf(words: readonly string[]): readonly Part[] {
   const parts: Part[] = []
   for (let index = 0; index < words.length; index++) {
     const word = words[index] ?? ''
-    if (word === '.*?[^' && words[index + 1] === ']') {
+    if (word === '[^' && words[index + 1] === ']+') {
+      parts.push({ kind: 'word' })
+      index++
+    } else if (word === '.*?[^' && words[index + 1] === ']') {
       parts.push({ kind: 'some' })
       index++
     } else if (word === '.*?') parts.push({ kind: 'any' })
@@ -118,9 +131,10 @@ function matchParts(parts: readonly Part[], key: string): boolean {
         continue
       }
       for (let end = start; end <= key.length; end++) {
-        // A regular expression's dot takes no line feed.
-        if (end > start && key[end - 1] === '\n') break
-        if (part.kind === 'any' || (end > start && key[end - 1] !== '.')) next.add(end)
+        const last = end > start ? key[end - 1] : undefined
+        // A regular expression's dot takes no line feed, its set of all but the dot does.
+        if (part.kind === 'word' ? last === '.' : last === '\n') break
+        if (part.kind === 'any' || (last !== undefined && last !== '.')) next.add(end)
       }
     }
     ends = next

@@ -1,7 +1,7 @@
 /** Publishes of one tick: one LPUSH for each list, however many messages. */
 import { BrokerFullError, NotPublishedError, PublishUncertainError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
-import { integerOf, type RedisLink, RedisReplyError } from '../../internal/redis/link.js'
+import { integerOf, LinkLostError, type RedisLink, RedisReplyError } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import { mustRoute } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
@@ -196,6 +196,8 @@ export class Publisher {
       const sentence = `the message was not published: Redis says ${JSON.stringify(error.message)}`
       return error.code === 'OOM' ? new BrokerFullError(sentence, { cause: error }) : new NotPublishedError(sentence, { cause: error })
     }
+    if (error instanceof LinkLostError && !error.wasSent)
+      return new NotPublishedError('the message was not published: the connection to Redis was lost before', { cause: error })
     return new PublishUncertainError('the connection to Redis was lost while it was asked; it may have the message', { cause: error })
   }
 

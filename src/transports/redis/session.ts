@@ -10,7 +10,7 @@ import { CeleriacError, ConnectionError } from '../../errors.js'
 import { Backoff } from '../../internal/backoff.js'
 import type { Clock } from '../../internal/clock.js'
 import { Deferred } from '../../internal/deferred.js'
-import { LinkLostError, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
+import { LinkLostError, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
 
 /** One try to open a link. */
 const openTimeoutMs = 4_000
@@ -77,18 +77,24 @@ export class Session {
     this.#take(both)
   }
 
-  /** Runs what may be done twice: again on the next link when this one is lost. Throws ConnectionError after the end. */
+  /** Runs what may be done twice: again on the next link when this one is lost. Throws ConnectionError after the end, and for what the server refuses. */
   async repeat<T>(work: (link: RedisLink) => Promise<T>): Promise<T> {
     for (;;) {
       const { commands } = await this.#whenLinked()
       try {
         return await work(commands)
       } catch (error) {
+        if (error instanceof RedisReplyError) throw this.#refusal(commands, error)
         if (!(error instanceof LinkLostError)) throw error
         // Its end is told a little later than its last answer.
         await commands.ended
       }
     }
+  }
+
+  #refusal(link: RedisLink, error: RedisReplyError): ConnectionError {
+    if (error.meansElsewhere) this.giveUp(link, error)
+    return new ConnectionError(`Redis at ${this.#parts.target.shown} refuses: ${error.message}`, { cause: error })
   }
 
   /** This link is of no more use: the server says that it cannot serve. */

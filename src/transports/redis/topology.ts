@@ -68,22 +68,29 @@ export class RedisTopology {
     const mine = [...this.#queues.values()].filter(({ exclusive, autoDelete }) => exclusive || autoDelete)
     await Promise.all(
       mine.flatMap((queue) => [
-        ...this.#members(queue).map(({ key, member }) => link.call('SREM', [key, member])),
+        ...this.#members(queue).map(({ keys, member }) => Promise.all(keys.map((key) => link.call('SREM', [key, member])))),
         link.call('DEL', [...this.#layout.lists(queue.name)]),
       ]),
     )
   }
 
   async #write(link: RedisLink, queues: readonly Queue[]): Promise<void> {
-    await Promise.all(queues.flatMap((queue) => this.#members(queue).map(({ key, member }) => link.call('SADD', [key, member]))))
+    const calls = queues.flatMap((queue) =>
+      this.#members(queue).flatMap(({ keys, member }) => keys.map((key) => link.call('SADD', [key, member]))),
+    )
+    await Promise.all(calls)
   }
 
-  #members(queue: Queue): readonly { readonly key: string; readonly member: string }[] {
+  #members(queue: Queue): readonly { readonly keys: readonly string[]; readonly member: string }[] {
+    const isPrivate = queue.exclusive || queue.autoDelete
     return queue.bindings
       .filter(({ exchange }) => exchange !== '')
       .map(({ exchange, routingKey }) => {
         const pattern = this.typeOf(exchange) === 'topic' ? topicPattern(routingKey) : ''
-        return { key: this.#layout.bindings(exchange), member: this.#layout.binding(routingKey, pattern, queue.name) }
+        const bindings = this.#layout.bindings(exchange)
+        // A private queue goes with its connection, as those that expire in kombu: it must not keep the set for ever, should nobody take it out.
+        const keys = isPrivate ? [bindings] : [this.#layout.permanentBindings(exchange), bindings]
+        return { keys, member: this.#layout.binding(routingKey, pattern, queue.name) }
       })
   }
 }

@@ -43,17 +43,23 @@ test('bindings are written and read with the separator of kombu', () => {
 })
 
 test('topic patterns are those that kombu writes', () => {
-  const vectors = { 'a.*': '^a\\..*?[^\\.]$', 'a.#': '^a\\..*?$', '#': '^.*?$', '*': '^.*?[^\\.]$', 'worker.#': '^worker\\..*?$' }
+  const vectors = { 'a.*': '^a\\.[^\\.]+$', 'a.#': '^a\\..*?$', '#': '^.*?$', '*': '^[^\\.]+$', 'worker.#': '^worker\\..*?$' }
   for (const [key, pattern] of Object.entries(vectors)) expect(topicPattern(key)).toBe(pattern)
-  expect(topicPattern('a-b.c_d.*')).toBe('^a\\-b\\.c\\_d\\..*?[^\\.]$')
-  expect(topicPattern('a.*.b.#')).toBe('^a\\..*?[^\\.]\\.b\\..*?$')
+  expect(topicPattern('a-b.c_d.*')).toBe('^a\\-b\\.c\\_d\\.[^\\.]+$')
+  expect(topicPattern('a.*.b.#')).toBe('^a\\.[^\\.]+\\.b\\..*?$')
 })
 
 test('a topic pattern takes what it takes in Python', () => {
   const takes = (key: string, routingKey: string): boolean => matchesTopicPattern(topicPattern(key), routingKey)
-  expect(['a.b', 'a.b.c', 'a', 'a.'].map((key) => takes('a.*', key))).toEqual([true, true, false, false])
+  expect(['a.b', 'a.b.c', 'a', 'a.'].map((key) => takes('a.*', key))).toEqual([true, false, false, false])
   expect(['a.b', 'a.', 'a'].map((key) => takes('a.#', key))).toEqual([true, true, false])
-  expect(['a', 'a.b.c', ''].map((key) => takes('*', key))).toEqual([true, true, false])
+  expect(['a', 'a.b.c', ''].map((key) => takes('*', key))).toEqual([true, false, false])
+})
+
+test('the * of a binding that a kombu before 5.7 wrote takes dots, as there', () => {
+  const takes = (pattern: string, routingKey: string): boolean => matchesTopicPattern(pattern, routingKey)
+  expect(['a.b', 'a.b.c', 'a', 'a.'].map((key) => takes('^a\\..*?[^\\.]$', key))).toEqual([true, true, false, false])
+  expect(['a', 'a.b.c', ''].map((key) => takes('^.*?[^\\.]$', key))).toEqual([true, true, false])
 })
 
 test('patterns are matched as the regular expression that they are, without running one', () => {
@@ -65,7 +71,8 @@ test('patterns are matched as the regular expression that they are, without runn
   fc.assert(
     fc.property(key, key, (bindingKey, routingKey) => {
       const pattern = topicPattern(bindingKey)
-      expect(matchesTopicPattern(pattern, routingKey)).toBe(new RegExp(pattern).test(routingKey))
+      for (const written of [pattern, pattern.replaceAll('[^\\.]+', '.*?[^\\.]')])
+        expect(matchesTopicPattern(written, routingKey)).toBe(new RegExp(written).test(routingKey))
     }),
     { numRuns: 2_000 },
   )

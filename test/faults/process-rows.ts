@@ -1,0 +1,131 @@
+/** Processes that die, stand still or stop (reliability.md B.1), as they must be on every broker that processes share. */
+import { expect } from 'vitest'
+import { until } from '../conformance/wait.js'
+import type { FaultTest } from '../harness/fault-test.js'
+import { nowMs } from '../harness/recorder.js'
+import { leaseTtlMs } from '../harness/scene-broker.js'
+import { processesOf } from '../harness/worker-process.js'
+
+const oneSecond = 1_000
+
+export function processRows(faultTest: FaultTest): void {
+  for (const pool of ['prefork', 'async'] as const) {
+    faultTest(
+      { id: 'P1', variant: pool, promise: 'kill -9 of a worker with 4 running tasks: another runs them again', dupBound: 4 },
+      async (scene) => {
+        const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
+        await scene.sendMany(200, 'work', [100])
+        await scene.recorder.started(12)
+        const second = await scene.worker({ pool, concurrency: 4, args: ['-n', 'second@%h'] })
+        // In the middle of its runs: a task that has just ended, and whose result is not stored yet, would run again as well (B.15, run.after_return).
+        const midRun = (): boolean => {
+          const mine = scene.recorder.running().filter((run) => run.worker.startsWith('first@'))
+          return mine.length === 4 && mine.every((run) => nowMs() - run.atMs > 20)
+        }
+        await until(midRun, 'the first is in the middle of 4 runs')
+        const killedAt = nowMs()
+        await first.end('SIGKILL')
+        await scene.drained()
+        const again = scene.recorder.starts().filter((run) => run.redelivered && run.atMs > killedAt)
+        const recoverMs = Math.min(...again.map((run) => run.atMs)) - killedAt
+        expect(recoverMs).toBeLessThanOrEqual(leaseTtlMs + oneSecond)
+        expect(second.isRunning).toBe(true)
+        return { recoverMs }
+      },
+    )
+  }
+
+  faultTest(
+    {
+      id: 'P2',
+      variant: 'prefork',
+      promise: 'kill -9 of one child: its task runs again once, counted; the others do not notice',
+      dupBound: 1,
+    },
+    async (scene) => {
+      await scene.worker({ concurrency: 3 })
+      const ids = await scene.sendMany(3, 'hold', ['go'])
+      await scene.recorder.started(3)
+      const [victim] = scene.recorder.running()
+      if (victim === undefined) throw new Error('unreachable')
+      const killedAt = nowMs()
+      process.kill(victim.pid, 'SIGKILL')
+      const again = await scene.recorder.started(2, victim.id)
+      const recoverMs = again.atMs - killedAt
+      expect(recoverMs).toBeLessThanOrEqual(oneSecond)
+      expect(again.pid).not.toBe(victim.pid)
+      expect(again.redelivered).toBe(true)
+      const kept = await scene.broker.messages()
+      expect(Object.fromEntries(kept.map((message) => [message.id, message.deliveries]))).toEqual(
+        Object.fromEntries(ids.map((id) => [id, id === victim.id ? 1 : 0])),
+      )
+      scene.release('go')
+      await scene.drained()
+      for (const id of ids) expect(scene.recorder.starts(id).length).toBe(id === victim.id ? 2 : 1)
+      return { recoverMs }
+    },
+  )
+
+  for (const pool of ['prefork', 'async'] as const) {
+    faultTest(
+      {
+        id: 'P5',
+        variant: pool,
+        promise: 'SIGTERM with 4 running and 16 prefetched: running ones end, the others go back at once and uncounted',
+      },
+      async (scene) => {
+        const worker = await scene.worker({ pool, concurrency: 4, args: ['--prefetch-multiplier', '5'] })
+        const running = await scene.sendMany(4, 'hold', ['go'])
+        await scene.recorder.started(4)
+        const prefetched = await scene.sendMany(16, 'work', [1])
+        const count = async (state: string): Promise<number> => (await scene.broker.messages()).filter((one) => one.state === state).length
+        // The async pool runs what it gets; -c bounds it.
+        await until(async () => (await count('leased')) === 20, 'all are leased')
+        worker.signal('SIGTERM')
+        await until(async () => (await count('waiting')) === 16, 'the prefetched are back', oneSecond)
+        expect(worker.isRunning).toBe(true)
+        scene.release('go')
+        expect(await worker.end('SIGCONT', 2_000)).toEqual({ code: 0, signal: null })
+        expect((await scene.broker.messages()).map((message) => message.deliveries)).toEqual(prefetched.map(() => 0))
+        for (const id of running) expect(await scene.app.result(id).state()).toBe('SUCCESS')
+        await scene.worker()
+        await scene.drained()
+      },
+    )
+  }
+
+  for (const pool of ['prefork', 'async'] as const) {
+    faultTest(
+      {
+        id: 'P9',
+        variant: pool,
+        promise: 'a worker that stood still for 3 lease times settles nothing any more, and works on',
+        dupBound: 4,
+      },
+      async (scene) => {
+        const paused = await scene.worker({ pool, concurrency: 4, args: ['-n', 'paused@%h', '--prefetch-multiplier', '1'] })
+        const ids = await scene.sendMany(4, 'hold', ['go'])
+        await scene.recorder.started(4)
+        const children = processesOf(scene.folder)
+        const stoppedAt = nowMs()
+        for (const pid of children) process.kill(pid, 'SIGSTOP')
+        await scene.worker({ pool, concurrency: 4, args: ['-n', 'other@%h'] })
+        await scene.recorder.started(8)
+        const recoverMs = (scene.recorder.starts()[4]?.atMs ?? 0) - stoppedAt
+        scene.release('go')
+        await scene.recorder.ended(4)
+        await scene.drained()
+        const before = await Promise.all(ids.map((id) => scene.app.result(id).info()))
+        await until(() => nowMs() - stoppedAt > 3 * leaseTtlMs, 'three lease times')
+        for (const pid of children) process.kill(pid, 'SIGCONT')
+        await scene.recorder.ended(8)
+        await paused.says(/Task hold.* (was taken over by another worker|had ended as SUCCESS before)/)
+        expect(await Promise.all(ids.map((id) => scene.app.result(id).info()))).toEqual(before)
+        await scene.sendMany(20, 'work', [20])
+        await scene.drained()
+        await until(() => scene.recorder.ends().some((run) => run.worker.startsWith('paused@') && run.atMs > stoppedAt), 'it works on')
+        return { recoverMs }
+      },
+    )
+  }
+}

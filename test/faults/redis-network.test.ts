@@ -1,0 +1,279 @@
+/** A network that fails between workers, producers and Redis (reliability.md B.2). The proxy is in this process, the workers are in their own. */
+import { expect } from 'vitest'
+import { Celeriac } from '../../dist/index.js'
+import { until } from '../conformance/wait.js'
+import { nowMs } from '../harness/recorder.js'
+import type { RedisBroker } from '../harness/redis-broker.js'
+import { redisTest } from '../harness/redis-fault-test.js'
+import type { Scene, WorkerOfScene } from '../harness/scene.js'
+import { leaseTtlMs } from '../harness/scene-broker.js'
+
+const oneSecond = 1_000
+
+/** Its broker connection goes through the proxy; its results do not, so that a fault hits one thing. */
+function behind(scene: Scene<RedisBroker>, settings: WorkerOfScene = {}): WorkerOfScene {
+  return { ...settings, url: scene.broker.proxied, env: { CELERIAC_RESULT_BACKEND: scene.broker.url, ...settings.env } }
+}
+
+async function withProducer<T>(
+  scene: Scene<RedisBroker>,
+  options: object,
+  use: (send: (retry: boolean) => Promise<string>) => Promise<T>,
+): Promise<T> {
+  const app = new Celeriac('behind', { brokerUrl: scene.broker.proxied, ...scene.broker.options, ...options })
+  try {
+    return await use(async (retry) => {
+      const id = crypto.randomUUID()
+      scene.ledger.attempted.add(id)
+      await app.sendTask('good', {}, { taskId: id, retry })
+      scene.ledger.confirmed.add(id)
+      return id
+    })
+  } finally {
+    await app.close()
+  }
+}
+
+redisTest(
+  { id: 'N1', promise: 'every connection is reset 10 times under 500 tasks: back within a second, nothing twice' },
+  async (scene) => {
+    const { proxy, proxied } = scene.broker
+    // Results as well.
+    await scene.worker({ url: proxied, pool: 'async', concurrency: 4 })
+    await scene.sendMany(500, 'work', [20])
+    for (let cut = 1; cut <= 10; cut++) {
+      await scene.recorder.ended(cut * 40)
+      const before = proxy.accepted
+      proxy.rst()
+      await until(() => proxy.accepted > before, 'it connects again', oneSecond)
+    }
+    await scene.drained()
+  },
+)
+
+redisTest(
+  {
+    id: 'N2',
+    promise: 'a half-open connection for 10 s: another worker takes over, the silence is noticed within 8 s, and it works on when healed',
+    dupBound: 4,
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    const { proxy } = scene.broker
+    await scene.worker(behind(scene, { concurrency: 4, args: ['-n', 'cut@%h', '--prefetch-multiplier', '1'] }))
+    const ids = await scene.sendMany(4, 'hold', ['go'])
+    await scene.recorder.started(4)
+    const before = proxy.accepted
+    const cutAt = nowMs()
+    proxy.blackhole()
+    const other = await scene.worker({ concurrency: 4, args: ['-n', 'other@%h', '--prefetch-multiplier', '1'] })
+    await scene.recorder.started(8)
+    const recoverMs = (scene.recorder.starts()[4]?.atMs ?? 0) - cutAt
+    expect(recoverMs).toBeLessThanOrEqual(leaseTtlMs + 2 * oneSecond)
+    scene.release('go')
+    for (const id of ids) await scene.result(id)
+    await until(() => proxy.accepted > before, 'a new connection is tried', 8_000 - (nowMs() - cutAt))
+    await until(() => nowMs() - cutAt > 10_000, 'ten seconds', 11_000)
+    proxy.clear()
+    await other.end()
+    // Only the one that was cut off is left.
+    const healedAt = nowMs()
+    const id = await scene.send('good')
+    await scene.recorder.started(1, id, 3_000)
+    expect((scene.recorder.starts(id)[0]?.atMs ?? 0) - healedAt).toBeLessThanOrEqual(2 * oneSecond)
+    await scene.drained()
+    return { recoverMs }
+  },
+)
+
+for (const killed of [false, true]) {
+  redisTest(
+    {
+      id: 'N3',
+      variant: killed ? 'killed' : 'alive',
+      promise: killed
+        ? 'the reply to a claim is lost and the worker killed before it knows: another runs all 5, nothing twice'
+        : 'the reply to a claim is lost: the worker gets what it has claimed over its next connection, nothing twice',
+    },
+    async (scene) => {
+      const { proxy } = scene.broker
+      const worker = await scene.worker(behind(scene, { concurrency: 1 }))
+      const id = crypto.randomUUID()
+      // The first bytes of the message on their way to the worker: Redis has handed it over by then.
+      const lost = proxy.before({ direction: 'down', bytes: id }, (link) => (killed ? link.set({ down: { flow: 'drop' } }) : link.rst()))
+      await scene.send('good', [], { taskId: id })
+      await scene.sendMany(4, 'good')
+      await lost
+      expect(scene.recorder.starts()).toEqual([])
+      if (killed) {
+        await worker.end('SIGKILL')
+        await scene.worker()
+      }
+      await scene.drained()
+      expect(scene.recorder.starts(id)).toHaveLength(1)
+    },
+  )
+}
+
+for (const what of ['request', 'reply'] as const) {
+  redisTest(
+    { id: 'N4', variant: what, promise: `the ${what} of an ack is lost with its connection: it is repeated, nothing runs twice` },
+    async (scene) => {
+      const { proxy, raw } = scene.broker
+      await scene.worker(behind(scene, { concurrency: 1, args: ['--prefetch-multiplier', '1'] }))
+      const id = await scene.send('hold', ['go'])
+      await scene.recorder.started(1, id)
+      const [lease] = await raw.hkeys('unacked')
+      if (lease === undefined) throw new Error('there is no lease')
+      // The settling script names the hash of the messages; the one that refreshes leases does not.
+      const ack = new RegExp(`\\r\\nunacked\\r\\n(?:[^*]|\\*(?!\\d))*\\r\\n${lease}\\r\\n`)
+      const lost = proxy.before({ direction: 'up', bytes: ack }, (link) => {
+        if (what === 'request') return link.rst()
+        link.set({ down: { flow: 'drop' } })
+      })
+      scene.release('go')
+      const link = await lost
+      const info = await until(async () => (await scene.app.result(id).state()) === 'SUCCESS', 'its result').then(() =>
+        scene.app.result(id).info(),
+      )
+      if (what === 'reply') {
+        await until(async () => (await raw.hlen('unacked')) === 0, 'Redis has the ack')
+        link.rst()
+      }
+      await until(async () => (await raw.hlen('unacked')) === 0, 'the ack', 3_000)
+      const next = await scene.send('good')
+      expect(await scene.result(next)).toBe('good')
+      expect(scene.recorder.starts(id)).toHaveLength(1)
+      expect(await scene.app.result(id).info()).toEqual(info)
+    },
+  )
+}
+
+redisTest(
+  { id: 'N5', promise: 'the answer to a publish is lost: "uncertain" within 5 s, which is neither success nor failure; the task runs' },
+  async (scene) => {
+    const { proxy } = scene.broker
+    await withProducer(scene, {}, async (send) => {
+      await send(false)
+      for (const cut of [false, true]) {
+        const lost = proxy.before({ direction: 'up', bytes: 'LPUSH' }, (link) => link.set({ down: { flow: 'drop' } }))
+        const from = nowMs()
+        const sending = send(true)
+        const link = await lost
+        const ids = [...scene.ledger.attempted]
+        if (cut) {
+          await until(async () => (await scene.broker.messages()).length === ids.length, 'Redis has it')
+          link.rst()
+        }
+        await expect(sending).rejects.toMatchObject({ code: 'ERR_PUBLISH_UNCERTAIN' })
+        expect(nowMs() - from).toBeLessThanOrEqual(cut ? oneSecond : 5_500)
+        // A half-open connection is left behind: the next call must not be sent on it.
+        proxy.rst()
+      }
+      await send(true)
+    })
+    await scene.worker()
+    await scene.recorder.ended(4)
+    await scene.drained()
+  },
+)
+
+redisTest(
+  { id: 'N5', variant: 'again', promise: 'an uncertain call that is made again with its task id leaves one result', dupBound: 1 },
+  async (scene) => {
+    const { proxy, raw } = scene.broker
+    await withProducer(scene, {}, async (send) => {
+      await send(false)
+      const id = crypto.randomUUID()
+      scene.ledger.attempted.add(id)
+      const app = scene.app
+      const lost = proxy.before({ direction: 'up', bytes: id }, (link) => link.set({ down: { flow: 'drop' } }))
+      const other = new Celeriac('once', { brokerUrl: scene.broker.proxied, ...scene.broker.options })
+      try {
+        const sending = other.sendTask('good', { args: ['once'] }, { taskId: id })
+        const link = await lost
+        await until(async () => (await raw.llen('celery')) === 2, 'Redis has it')
+        link.rst()
+        await expect(sending).rejects.toMatchObject({ code: 'ERR_PUBLISH_UNCERTAIN' })
+        await other.sendTask('good', { args: ['once'] }, { taskId: id })
+        scene.ledger.confirmed.add(id)
+      } finally {
+        await other.close()
+      }
+      await scene.worker()
+      expect(await app.result(id).get({ timeout: 10 })).toBe('once')
+    })
+    await scene.drained()
+  },
+)
+
+redisTest(
+  { id: 'N6', promise: 'a slow line (200 ± 100 ms, 64 KB/s) with messages of 20 KB: slower, and no lease is lost', timeoutMs: 60_000 },
+  async (scene) => {
+    const { proxy } = scene.broker
+    const slow = { delayMs: 200, jitterMs: 100, bytesPerSecond: 64 * 1024 }
+    proxy.set({ up: slow, down: slow })
+    const worker = await scene.worker(behind(scene, { concurrency: 2, args: ['--prefetch-multiplier', '1'] }))
+    // Somebody who would take over what is lost.
+    await scene.sendMany(20, 'returns', ['nothing', 'x'.repeat(20_000)])
+    await scene.drained()
+    expect(worker.log().filter((line) => line.level >= 50)).toEqual([])
+  },
+)
+
+redisTest(
+  { id: 'N8', promise: 'a server that takes connections and never speaks: the next of the list within 5 s, for workers and callers' },
+  async (scene) => {
+    const { proxy, proxied, url } = scene.broker
+    proxy.acceptOnly()
+    const from = nowMs()
+    const worker = scene.start({ url: `${proxied};${url}`, env: { CELERIAC_RESULT_BACKEND: url } })
+    const app = new Celeriac('lists', { brokerUrl: [proxied, url], ...scene.broker.options, publishTimeout: 10 })
+    try {
+      const id = crypto.randomUUID()
+      scene.ledger.attempted.add(id)
+      await app.sendTask('good', {}, { taskId: id })
+      scene.ledger.confirmed.add(id)
+      expect(nowMs() - from).toBeLessThanOrEqual(5_500)
+    } finally {
+      await app.close()
+    }
+    await worker.ready()
+    await scene.drained()
+    expect(nowMs() - from).toBeLessThanOrEqual(8_000)
+    const alone = scene.start({ url: proxied, env: { CELERIAC_RESULT_BACKEND: url }, options: { brokerConnectionRetryOnStartup: false } })
+    expect(await alone.end('SIGCONT', 8_000)).toEqual({ code: 69, signal: null })
+    expect(alone.output).toMatch(/did not answer within 4 s/)
+  },
+)
+
+for (const how of ['refused', 'silent'] as const) {
+  redisTest(
+    {
+      id: 'N14',
+      variant: how,
+      promise: `Redis is away (${how}) for 10 s while the worker is idle: it consumes again within 2 s of its return`,
+      timeoutMs: 60_000,
+    },
+    async (scene) => {
+      const { proxy } = scene.broker
+      const worker = await scene.worker(behind(scene, { concurrency: 1 }))
+      const first = await scene.send('good')
+      await scene.result(first)
+      const awayAt = nowMs()
+      if (how === 'refused') await proxy.shut()
+      else proxy.blackhole()
+      const id = await scene.send('good')
+      await until(() => nowMs() - awayAt > 10_000, 'ten seconds', 11_000)
+      expect(scene.recorder.starts(id)).toEqual([])
+      expect(worker.isRunning).toBe(true)
+      const backAt = nowMs()
+      if (how === 'refused') await proxy.open()
+      else proxy.clear()
+      const { atMs } = await scene.recorder.started(1, id)
+      expect(atMs - backAt).toBeLessThanOrEqual(2 * oneSecond)
+      await scene.drained()
+      return { recoverMs: atMs - backAt }
+    },
+  )
+}

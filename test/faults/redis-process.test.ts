@@ -1,0 +1,182 @@
+/** Processes and results over Redis (reliability.md B.1, B.8, B.14, B.15). */
+import { inspect } from 'node:util'
+import { expect } from 'vitest'
+import { Celeriac } from '../../dist/index.js'
+import { until } from '../conformance/wait.js'
+import { canary, everything, expectNone, expectNoneInProcesses, run } from '../harness/canary.js'
+import { nowMs } from '../harness/recorder.js'
+import { RedisBroker } from '../harness/redis-broker.js'
+import { redisTest } from '../harness/redis-fault-test.js'
+import type { Scene } from '../harness/scene.js'
+import { crashRows } from './crash-rows.js'
+import { processRows } from './process-rows.js'
+import { resultRows } from './result-rows.js'
+
+const oneSecond = 1_000
+
+processRows(redisTest)
+crashRows(redisTest)
+resultRows(redisTest)
+
+redisTest(
+  { id: 'P5', variant: 'Redis is away', promise: 'SIGTERM while Redis cannot be reached: the worker ends all the same', dupBound: 1 },
+  async (scene) => {
+    const { proxy, proxied } = scene.broker
+    const worker = await scene.worker({ url: proxied, env: { CELERIAC_RESULT_BACKEND: scene.url }, concurrency: 1 })
+    await scene.send('hold', ['go'])
+    await scene.recorder.started(1)
+    proxy.blackhole()
+    await proxy.shut()
+    worker.signal('SIGTERM')
+    scene.release('go')
+    expect((await worker.end('SIGCONT', 12_000)).signal).toBe(null)
+    await proxy.open()
+    proxy.clear()
+    await scene.worker()
+    await scene.drained()
+  },
+)
+
+/** With results on a Redis server of their own, behind its proxy. */
+async function withOwnResults(
+  scene: Scene,
+  use: (own: { results: RedisBroker; env: Record<string, string>; reader: Celeriac }) => Promise<void>,
+): Promise<void> {
+  await using results = await RedisBroker.start({ appendonly: true })
+  const reader = new Celeriac('reader', { brokerUrl: scene.url, resultBackend: results.url, ...scene.broker.options })
+  try {
+    await use({ results, env: { CELERIAC_RESULT_BACKEND: results.proxied }, reader })
+    // The verdict asks the scene's own store, which this row does not use.
+    for (const id of scene.ledger.confirmed) {
+      expect(scene.recorder.ends(id).length).toBeGreaterThanOrEqual(1)
+      scene.ledger.confirmed.delete(id)
+    }
+    await scene.stopWorkers()
+  } finally {
+    await reader.close()
+  }
+}
+
+for (const { seconds, promise, dupBound } of [
+  { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
+  {
+    seconds: 33,
+    promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked, and runs again when the store is there',
+    dupBound: 1,
+  },
+]) {
+  redisTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, (scene) =>
+    withOwnResults(scene, async ({ results, env, reader }) => {
+      const worker = await scene.worker({ concurrency: 1, env })
+      const id = await scene.send('hold', ['go'])
+      await scene.recorder.started(1, id)
+      await results.proxy.shut()
+      const awayAt = nowMs()
+      scene.release('go')
+      await scene.recorder.ended(1, id)
+      if (dupBound === 0) {
+        await until(
+          async () => {
+            expect(await scene.broker.messages()).toMatchObject([{ id, state: 'leased' }])
+            return nowMs() - awayAt > seconds * oneSecond
+          },
+          'the store is back',
+          (seconds + 1) * oneSecond,
+        )
+      } else {
+        await worker.says(/could not be settled and goes back to its queue/, 45_000)
+        expect(nowMs() - awayAt).toBeGreaterThan(30_000)
+        // Whether it had ended before cannot be asked: it is not run without that.
+        expect(scene.recorder.starts(id)).toHaveLength(1)
+        expect(await scene.broker.messages()).toMatchObject([{ id }])
+      }
+      await results.proxy.open()
+      expect(await reader.result(id).get({ timeout: 15 })).toBe('go')
+      await until(async () => (await scene.broker.messages()).length === 0, 'the ack')
+      expect(scene.recorder.starts(id)).toHaveLength(1 + dupBound)
+    }),
+  )
+}
+
+redisTest(
+  { id: 'T6', promise: 'the result store is killed while 100 calls wait: all have their result within 2 s of its return' },
+  (scene) =>
+    withOwnResults(scene, async ({ results, env, reader }) => {
+      await scene.worker({ pool: 'async', concurrency: 100, env })
+      const ids = await scene.sendMany(100, 'hold', ['go'])
+      const waits = ids.map((id) => reader.result(id).get({ timeout: 25 }))
+      await scene.recorder.started(100)
+      await results.server.kill()
+      scene.release('go')
+      await scene.recorder.ended(100)
+      await results.server.restart()
+      const backAt = nowMs()
+      expect(await Promise.all(waits)).toEqual(ids.map(() => 'go'))
+      expect(nowMs() - backAt).toBeLessThanOrEqual(2 * oneSecond)
+      await until(async () => (await scene.broker.messages()).length === 0, 'the acks')
+    }),
+)
+
+redisTest(
+  {
+    id: 'L1',
+    promise: 'the password of a Redis server is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
+    server: { password: canary },
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    const { server } = scene.broker
+    for (const format of ['json', 'human']) {
+      const worker = await scene.worker({ args: ['-l', 'debug', '--log-format', format] })
+      const ids = [await scene.send('good'), await scene.send('fail', ['on purpose'])]
+      for (const id of ids) await scene.result(id)
+      expectNoneInProcesses(scene.folder)
+      // What is said of a lost connection as well.
+      await scene.broker.raw.call('client', 'kill', 'type', 'normal', 'skipme', 'yes')
+      await scene.result(await scene.send('good', [], { retry: { maxRetries: 10 } }))
+      await worker.end()
+      expect(worker.output).toContain('redis://:**@127.0.0.1')
+      expectNone(worker.output, `a worker with ${format} logs`)
+    }
+    expectNone(inspect(scene.app, { depth: 20, showHidden: true, getters: true }), 'util.inspect of an app that is connected')
+    // A password that is wrong here, a user that is none, a database and a port that are not there, and a server that is no Redis with TLS.
+    const secret = encodeURIComponent(canary)
+    const urls = [
+      `redis://:${secret}wrong@127.0.0.1:${server.port}/0`,
+      `redis://nobody:${secret}@127.0.0.1:${server.port}/0`,
+      `redis://:${secret}@127.0.0.1:${server.port}/9999`,
+      `redis://:${secret}@127.0.0.1:1/0`,
+      `rediss://:${secret}@127.0.0.1:${server.port}/0`,
+      `sentinel://:${secret}@127.0.0.1:${server.port}/0`,
+      `redis+socket:///no/such/socket?virtual_host=0&password=${secret}`,
+      `redis://:${secret}@127.0.0.1:${server.port}/not-a-number`,
+    ]
+    for (const url of urls) {
+      const outputs = await Promise.all([
+        run(scene.folder, ['worker', '--verbose', '-l', 'debug'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
+        run(scene.folder, ['call', 'good', '--verbose'], { CELERIAC_BROKER_URL: url }),
+        run(scene.folder, ['result', 'some-id', '--verbose', '--timeout', '1'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
+        run(scene.folder, ['inspect-config', '--json'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
+      ])
+      for (const [index, output] of outputs.entries()) {
+        expect(output).not.toBe('')
+        expectNone(output, `command ${index} with ${url.slice(0, 12)}`)
+      }
+      let producer: Celeriac
+      try {
+        producer = new Celeriac('producer', { brokerUrl: url, resultBackend: url })
+      } catch (error) {
+        expectNone(everything(error), 'the error of new Celeriac')
+        continue
+      }
+      for (const attempt of [() => producer.sendTask('good', {}, { retry: false }), () => producer.result('x').get({ timeout: 0.5 })]) {
+        const error = await attempt().then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        )
+        expectNone(everything(error), `an error with ${url.slice(0, 12)}`)
+      }
+      await producer.close()
+    }
+  },
+)
