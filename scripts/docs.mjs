@@ -1,12 +1,13 @@
 // @ts-check
 // Writes what can be derived: docs/config.md, docs/errors.md and docs/cli.md from the built code, and snippets in README.md and docs from files that are
-// type-checked and run. `--check` writes nothing and fails when a file is not what it would be.
+// type-checked and run, and the tables of docs/guarantees.md from the drivers and from what the fault tests have seen. `--check` writes nothing and fails when a file is not what it would be.
 //
 // A snippet is a fenced block below `<!-- from examples/hello/tasks.ts -->`, or `<!-- from examples/hello/main.mjs#sending -->` for the lines between
 // `// region sending` and `// endregion`.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fillAbilities, fillSeen } from './guarantees.mjs'
 
 const generatedNote = '<!-- Written by `npm run docs`: change what it is made from. -->'
 
@@ -20,6 +21,8 @@ export async function makeDocs(root) {
   for (const path of ['README.md', ...markdownIn(root, 'docs')]) {
     if (!docs.has(path) && existsSync(join(root, path))) docs.set(path, fillSnippets(readFileSync(join(root, path), 'utf8'), root, path))
   }
+  const guarantees = docs.get('docs/guarantees.md')
+  if (guarantees !== undefined) docs.set('docs/guarantees.md', await guaranteesPage(root, guarantees))
   return docs
 }
 
@@ -151,6 +154,16 @@ export function errorClasses(source) {
     else found.push({ name, code, meaning: comment.replaceAll(/\n\s*\* ?/g, ' ').trim() })
   }
   return found
+}
+
+/** @param {string} root @param {string} page */
+async function guaranteesPage(root, page) {
+  const { openTransport } = await fromBuild(root, 'transports/index.js')
+  const { systemClock } = await fromBuild(root, 'internal/clock.js')
+  const urls = ['sqlite://', 'redis://localhost', 'memory://']
+  const drivers = await Promise.all(urls.map((url) => openTransport(url, { clock: systemClock })))
+  const results = readFileSync(join(root, 'docs/reliability-results.md'), 'utf8')
+  return fillSeen(fillAbilities(page, drivers), results)
 }
 
 /** @param {string} root */

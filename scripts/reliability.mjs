@@ -4,7 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** @typedef {{ id: string, driver: string, promise: string, dupBound: number | null, skipped?: string }} Line */
+/** @typedef {{ id: string, driver: string, promise: string, dupBound: number | null, skipped?: string, unseen?: string }} Line */
 
 const head = `# What was seen to hold
 
@@ -16,16 +16,29 @@ terminal state, no process, file or message is left. No task is started twice, u
 
 `
 
+/** Which section a line belongs to, by the first word of its driver. @type {Readonly<Record<string, string>>} */
+const sections = { sqlite: 'The embedded broker', redis: 'Redis' }
+const others = 'Without a broker'
+const unseenSection = 'Not seen'
+
 /** @param {readonly Line[]} lines @returns {string} */
 export function makePage(lines) {
-  /** @type {Map<string, string>} */
-  const rows = new Map()
-  for (const { id, driver, promise, dupBound } of lines) {
+  /** @type {Map<string, Map<string, string>>} */
+  const bySection = new Map([...Object.values(sections), others, unseenSection].map((title) => [title, new Map()]))
+  for (const { id, driver, promise, dupBound, unseen } of lines) {
     const again = dupBound === null || dupBound === 0 ? '' : ` Starts more than one each: at most ${dupBound}.`
-    rows.set(`${id} ${driver} ${promise}`, `- **${id}** (${driver}) ${promise}.${again}`)
+    const because = unseen === undefined ? '' : ` Why not: ${unseen}.`
+    const title = unseen !== undefined ? unseenSection : (sections[driver.split(',')[0] ?? ''] ?? others)
+    bySection.get(title)?.set(`${id} ${driver} ${promise}`, `- **${id}** (${driver}) ${promise}.${again}${because}`)
   }
+  const parts = [...bySection].filter(([, rows]) => rows.size > 0).map(([title, rows]) => `## ${title}\n\n${sorted(rows)}`)
+  return head + parts.join('\n')
+}
+
+/** @param {ReadonlyMap<string, string>} rows */
+function sorted(rows) {
   const order = [...rows.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
-  return `${head}${order.map((key) => `${rows.get(key)}\n`).join('')}`
+  return order.map((key) => `${rows.get(key)}\n`).join('')
 }
 
 /** What is wrong with the page, in sentences; none when it is as the lines say. @param {string} page @param {readonly Line[]} lines */
@@ -51,7 +64,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     : []
   if (process.argv.includes('--check')) {
     const wrong = problems(existsSync(page) ? readFileSync(page, 'utf8') : '', lines)
-    for (const { id, promise, skipped } of lines) if (skipped !== undefined) console.log(`not seen here (${skipped}): ${id} ${promise}`)
+    for (const { id, driver, promise, skipped } of lines) {
+      if (skipped !== undefined) console.log(`not seen here (${skipped}): ${id} (${driver}) ${promise}`)
+    }
     for (const sentence of wrong) console.log(sentence)
     if (wrong.length > 0) process.exitCode = 1
   } else {

@@ -36,7 +36,7 @@ export class Publisher {
         return
       } catch (error) {
         const waitMs = this.#retryWaitMs(error, attempt, retry)
-        if (waitMs === undefined || clock.monotonic() - startedMs + waitMs > deadlineMs) throw error
+        if (waitMs === undefined || clock.monotonic() - startedMs + waitMs > deadlineMs) throw outcomeOf(error)
         if (waitMs > 0) await withSignal(new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true })), signal)
       }
     }
@@ -92,6 +92,13 @@ export class Publisher {
 }
 
 const done = Promise.resolve()
+
+/** A broker that was not reached has no message. */
+function outcomeOf(error: unknown): unknown {
+  return error instanceof ConnectionError
+    ? new NotPublishedError(`the message was not published: ${error.message}`, { cause: error })
+    : error
+}
 
 /** The caller's signal ends the wait; the message may have gone out all the same. */
 function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

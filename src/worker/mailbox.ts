@@ -65,7 +65,8 @@ export class Mailbox {
       const request = decodeBroadcast(this.#core.serializers.decode(delivery.message, { accept: ['json'] }))
       if (request.destination !== null && !request.destination.includes(this.#hostname)) return
       if (request.method !== 'revoke') {
-        this.#core.log.warn({ method: request.method }, `this worker does not know the command ${request.method}`)
+        // Python workers greet all others at each of their starts: that is no news.
+        this.#core.log.debug({ method: request.method }, `this worker does not know the command ${request.method}`)
         return
       }
       const { taskIds, terminate, signal } = decodeRevoke(request.arguments)

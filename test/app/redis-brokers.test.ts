@@ -157,7 +157,7 @@ describe.skipIf(needs.redis?.find() === undefined)('Redis (needs redis-server)',
         [`redis://:geheim@127.0.0.1:${locked.port}/0`, /WRONGPASS/],
         [`redis://127.0.0.1:${locked.port}/0`, /NOAUTH Authentication required/],
       ] as const) {
-        await using live = new LiveApp({ broker: url, backend: 'disabled' })
+        await using live = new LiveApp({ broker: url, backend: 'disabled', brokerConnectionRetryOnStartup: false })
         await expect(live.work()).rejects.toMatchObject({ code: 'ERR_CONNECTION', message: expect.stringMatching(words) })
         await expect(live.app.sendTask('one', {}, { retry: false })).rejects.not.toThrow(/geheim/)
       }

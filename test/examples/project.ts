@@ -5,9 +5,9 @@ import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { python } from '../python.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
-const deadlineMs = 25_000
 
 export interface Ended {
   readonly code: number | null
@@ -15,11 +15,29 @@ export interface Ended {
   readonly stderr: string
 }
 
+export interface ExampleOptions {
+  /** Of this repository, that the example imports. */
+  readonly packages?: readonly string[]
+  /** Of all its programs, beside this process' own. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Each of its programs is killed after so long. */
+  readonly deadlineMs?: number
+}
+
+interface Started {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+}
+
 export class ExampleProject implements AsyncDisposable {
   readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'celeriac-example-')))
   readonly #running = new Set<ChildProcess>()
+  readonly #env: Readonly<Record<string, string>>
+  readonly #deadlineMs: number
 
-  constructor(example: string, { packages = [] }: { readonly packages?: readonly string[] } = {}) {
+  constructor(example: string, { packages = [], env = {}, deadlineMs = 25_000 }: ExampleOptions = {}) {
+    this.#env = env
+    this.#deadlineMs = deadlineMs
     cpSync(join(repository, 'examples', example), this.folder, { recursive: true, filter: (path) => !path.endsWith('.celeriac') })
     writeFileSync(join(this.folder, 'package.json'), '{ "type": "module" }')
     mkdirSync(join(this.folder, 'node_modules'))
@@ -37,9 +55,22 @@ export class ExampleProject implements AsyncDisposable {
     return this.#start([join(repository, 'node_modules/jiti/lib/jiti-cli.mjs'), file]).ended
   }
 
+  /** A Python program of the example. */
+  python(...args: readonly string[]): Promise<Ended> {
+    return this.#start(args, python()).ended
+  }
+
   /** Settles when the worker takes tasks. */
-  async worker(...args: readonly string[]): Promise<void> {
-    const { child, ended } = this.#start([join(repository, 'dist/cli/main.js'), ...args])
+  worker(...args: readonly string[]): Promise<void> {
+    return this.#ready(this.#start([join(repository, 'dist/cli/main.js'), ...args]))
+  }
+
+  /** The same for a worker of Celery. */
+  pythonWorker(...args: readonly string[]): Promise<void> {
+    return this.#ready(this.#start(['-m', 'celery', ...args], python()))
+  }
+
+  async #ready({ child, ended }: Started): Promise<void> {
     let said = ''
     child.stderr?.on('data', (text: string) => {
       said += text
@@ -58,13 +89,13 @@ export class ExampleProject implements AsyncDisposable {
     rmSync(this.folder, { recursive: true })
   }
 
-  #start(args: readonly string[]): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
+  #start(args: readonly string[], command = process.execPath): Started {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CELERIAC|CELERY)_/.test(name)))
-    const child = spawn(process.execPath, args, {
+    const child = spawn(command, args, {
       cwd: this.folder,
-      env: own,
+      env: { ...own, ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: deadlineMs,
+      timeout: this.#deadlineMs,
       killSignal: 'SIGKILL',
     })
     this.#running.add(child)

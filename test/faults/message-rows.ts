@@ -296,7 +296,12 @@ export function messageRows(faultTest: FaultTest): void {
   )
 
   faultTest(
-    { id: 'M22', promise: 'a message of 100 MB: refused at the call, and on receipt a dead letter that nobody decodes' },
+    {
+      id: 'M22',
+      promise: 'a message of 100 MB: refused at the call, and on receipt a dead letter that nobody decodes',
+      concurrent: false,
+      timeoutMs: 60_000,
+    },
     async (scene) => {
       const worker = await scene.worker({ concurrency: 1 })
       await worksOn(scene, worker)

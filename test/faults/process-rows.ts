@@ -41,6 +41,7 @@ export function processRows(faultTest: FaultTest): void {
       variant: 'prefork',
       promise: 'kill -9 of one child: its task runs again once, counted; the others do not notice',
       dupBound: 1,
+      concurrent: false,
     },
     async (scene) => {
       await scene.worker({ concurrency: 3 })

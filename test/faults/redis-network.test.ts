@@ -63,10 +63,10 @@ redisTest(
     await scene.worker(behind(scene, { concurrency: 4, args: ['-n', 'cut@%h', '--prefetch-multiplier', '1'] }))
     const ids = await scene.sendMany(4, 'hold', ['go'])
     await scene.recorder.started(4)
+    const other = await scene.worker({ concurrency: 4, args: ['-n', 'other@%h', '--prefetch-multiplier', '1'] })
     const before = proxy.accepted
     const cutAt = nowMs()
     proxy.blackhole()
-    const other = await scene.worker({ concurrency: 4, args: ['-n', 'other@%h', '--prefetch-multiplier', '1'] })
     await scene.recorder.started(8)
     const recoverMs = (scene.recorder.starts()[4]?.atMs ?? 0) - cutAt
     expect(recoverMs).toBeLessThanOrEqual(leaseTtlMs + 2 * oneSecond)
@@ -277,3 +277,34 @@ for (const how of ['refused', 'silent'] as const) {
     },
   )
 }
+
+redisTest(
+  { id: 'N14', variant: 'probe', promise: 'a worker is not ready while Redis does not answer, and ready again within 2 s of its return' },
+  async (scene) => {
+    const { proxy, proxied, options } = scene.broker
+    for (const [away, back] of [
+      [() => proxy.shut(), () => proxy.open()],
+      [() => proxy.blackhole(), () => proxy.clear()],
+    ] as const) {
+      const app = new Celeriac('probe', {
+        brokerUrl: proxied,
+        resultBackend: scene.url,
+        ...options,
+        workerPool: 'async',
+        workerLogLevel: 'fatal',
+      })
+      app.task('nothing', () => 0)
+      const worker = await app.worker({ concurrency: 1 }).start()
+      try {
+        expect(worker.isReady).toBe(true)
+        await away()
+        await until(() => !worker.isReady, 'it is not ready')
+        await back()
+        await until(() => worker.isReady, 'it is ready', 2 * oneSecond)
+      } finally {
+        await worker.stop()
+        await app.close()
+      }
+    }
+  },
+)

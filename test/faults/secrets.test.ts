@@ -41,7 +41,10 @@ faultTest(
       const outputs = await Promise.all([
         run(scene.folder, ['worker', '--verbose', '-l', 'debug'], { CELERIAC_BROKER_URL: url }),
         run(scene.folder, ['call', 'good', '--verbose'], { CELERIAC_BROKER_URL: url }),
-        run(scene.folder, ['result', 'some-id', '--verbose'], { CELERIAC_BROKER_URL: scene.url, CELERIAC_RESULT_BACKEND: url }),
+        run(scene.folder, ['result', 'some-id', '--verbose', '--timeout', '1'], {
+          CELERIAC_BROKER_URL: scene.url,
+          CELERIAC_RESULT_BACKEND: url,
+        }),
         run(scene.folder, ['inspect-config', '--json'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
         run(scene.folder, ['inspect-config'], { CELERIAC_BROKER_URL: `${url};${url}` }),
       ])

@@ -57,7 +57,10 @@ describe.skipIf(skipped).each([
     const id = await client.call('interop.gate', [gate], {}, { queue: to })
     await fleet.atGate(gate)
     await client.revoke([id], { terminate: true })
-    expect((await client.end(id)).error).toMatchObject({ type: 'TaskRevokedError', module: 'celery.exceptions', args: ['terminated'] })
+    const { error } = await client.end(id)
+    expect(error).toMatchObject({ type: 'TaskRevokedError', module: 'celery.exceptions' })
+    // Celery before 5.7 stores `revoked` first, for a moment.
+    expect(to === 'node' ? ['terminated'] : ['terminated', 'revoked']).toContain(error?.args[0])
     expect(await client.end(await client.call('interop.where', [], {}, { queue: to }))).toEqual({ value: to })
   })
 

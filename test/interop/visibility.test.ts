@@ -8,7 +8,7 @@ import { until } from '../conformance/wait.js'
 import { Fleet, fresh } from './fleet.js'
 import { skipped, title } from './needs.js'
 
-/** The Python worker looks each second. Older kombu has no such options; there it looks each 100 s, and the tests say that it did not. */
+/** The Python worker looks each second. A kombu before 5.7 knows the first only: it looks when it starts, and then each 100 s. */
 const sweeping = { visibility_timeout: 1, unacked_restore_interval: 1, unacked_restore_throttle: 1 }
 
 describe.skipIf(skipped)(title('who gives back what'), () => {
@@ -20,6 +20,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
   let hasty: Fleet
   /** No worker yet. */
   let empty: Fleet
+  let looksEachSecond = true
   beforeAll(async () => {
     const late = { task_acks_late: true }
     ;[strict, hasty, empty] = await Promise.all([
@@ -39,6 +40,8 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
       Fleet.start({ nodeOptions: { brokerTransportOptions: { visibilityTimeout: 0.3, sweepInterval: 0.1 } } }),
     ])
     await strict.startNode(['short'], short)
+    const { kombu } = await strict.client.ask<{ kombu: string }>('versions')
+    looksEachSecond = !/^5\.[0-6]\./.test(kombu)
   }, 60_000)
   afterAll(async () => {
     await Promise.all([strict, hasty, empty].map((fleet) => fleet?.[Symbol.asyncDispose]()))
@@ -48,6 +51,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
   const abandonOnce = async (): Promise<void> => {
     const tag = await strict.client.ask<string>('take', { queue: 'lost' })
     expect(await strict.redis.hexists('unacked', tag)).toBe(1)
+    if (!looksEachSecond) await strict.startPython(['another'])
     await until(async () => (await strict.redis.llen('lost')) === 1, `the Python worker gives ${tag} back\n${strict.said()}`, 8_000)
   }
 
@@ -92,7 +96,8 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     const id = await node.call('interop.gate', [gate], {}, { queue })
     await strict.atGate(gate)
     worker.signal('SIGKILL')
-    await until(async () => (await strict.redis.llen(queue)) === 1, 'the message is back', 15_000)
+    // A kombu before 5.7 finds it with the workers that the test above starts.
+    await until(async () => (await strict.redis.llen(queue)) === 1, 'the message is back', 25_000)
     await strict.open(gate)
     await strict.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
     expect(await node.end(id)).toEqual({ value: gate })

@@ -14,3 +14,23 @@ test('a row without a passing line is named, and a line without a row', () => {
   expect(problems(page, [line('P2')])).toEqual([expect.stringContaining('no test has shown this: - **P1**')])
   expect(problems(page, [line('P1'), line('P2'), line('P3')])).toEqual([expect.stringContaining('not on the page: - **P3**')])
 })
+
+test('each kind of broker has its section, and what could not be shown has one with its reasons', () => {
+  const page = makePage([
+    { ...line('R5'), driver: 'redis, prefork' },
+    line('P1'),
+    { ...line('R18'), driver: 'redis', unseen: 'there is none here' },
+    { ...line('B9'), driver: 'timers' },
+  ])
+  const rows = page.split('\n').filter((row) => /^(##|-) /.test(row))
+  expect(rows).toEqual([
+    '## The embedded broker',
+    '- **P1** (sqlite) it holds.',
+    '## Redis',
+    '- **R5** (redis, prefork) it holds.',
+    '## Without a broker',
+    '- **B9** (timers) it holds.',
+    '## Not seen',
+    '- **R18** (redis) it holds. Why not: there is none here.',
+  ])
+})

@@ -61,6 +61,10 @@ export async function checkServer(link: RedisLink, { evictionPolicy }: RedisBrok
       )
     warnings.push(sentence)
   }
+  if (policy.startsWith('volatile-') && isBounded)
+    warnings.push(
+      `the eviction policy of this Redis is ${policy}: when its memory is full it throws results and revokes away before they expire`,
+    )
   if (info.get('aof_enabled') === '0')
     warnings.push('this Redis writes no append-only file: tasks that it confirmed are lost when the server is (appendonly yes keeps them)')
   return { allowOom: version >= 700, warnings }

@@ -103,7 +103,8 @@ function messageOf(raw: Buffer): Message {
 
 function anew(raw: Buffer): { readonly priority: number | undefined; readonly envelope: Buffer | string } {
   try {
-    return { priority: readEnvelope(raw).message.properties.priority, envelope: markRedelivered(raw, 0) }
+    const opened = readEnvelope(raw)
+    return { priority: opened.message.properties.priority, envelope: markRedelivered(raw, 0, opened) }
   } catch {
     return { priority: undefined, envelope: raw }
   }

@@ -69,9 +69,10 @@ export function readEnvelope(raw: Buffer): Opened {
 
 /**
  * The envelope of a message that goes back to its list: kombu's marks of a redelivery, and our count. They are written behind what stands there, where they
- * win over what they repeat; the rest stays as it came, byte for byte. Throws DecodeError for what is no envelope.
+ * win over what they repeat, and only when they are new; the rest stays as it came, byte for byte. Throws DecodeError for what is no envelope.
  */
-export function markRedelivered(raw: Buffer, deliveries: number): string {
+export function markRedelivered(raw: Buffer, deliveries: number, before: Pick<Opened, 'redelivered' | 'deliveries'>): Buffer | string {
+  if (before.redelivered && before.deliveries === deliveries) return raw
   const text = textOfEnvelope(raw)
   const top = objectEnds(text, 0, ['headers', 'properties'])
   const properties = top.get('properties')

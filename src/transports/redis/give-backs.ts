@@ -4,7 +4,7 @@ import type { Logger } from '../../internal/logger.js'
 import { integerOf, type RedisLink } from '../../internal/redis/link.js'
 import type { RedisDelivery, Settlement } from './delivery.js'
 import type { Layout } from './layout.js'
-import type { Burial, Counters, Return, Returns } from './returns.js'
+import type { Burial, Counters, Heard, Return, Returns } from './returns.js'
 import type { Scripts } from './scripts.js'
 import type { Session } from './session.js'
 import { etaPrefix } from './sweeper.js'
@@ -63,8 +63,9 @@ export class GiveBacks {
     this.#track(session.repeat((link) => returns.bury(link, scripts(), burials)))
   }
 
-  buryHeard(letter: Parameters<Returns['buryHeard']>[1]): void {
-    this.#track(this.#parts.session.repeat((link) => this.#parts.returns.buryHeard(link, letter)))
+  buryHeard(letter: Heard): void {
+    const { session, returns, scripts } = this.#parts
+    this.#track(session.repeat((link) => returns.buryHeard(link, scripts(), letter)))
   }
 
   /** Settles when everything is written. */

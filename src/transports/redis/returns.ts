@@ -35,6 +35,14 @@ export interface Burial {
   readonly deliveries: number
 }
 
+/** A broadcast that goes to the dead letters: it lies nowhere else. */
+export interface Heard {
+  readonly queue: string
+  readonly reason: string
+  readonly deliveries: number
+  readonly raw: Buffer
+}
+
 interface ReturnsParts {
   readonly layout: Layout
   readonly topology: RedisTopology
@@ -65,7 +73,7 @@ export class Returns {
   async #giveBackBatch(link: RedisLink, scripts: Scripts, batch: readonly Return[], values: readonly Reply[]): Promise<number> {
     const { layout } = this.#parts
     const lists: string[] = []
-    const args: string[] = []
+    const args: (Buffer | string)[] = []
     const burials: Burial[] = []
     let late = 0
     for (let index = batch.length - 1; index >= 0; index--) {
@@ -100,13 +108,13 @@ export class Returns {
     link: RedisLink,
     item: Return,
     value: Buffer,
-  ): Promise<Burial | { readonly lists: readonly string[]; readonly envelope: string }> {
+  ): Promise<Burial | { readonly lists: readonly string[]; readonly envelope: Buffer | string }> {
     const { layout, topology, options } = this.#parts
     let unacked: Unacked | undefined
     try {
       unacked = readUnacked(value)
-      const { message, deliveries: before } = readEnvelope(unacked.raw)
-      const deliveries = before + (item.counted ? 1 : 0)
+      const opened = readEnvelope(unacked.raw)
+      const deliveries = opened.deliveries + (item.counted ? 1 : 0)
       const { exchange, routingKey } = unacked.to
       if (deliveries >= options.deliveryLimit) {
         const reason = `it was delivered ${deliveries} times, and each time its worker was lost`
@@ -118,8 +126,8 @@ export class Returns {
         return { id: item.id, queue: routingKey, reason, deliveries }
       }
       return {
-        lists: queues.map((queue) => layout.listFor(queue, message.properties.priority)),
-        envelope: markRedelivered(unacked.raw, deliveries),
+        lists: queues.map((queue) => layout.listFor(queue, opened.message.properties.priority)),
+        envelope: markRedelivered(unacked.raw, deliveries, opened),
       }
     } catch (error) {
       return { id: item.id, queue: unacked?.to.routingKey ?? '', reason: reasonOf(error), deliveries: 0 }
@@ -144,16 +152,14 @@ export class Returns {
   }
 
   /** What was heard on a channel lies nowhere else. */
-  async buryHeard(
-    link: RedisLink,
-    { queue, reason, deliveries, raw }: { queue: string; reason: string; deliveries: number; raw: Buffer },
-  ): Promise<void> {
-    const { layout, clock } = this.#parts
+  async buryHeard(link: RedisLink, scripts: Scripts, { queue, reason, deliveries, raw }: Heard): Promise<void> {
+    const { layout, clock, counters } = this.#parts
     const nowMs = Math.trunc(clock.now())
     const id = randomUUID()
     const letter = Buffer.concat([Buffer.from(`${JSON.stringify({ queue, reason, diedAtMs: nowMs, deliveries })}\n`, 'utf8'), raw])
-    await link.call('HSET', [layout.dead, id, letter])
-    await link.call('ZADD', [layout.deadIndex, nowMs, id])
+    counters.deadLettersDropped += integerOf(
+      await scripts.buryHeard.run(link, [layout.dead, layout.deadIndex], [deadLetterLimit, nowMs, id, letter]),
+    )
   }
 
   async #behind(link: RedisLink, id: string): Promise<number | undefined> {

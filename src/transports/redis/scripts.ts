@@ -153,7 +153,7 @@ return late`
  * and how many characters stand before and behind the message. Returns: leases that were gone, dead letters that were dropped.
  */
 const bury = `
-local late, dropped = 0, 0
+local late = 0
 redis.call('HLEN', KEYS[3])
 redis.call('ZCARD', KEYS[4])
 for i = 3, #ARGV, 5 do
@@ -167,16 +167,16 @@ for i = 3, #ARGV, 5 do
   end
   redis.call('ZREM', KEYS[2], ARGV[i])
 end
-local over = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[1])
-if over > 0 then
-  local oldest = redis.call('ZRANGE', KEYS[4], 0, over - 1)
-  for i = 1, #oldest do
-    redis.call('HDEL', KEYS[3], oldest[i])
-    redis.call('ZREM', KEYS[4], oldest[i])
-  end
-  dropped = over
-end
+${dropOldest('KEYS[3]', 'KEYS[4]', 'ARGV[1]')}
 return {late, dropped}`
+
+/** Keeps a message that lies nowhere else. KEYS: dead letters, their index. ARGV: limit, ms since the epoch, id, the letter. Returns how many were dropped. */
+const buryHeard = `
+redis.call('HLEN', KEYS[1])
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+${dropOldest('KEYS[1]', 'KEYS[2]', 'ARGV[1]')}
+return dropped`
 
 /** KEYS: dead letters, their index, a list. ARGV: id, the message. Returns 1 when it was there. */
 const replay = `
@@ -208,6 +208,18 @@ end
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 return count`
 
+/** Lua that keeps dead letters within their limit and counts in `dropped` what it cost. */
+function dropOldest(letters: string, index: string, limit: string): string {
+  return `local dropped = math.max(0, redis.call('ZCARD', ${index}) - tonumber(${limit}))
+if dropped > 0 then
+  local oldest = redis.call('ZRANGE', ${index}, 0, dropped - 1)
+  for i = 1, #oldest do
+    redis.call('HDEL', ${letters}, oldest[i])
+    redis.call('ZREM', ${index}, oldest[i])
+  end
+end`
+}
+
 export interface Scripts {
   /** Whether those that only move or take away run on a full server, too. */
   readonly allowOom: boolean
@@ -216,6 +228,7 @@ export interface Scripts {
   readonly restore: Script
   readonly defer: Script
   readonly bury: Script
+  readonly buryHeard: Script
   readonly replay: Script
   readonly overdue: Script
   readonly purge: Script
@@ -231,6 +244,7 @@ export function makeScripts({ allowOom }: { readonly allowOom: boolean }): Scrip
     restore: new Script(restore, always),
     defer: new Script(defer, always),
     bury: new Script(bury, always),
+    buryHeard: new Script(buryHeard, always),
     replay: new Script(replay),
     overdue: new Script(overdue),
     purge: new Script(purge, always),

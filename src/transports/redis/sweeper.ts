@@ -12,8 +12,8 @@ import type { Scripts } from './scripts.js'
 
 /** Entries of the index that are read at once. */
 const pageSize = 1_000
-/** All entries are read so often, and otherwise only those whose time has come since the last look. */
-const fullLookMs = 60_000
+/** All entries are read at least so often, and otherwise only those whose time has come since the last look. */
+const longestFullLookMs = 60_000
 
 export const leasePrefix = 'c:'
 /** A message that waits for its eta, in nobody's hands. */
@@ -36,6 +36,7 @@ export class Sweeper {
   #suspects = new Map<string, string>()
   #lookedTo = 0
   #nextFullLook = 0
+  #link: RedisLink | undefined
 
   constructor(parts: SweeperParts) {
     this.#parts = parts
@@ -44,12 +45,15 @@ export class Sweeper {
   /** How many messages were given back or buried. */
   async sweep(link: RedisLink, scripts: Scripts): Promise<number> {
     const { returns } = this.#parts
+    // Another server may be behind it, where leases are over that were settled on the one before.
+    if (link !== this.#link) this.#nextFullLook = 0
+    this.#link = link
     const over = await this.#confirmed(link)
+    const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
+    if (items.length > 0) await returns.giveBack(link, scripts, items)
+    // Only now: when the link was lost before, the next sweep must know them still, since no look but a full one sees them again.
     const found = await this.#look(link, scripts)
     this.#suspects = new Map(found.map(({ id, score }) => [id, score]))
-    if (over.length === 0) return 0
-    const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
-    await returns.giveBack(link, scripts, items)
     return items.length
   }
 
@@ -81,7 +85,7 @@ export class Sweeper {
       if (nowSeconds === 0) {
         nowSeconds = Number(textOf(time))
         if (nowSeconds * 1000 >= this.#nextFullLook) {
-          this.#nextFullLook = nowSeconds * 1000 + fullLookMs
+          this.#nextFullLook = nowSeconds * 1000 + Math.min(longestFullLookMs, options.visibilityTimeoutMs)
           if (from > 0) {
             from = 0
             continue

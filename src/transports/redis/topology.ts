@@ -2,6 +2,7 @@
  * What this connection has declared. Redis keeps bindings, but neither queues nor the types of exchanges: each process knows those that it declared itself, and
  * takes every other exchange for a direct one, as kombu does.
  */
+import { NotSupportedError } from '../../errors.js'
 import type { RedisLink } from '../../internal/redis/link.js'
 import { listOf, textOf } from '../../internal/redis/link.js'
 import { checkTopology } from '../../protocol/routing.js'
@@ -19,6 +20,7 @@ export class RedisTopology {
 
   async declare(link: RedisLink, topology: Topology): Promise<void> {
     checkTopology(topology)
+    for (const queue of topology.queues) checkArguments(queue)
     for (const { name, type } of topology.exchanges) this.#exchangeTypes.set(name, type)
     await this.#write(link, topology.queues)
     for (const queue of topology.queues) {
@@ -93,4 +95,14 @@ export class RedisTopology {
         return { keys, member: this.#layout.binding(routingKey, pattern, queue.name) }
       })
   }
+}
+
+/** Nothing is accepted and ignored. Priorities every queue has here. */
+function checkArguments({ name, arguments: given }: Queue): void {
+  const [unknown] = Object.keys(given).filter((argument) => argument !== 'x-max-priority')
+  if (unknown === undefined) return
+  throw new NotSupportedError(
+    `the argument ${unknown} of queue ${JSON.stringify(name)}`,
+    'a queue in Redis is a list, which has no properties. Leave it out of taskQueues for this broker',
+  )
 }

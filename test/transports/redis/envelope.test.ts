@@ -94,19 +94,31 @@ describe('what is no envelope is refused with what is wrong', () => {
 })
 
 describe('a message that goes back', () => {
+  const fresh = { redelivered: false, deliveries: 0 }
+
   test('is marked as kombu marks it, and counted by us', () => {
-    const marked = markRedelivered(Buffer.from(writeEnvelope(sent, to)), 3)
+    const marked = markRedelivered(Buffer.from(writeEnvelope(sent, to)), 3, fresh).toString()
     expect(readEnvelope(Buffer.from(marked))).toEqual({ message: sent, to, redelivered: true, deliveries: 3 })
-    const again = markRedelivered(Buffer.from(marked), 4)
+    const again = markRedelivered(Buffer.from(marked), 4, { redelivered: true, deliveries: 3 }).toString()
     expect(readEnvelope(Buffer.from(again)).deliveries).toBe(4)
     expect(JSON.parse(again).headers.redelivered).toBe(true)
+  })
+
+  test('does not grow when it goes back again and again', () => {
+    let raw: Buffer | string = writeEnvelope(sent, to)
+    const sizes = Array.from({ length: 10 }, () => {
+      raw = markRedelivered(Buffer.from(raw), 0, readEnvelope(Buffer.from(raw)))
+      return Buffer.from(raw).length
+    })
+    expect(new Set(sizes).size).toBe(1)
+    expect(readEnvelope(Buffer.from(raw)).redelivered).toBe(true)
   })
 
   test('keeps every other byte', () => {
     fc.assert(
       fc.property(fc.json(), fc.json(), fc.dictionary(fc.string(), fc.jsonValue()), (a, b, headers) => {
         const text = `{"x": ${a}, "headers": ${JSON.stringify(headers)}, "properties": {"y": ${b}, "delivery_info": {}}, "z": ${a}}`
-        const marked = markRedelivered(Buffer.from(text), 2)
+        const marked = markRedelivered(Buffer.from(text), 2, fresh).toString()
         const expected = JSON.parse(text)
         expected.headers.redelivered = true
         expected.properties.delivery_info.redelivered = true

@@ -207,3 +207,11 @@ test('broadcasts beyond the prefetch wait, in order', async () => {
   await connection.close()
   expect(integerOf(await link.call('EXISTS', ['_kombu.binding.f', 'mine']))).toBe(0)
 })
+
+test('arguments of queues that Redis cannot keep are refused', async () => {
+  const connection = await connect()
+  await expect(connection.declare(topology(queue('short', { arguments: { 'x-message-ttl': 5 } })))).rejects.toThrow(
+    /x-message-ttl.*"short"/,
+  )
+  await connection.declare(topology(queue('p', { arguments: { 'x-max-priority': 10 } })))
+})

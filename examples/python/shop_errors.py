@@ -1,0 +1,2 @@
+class CardDeclined(Exception):
+    """Known to both languages by its module and name."""
