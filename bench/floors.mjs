@@ -5,46 +5,76 @@
 
 /** @type {readonly Floor[]} */
 export const floors = [
-  { goal: 'G7', says: 'SQLite NORMAL x BullMQ', row: 'end-to-end', variant: 'normal', metric: 'perSecond', of: 'bullmq50', least: 1.2 },
-  { goal: 'G7', says: 'SQLite FULL x BullMQ', row: 'end-to-end', variant: 'full', metric: 'perSecond', of: 'bullmq50', least: 1 },
+  ...endToEnd('redis', 'perSecond', [
+    { goal: 'G1', says: 'Redis, async x Celery', of: 'celery', least: 20 },
+    { goal: 'G2', says: 'Redis, async x BullMQ c50', of: 'bullmq50', least: 1.4 },
+    { goal: 'G2', says: 'Redis, async x BullMQ c100', of: 'bullmq100', least: 1.4 },
+    { goal: 'G2', says: 'Redis, async x bee-queue c50', of: 'bee50', least: 1 },
+    { goal: 'G3', says: 'Redis, async, of the raw loop', of: 'raw', least: 0.3 },
+  ]),
+  ...endToEnd('preforkRedis', 'perSecond', [{ goal: 'G4', says: 'Redis, prefork 2 x Celery', of: 'celery', least: 12 }]),
+  ...endToEnd('preforkRedisOne', 'perSecond', [{ goal: 'G4', says: 'Redis, prefork 2, strictly one x Celery', of: 'celery', least: 5 }]),
+  ...endToEnd('normal', 'perSecond', [{ goal: 'G7', says: 'SQLite NORMAL x BullMQ', of: 'bullmq50', least: 1.2 }]),
+  ...endToEnd('full', 'perSecond', [{ goal: 'G7', says: 'SQLite FULL x BullMQ', of: 'bullmq50', least: 1 }]),
   { goal: 'G8', says: 'two workers, FULL: least/most share', row: 'fairness', variant: 'full', metric: 'share', least: 0.5 },
   { goal: 'G8', says: 'two workers, FULL: worst wait, ms', row: 'fairness', variant: 'full', metric: 'worstMs', most: 250 },
-  { goal: 'G13', says: 'CPU a no-op, of BullMQ', row: 'end-to-end', variant: 'normal', metric: 'cpuMicros', of: 'bullmq50', most: 0.6 },
-  { goal: 'G13', says: 'CPU a no-op, of Celery', row: 'end-to-end', variant: 'normal', metric: 'cpuMicros', of: 'celery', most: 0.04 },
-  {
-    goal: 'G14',
-    says: '5 ms CPU, prefork 2 x Celery',
-    row: 'cpu',
-    variant: 'preforkNormal',
-    metric: 'perSecond',
-    of: 'celery',
-    least: 1.15,
-  },
-  {
-    goal: 'G14',
-    says: '5 ms CPU, of two plain loops',
-    row: 'cpu',
-    variant: 'preforkNormal',
-    metric: 'perSecond',
-    of: 'plain',
-    least: 0.75,
-  },
-  { goal: 'G15', says: '10 ms async, of ideal', row: 'sleep', variant: 'normal', metric: 'ofIdeal', least: 0.7 },
-  { goal: 'G15', says: '10 ms async x BullMQ c100', row: 'sleep', variant: 'normal', metric: 'perSecond', of: 'bullmq100', least: 1.05 },
-  { goal: 'G16', says: 'latency p50 in-process, of Celery', row: 'latency', variant: 'normal', metric: 'p50Ms', of: 'celery', most: 0.5 },
+  ...sending('awaited', [
+    { goal: 'G10', says: 'Redis, sending awaited x Celery', of: 'celery awaited', least: 3 },
+    { goal: 'G10', says: 'Redis, sending awaited x BullMQ', of: 'bullmq50 awaited', least: 0.9 },
+  ]),
+  ...sending('concurrent', [
+    { goal: 'G11', says: 'Redis, sending 100 concurrent x Celery', of: 'celery awaited', least: 30 },
+    { goal: 'G11', says: 'Redis, sending 100 concurrent x addBulk', of: 'bullmq50 bulk', least: 2.5 },
+  ]),
+  ...onEachBroker({ name: 'Redis', async: 'redis', prefork: 'preforkRedis', latencyMost: 0.6 }),
   {
     goal: 'G16',
-    says: 'latency p50 prefork, of Celery',
+    says: 'Redis: latency p50 async, of BullMQ c1',
     row: 'latency',
-    variant: 'preforkNormal',
+    variant: 'redis',
     metric: 'p50Ms',
-    of: 'celery',
-    most: 0.65,
+    of: 'bullmq1',
+    most: 1,
   },
-  { goal: 'G17', says: 'idle RSS in-process, of Celery', row: 'start', variant: 'normal', metric: 'rssMb', of: 'celery', most: 0.6 },
-  { goal: 'G17', says: 'idle RSS prefork, of Celery', row: 'start', variant: 'preforkNormal', metric: 'rssMb', of: 'celery', most: 1.3 },
-  { goal: 'G17', says: 'idle PSS prefork, of Celery', row: 'start', variant: 'preforkNormal', metric: 'pssMb', of: 'celery', most: 1 },
-  { goal: 'G18', says: 'start-up in-process, of Celery', row: 'start', variant: 'normal', metric: 'startMs', of: 'celery', most: 0.2 },
-  { goal: 'G18', says: 'start-up prefork, of Celery', row: 'start', variant: 'preforkNormal', metric: 'startMs', of: 'celery', most: 0.3 },
-  { goal: 'G18', says: 'start-up in-process, of BullMQ c1', row: 'start', variant: 'normal', metric: 'startMs', of: 'bullmq1', most: 1.2 },
+  ...onEachBroker({ name: 'SQLite', async: 'normal', prefork: 'preforkNormal', latencyMost: 0.5 }),
+  { goal: 'G20', says: 'taking tasks for later over x Celery', row: 'eta', variant: 'redis', metric: 'perSecond', of: 'celery', least: 15 },
+  { goal: 'G20', says: 'memory of a task for later, bytes', row: 'eta', variant: 'redis', metric: 'bytesATask', most: 1024 },
+  { goal: 'G20', says: 'lateness p50, of Celery', row: 'late', variant: 'redis', metric: 'p50Ms', of: 'celery', most: 2 },
+  { goal: 'G20', says: 'lateness p50, ms', row: 'late', variant: 'redis', metric: 'p50Ms', most: 5 },
 ]
+
+/** @typedef {Pick<Floor, 'goal' | 'says' | 'of' | 'least' | 'most'>} Bound */
+
+/** @param {string} variant @param {string} metric @param {readonly Bound[]} bounds @returns {readonly Floor[]} */
+function endToEnd(variant, metric, bounds) {
+  return bounds.map((bound) => ({ ...bound, row: 'end-to-end', variant, metric }))
+}
+
+/** @param {'awaited' | 'concurrent'} how @param {readonly Bound[]} bounds @returns {readonly Floor[]} */
+function sending(how, bounds) {
+  return bounds.map((bound) => ({ ...bound, row: 'enqueue', variant: `redis ${how}`, metric: 'perSecond' }))
+}
+
+/** What holds whatever the broker is. @param {{ name: string, async: string, prefork: string, latencyMost: number }} broker @returns {readonly Floor[]} */
+function onEachBroker({ name, async, prefork, latencyMost }) {
+  /** @type {readonly Floor[]} */
+  const floors = [
+    ...endToEnd(async, 'cpuMicros', [
+      { goal: 'G13', says: 'CPU a no-op, of BullMQ', of: 'bullmq50', most: 0.6 },
+      { goal: 'G13', says: 'CPU a no-op, of Celery', of: 'celery', most: 0.04 },
+    ]),
+    { goal: 'G14', says: '5 ms CPU, prefork 2 x Celery', row: 'cpu', variant: prefork, metric: 'perSecond', of: 'celery', least: 1.15 },
+    { goal: 'G14', says: '5 ms CPU, of two plain loops', row: 'cpu', variant: prefork, metric: 'perSecond', of: 'plain', least: 0.75 },
+    { goal: 'G15', says: '10 ms async, of ideal', row: 'sleep', variant: async, metric: 'ofIdeal', least: 0.7 },
+    { goal: 'G15', says: '10 ms async x BullMQ c100', row: 'sleep', variant: async, metric: 'perSecond', of: 'bullmq100', least: 1.05 },
+    { goal: 'G16', says: 'latency p50 async, of Celery', row: 'latency', variant: async, metric: 'p50Ms', of: 'celery', most: latencyMost },
+    { goal: 'G16', says: 'latency p50 prefork, of Celery', row: 'latency', variant: prefork, metric: 'p50Ms', of: 'celery', most: 0.65 },
+    { goal: 'G17', says: 'idle RSS async, of Celery', row: 'start', variant: async, metric: 'rssMb', of: 'celery', most: 0.6 },
+    { goal: 'G17', says: 'idle RSS prefork, of Celery', row: 'start', variant: prefork, metric: 'rssMb', of: 'celery', most: 1.3 },
+    { goal: 'G17', says: 'idle PSS prefork, of Celery', row: 'start', variant: prefork, metric: 'pssMb', of: 'celery', most: 1 },
+    { goal: 'G18', says: 'start-up async, of Celery', row: 'start', variant: async, metric: 'startMs', of: 'celery', most: 0.2 },
+    { goal: 'G18', says: 'start-up prefork, of Celery', row: 'start', variant: prefork, metric: 'startMs', of: 'celery', most: 0.3 },
+    { goal: 'G18', says: 'start-up async, of BullMQ c1', row: 'start', variant: async, metric: 'startMs', of: 'bullmq1', most: 1.2 },
+  ]
+  return floors.map((floor) => ({ ...floor, says: `${name}: ${floor.says}` }))
+}

@@ -37,7 +37,16 @@ function write() {
 
 /** A task that was sent at that time starts now. @param {number} sentNs */
 export function stamp(sentNs) {
-  const waited = monotonicNs() - sentNs
+  writeStamp(monotonicNs() - sentNs)
+}
+
+/** A task that was due at that time starts now. @param {number} dueMs since the epoch */
+export function stampLate(dueMs) {
+  writeStamp((performance.timeOrigin + performance.now() - dueMs) * 1e6)
+}
+
+/** @param {number} waited nanoseconds */
+function writeStamp(waited) {
   appendFileSync(join(folder, `stamps-${process.pid}`), `${waited}\n`)
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-// The peers, in bench's own folder: BullMQ from npm, its versions pinned in package.json, hiredis (the parser that redis-py recommends) beside the Celery of the tests.
+// The peers, in bench's own folder: BullMQ and bee-queue from npm, their versions pinned in package.json, hiredis (the parser that redis-py recommends) beside the Celery of the tests.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,8 +13,8 @@ export const pythonModules = join(root, '.cache', 'bench', 'python')
 
 /** Installs what is missing. @returns {{ python: string }} */
 export function makePeers() {
-  const locked = join(here, 'node_modules', '.package-lock.json')
-  if (!existsSync(locked)) {
+  const { dependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'))
+  if (!Object.keys(dependencies).every((name) => existsSync(join(here, 'node_modules', name)))) {
     process.stderr.write('bench: npm install in bench/\n')
     execFileSync('npm', ['install', '--no-package-lock', '--no-audit', '--no-fund'], { cwd: here, stdio: ['ignore', 'ignore', 'inherit'] })
   }
@@ -47,6 +47,7 @@ export function versions(python) {
     node: process.versions.node,
     celeriac: JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
     bullmq: npm('bullmq'),
+    'bee-queue': npm('bee-queue'),
     ioredis: npm('ioredis'),
     'redis-server': server,
     ...installed,

@@ -1,13 +1,13 @@
 // @ts-check
-// The program that sends, for celeriac and BullMQ alike (celery/produce.py does the same): what to do stands in its arguments, what it measured is
+// The program that sends, for the peers in Node alike (celery/produce.py does the same): what to do stands in its arguments, what it measured is
 // printed as JSON.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
  * @typedef {'add' | 'cpu' | 'wait'} Kind
- * @param {{ send(kind: Kind): Promise<string>, bulk?(count: number): Promise<unknown>, stamp(): Promise<unknown>, verify(id: string): Promise<void> }} sender
+ * @param {{ send(kind: Kind): Promise<string>, bulk?(count: number): Promise<unknown>, stamp(): Promise<unknown>, sendAt?(dueMs: number): Promise<unknown>, verify?(id: string): Promise<void> }} sender
  */
-export async function produce({ send, bulk, stamp, verify }) {
+export async function produce({ send, bulk, stamp, sendAt, verify }) {
   const [what, ...rest] = process.argv.slice(2)
   switch (what) {
     case 'preload': {
@@ -32,8 +32,15 @@ export async function produce({ send, bulk, stamp, verify }) {
       }
       return print({})
     }
+    case 'later': {
+      const [count, fromNowMs, overMs] = rest.map(Number)
+      const startMs = Date.now() + (fromNowMs ?? 0)
+      let sent = 0
+      await concurrently(count ?? 0, async () => sendAt?.(startMs + Math.round(((overMs ?? 0) * sent++) / (count ?? 1))))
+      return print({})
+    }
     case 'verify': {
-      await verify(rest[0] ?? '')
+      await verify?.(rest[0] ?? '')
       return print({})
     }
     default:

@@ -16,6 +16,7 @@ const headings = {
   rssMb: 'RSS MB',
   pssMb: 'PSS MB',
   processes: 'processes',
+  bytesATask: 'bytes a task',
   p50Ms: 'p50 ms',
   p99Ms: 'p99 ms',
   startMs: 'start-up ms',
@@ -23,7 +24,7 @@ const headings = {
   worstMs: 'worst wait ms',
 }
 /** Compared with the bases; the others stand for themselves. */
-const compared = new Set(['perSecond', 'cpuMicros', 'rssMb', 'pssMb', 'p50Ms', 'startMs'])
+const compared = new Set(['perSecond', 'cpuMicros', 'rssMb', 'pssMb', 'bytesATask', 'p50Ms', 'startMs'])
 
 /** One table in Markdown. @param {Row} row @param {readonly Sample[]} samples */
 export function tableOf(row, samples) {

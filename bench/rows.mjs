@@ -10,26 +10,29 @@ import { inPlace, produce, startWorker } from './systems.mjs'
 
 /** @typedef {import('./systems.mjs').System} System */
 /** @typedef {import('./systems.mjs').Place} Place */
+/** @typedef {(...command: string[]) => Promise<unknown>} Ask One question to the Redis server of the run. */
 /** @typedef {ReturnType<typeof import('./systems.mjs').systemsOf>} Systems */
 /**
  * @typedef {Record<string, number>} Numbers
- * @typedef {{ name: string, label: string, run(): Promise<Numbers> }} Variant
+ * @typedef {{ name: string, label: string, broker: System['broker'], run(): Promise<Numbers> }} Variant
  * @typedef {{ name: string, title: string, bases: readonly string[], variants: readonly Variant[] }} Row `bases`: whose numbers the others are divided by.
  */
 
 const deadlineMs = 120_000
 
-/** @param {Systems} systems @param {{ quick: boolean }} options @returns {readonly Row[]} */
-export function rowsOf(systems, { quick }) {
-  const { normal, full, preforkNormal, celery, celeryTuned, bullmq1, bullmq50, bullmq100 } = systems
+/** @param {Systems} systems @param {{ quick: boolean, redis: { ask: Ask } }} options @returns {readonly Row[]} */
+export function rowsOf(systems, { quick, redis }) {
   const few = quick ? 0.2 : 1
   /** @param {keyof Systems} name @param {(system: System) => Promise<Numbers>} run @returns {Variant} */
-  const variant = (name, run) => ({ name, label: systems[name].name, run: () => run(systems[name]) })
+  const variant = (name, run) => ({ name, label: systems[name].name, broker: systems[name].broker, run: () => run(systems[name]) })
+  /** @param {readonly (keyof Systems)[]} names @param {(system: System) => Promise<Numbers>} run */
+  const variants = (names, run) => names.map((name) => variant(name, run))
   /** @param {number} count @param {keyof Systems} name */
   const noOp = (name, count) => variant(name, (system) => bulk(system, 'add', count * few))
   /** @param {keyof Systems} name @param {'awaited' | 'concurrent' | 'bulk'} how @param {number} count @returns {Variant} */
   const enqueue = (name, how, count) => ({
     name: `${name} ${how}`,
+    broker: systems[name].broker,
     label: `${producerOf(systems[name])} ${how === 'concurrent' ? '100 concurrent' : how === 'bulk' ? 'addBulk of 100' : 'awaited one by one'}`,
     run: () => inPlace(systems[name], (place) => produce(systems[name], place, ['enqueue', how, count * few])),
   })
@@ -40,11 +43,16 @@ export function rowsOf(systems, { quick }) {
       bases: ['celery', 'bullmq50'],
       variants: [
         noOp('normal', 20_000),
+        noOp('redis', 20_000),
+        noOp('raw', 40_000),
         noOp('bullmq50', 20_000),
         noOp('celery', 3_000),
         noOp('full', 20_000),
         noOp('bullmq100', 20_000),
         noOp('celeryTuned', 3_000),
+        noOp('preforkRedis', 10_000),
+        noOp('preforkRedisOne', 5_000),
+        noOp('bee50', 20_000),
         noOp('preforkNormal', 10_000),
         noOp('preforkFull', 10_000),
         noOp('bullmq1', 5_000),
@@ -56,10 +64,12 @@ export function rowsOf(systems, { quick }) {
       bases: ['celery awaited', 'bullmq50 awaited', 'bullmq50 bulk'],
       variants: [
         enqueue('normal', 'awaited', 5_000),
+        enqueue('redis', 'awaited', 5_000),
         enqueue('bullmq50', 'awaited', 5_000),
         enqueue('celery', 'awaited', 3_000),
         enqueue('full', 'awaited', 3_000),
         enqueue('normal', 'concurrent', 20_000),
+        enqueue('redis', 'concurrent', 20_000),
         enqueue('bullmq50', 'concurrent', 10_000),
         enqueue('full', 'concurrent', 20_000),
         enqueue('bullmq50', 'bulk', 20_000),
@@ -69,61 +79,56 @@ export function rowsOf(systems, { quick }) {
       name: 'latency',
       title: 'From before `delay()` to the start of the task, idle worker',
       bases: ['celery', 'bullmq1'],
-      variants: [normal, celery, bullmq1, preforkNormal, full, bullmq50].map((system) => ({
-        name: nameIn(systems, system),
-        label: system.name,
-        run: () => latency(system, quick ? 25 : 65),
-      })),
+      variants: variants(['normal', 'redis', 'celery', 'bullmq1', 'preforkNormal', 'preforkRedis', 'full', 'bullmq50'], (system) =>
+        latency(system, quick ? 25 : 65),
+      ),
     },
     {
       name: 'start',
       title: 'Start-up (spawn to first task run) and idle memory of the worker with its processes',
       bases: ['celery', 'bullmq1'],
-      variants: [normal, celery, bullmq1, preforkNormal, celeryTuned].map((system) => ({
-        name: nameIn(systems, system),
-        label: system.name,
-        run: () => start(system),
-      })),
+      variants: variants(['normal', 'redis', 'celery', 'bullmq1', 'preforkNormal', 'preforkRedis', 'celeryTuned'], start),
     },
     {
       name: 'cpu',
       title: '5 ms of CPU each, two processes (ideal on two free CPUs: 400/s)',
       bases: ['celery', 'plain'],
       variants: [
-        { name: 'plain', label: 'two plain loops, no queue', run: () => plainLoops(normal, 600 * few) },
-        ...[preforkNormal, celery, celeryTuned].map((system) => ({
-          name: nameIn(systems, system),
-          label: system.name,
-          run: () => bulk(system, 'cpu', 600 * few, 400),
-        })),
+        { name: 'plain', label: 'two plain loops, no queue', broker: undefined, run: () => plainLoops(systems.normal, 600 * few) },
+        ...variants(['preforkNormal', 'preforkRedis', 'celery', 'celeryTuned'], (system) => bulk(system, 'cpu', 600 * few, 400)),
       ],
     },
     {
       name: 'sleep',
       title: '10 ms of waiting each, 100 at a time (ideal 10,000/s)',
       bases: ['bullmq100'],
-      variants: [normal, bullmq100].map((system) => ({
-        name: nameIn(systems, system),
-        label: system.name,
-        run: () => bulk(system, 'wait', 10_000 * few, 10_000),
-      })),
+      variants: variants(['normal', 'redis', 'bullmq100'], (system) => bulk(system, 'wait', 10_000 * few, 10_000)),
+    },
+    {
+      name: 'eta',
+      title: 'Tasks for later: how fast a worker takes them over, and what each costs its memory',
+      bases: ['celery'],
+      variants: [
+        variant('redis', (system) => takeOver(system, quick ? 20_000 : 100_000, redis.ask)),
+        variant('celery', (system) => takeOver(system, quick ? 2_000 : 20_000, redis.ask)),
+      ],
+    },
+    {
+      name: 'late',
+      title: '1,000 tasks for later, due over 5 s: how late they start',
+      bases: ['celery'],
+      variants: variants(['redis', 'preforkRedis', 'celery', 'bullmq1', 'bullmq50'], lateness),
     },
     {
       name: 'fairness',
       title: 'Two workers on one file',
       bases: [],
-      variants: [full, normal].map((system) => ({
-        name: nameIn(systems, system),
-        label: `2 x ${system.name}`,
-        run: () => fairness(system, 20_000 * few),
+      variants: /** @type {const} */ (['full', 'normal']).map((name) => ({
+        ...variant(name, (system) => fairness(system, 20_000 * few)),
+        label: `2 x ${systems[name].name}`,
       })),
     },
   ]
-}
-
-/** @param {Systems} systems @param {System} system */
-function nameIn(systems, system) {
-  return Object.entries(systems).find(([, other]) => other === system)?.[0] ?? system.name
 }
 
 /** The producer does not depend on the pool. @param {System} system */
@@ -144,7 +149,7 @@ function bulk(system, kind, count, ideal) {
       await sleep(200)
       const cpu = cpuMicrosOf(worker.pid)
       const memory = memoryOf(worker.pid)
-      if (system.env.BENCH_TUNED !== '1') await produce(system, place, ['verify', last])
+      if (system.keepsNothing !== true) await produce(system, place, ['verify', last])
       const { firstNs, lastNs } = total(marksOf(place.folder))
       const perSecond = (count - 1) / ((lastNs - firstNs) / 1e9)
       return {
@@ -180,13 +185,55 @@ function latency(system, samples) {
       await ran(place, 1)
       await sleep(500)
       await produce(system, place, ['latency', samples, 50])
-      const end = performance.now() + 5_000
-      while (stampsOf(place.folder).flat().length < samples && performance.now() < end) await sleep(20)
-      // The first ones warm the producer and each process up.
-      const waits = stampsOf(place.folder)
-        .flatMap((each) => each.slice(5))
-        .sort((a, b) => a - b)
-      return { p50Ms: quantile(waits, 0.5), p99Ms: quantile(waits, 0.99) }
+      await stamped(place, samples, 5_000)
+      return waitsOf(place)
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @returns {Promise<Numbers>} */
+function lateness(system) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', 1])
+    const worker = startWorker(system, place)
+    try {
+      await ran(place, 1)
+      // The slowest sender needs some seconds for all of them.
+      const beginMs = 6_000
+      const [count, overMs] = [1_000, 5_000]
+      await produce(system, place, ['later', count, beginMs, overMs])
+      await stamped(place, count, beginMs + overMs + 5_000)
+      return waitsOf(place)
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @param {number} count @param {Ask} ask @returns {Promise<Numbers>} */
+function takeOver(system, count, ask) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', 1])
+    const idle = startWorker(system, place)
+    await ran(place, 1)
+    await sleep(1_000)
+    const before = memoryOf(idle.pid)
+    await idle.stop()
+    await produce(system, place, ['later', count, 3_600_000, 0])
+    const waiting = async () => Number(await ask('LLEN', 'celery'))
+    const worker = startWorker(system, place)
+    try {
+      const began = await when(async () => (await waiting()) < count)
+      const left = await waiting()
+      const ended = await when(async () => (await waiting()) === 0)
+      await sleep(1_000)
+      const after = memoryOf(worker.pid)
+      return {
+        perSecond: (left / (ended - began)) * 1000,
+        ...(before === undefined || after === undefined ? {} : { bytesATask: ((after.rssMb - before.rssMb) * 2 ** 20) / count }),
+      }
     } finally {
       await worker.stop()
     }
@@ -246,6 +293,30 @@ async function ran({ folder }, count) {
     if (performance.now() > end) throw new Error(`${found} of ${count} tasks ran in ${deadlineMs / 1000} s`)
     await sleep(count === 1 ? 5 : 20)
   }
+}
+
+/** Settles when so many tasks have told how long they waited, or some are missing for long. @param {Place} place @param {number} count @param {number} atMostMs */
+async function stamped({ folder }, count, atMostMs) {
+  const end = performance.now() + atMostMs
+  while (stampsOf(folder).flat().length < count && performance.now() < end) await sleep(100)
+}
+
+/** The first ones warm the producer and each process up. @param {Place} place @returns {Numbers} */
+function waitsOf({ folder }) {
+  const waits = stampsOf(folder)
+    .flatMap((each) => each.slice(5))
+    .sort((a, b) => a - b)
+  return { p50Ms: quantile(waits, 0.5), p99Ms: quantile(waits, 0.99) }
+}
+
+/** The time (ms) at which it was first so. @param {() => Promise<boolean>} isSo */
+async function when(isSo) {
+  const end = performance.now() + deadlineMs
+  while (!(await isSo())) {
+    if (performance.now() > end) throw new Error(`nothing happened in ${deadlineMs / 1000} s`)
+    await sleep(2)
+  }
+  return performance.now()
 }
 
 /** @param {readonly number[]} sorted @param {number} part */

@@ -1,8 +1,9 @@
 // @ts-check
-// npm run bench: celeriac on its embedded default beside Celery and BullMQ on Redis. See README.md.
+// npm run bench: celeriac on Redis and on its embedded default beside its peers, which are on Redis. See README.md.
 //   --quick          small counts, one round: a look, no evidence
 //   --rounds 5       how often the variants alternate (default 3)
 //   --only latency   one row (several: --only start --only latency)
+//   --broker redis   celeriac on Redis alone; sqlite: on its embedded default alone
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
@@ -21,8 +22,10 @@ const { values: given } = parseArgs({
     rounds: { type: 'string' },
     only: { type: 'string', multiple: true },
     variant: { type: 'string', multiple: true },
+    broker: { type: 'string' },
   },
 })
+if (given.broker !== undefined && given.broker !== 'redis' && given.broker !== 'sqlite') throw new Error('--broker is redis or sqlite')
 const rounds = Number(given.rounds ?? (given.quick ? 1 : 3))
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -38,6 +41,9 @@ print(
 print(JSON.stringify(about.machine))
 
 const redis = await startRedis()
+// bench's own packages are there only now.
+const { Redis } = await import('ioredis')
+const client = new Redis(redis.url)
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.once(signal, () => process.exit(1))
 /** @type {import('./report.mjs').Sample[]} */
 const samples = []
@@ -45,12 +51,19 @@ const tables = []
 const loads = []
 try {
   const systems = systemsOf({ python, redisUrl: redis.url })
-  const all = rowsOf(systems, { quick: given.quick })
+  const all = rowsOf(systems, { quick: given.quick, redis: { ask: (command, ...args) => client.call(command, ...args) } })
   const unknown = given.only?.find((name) => !all.some((row) => row.name === name))
   if (unknown !== undefined) throw new Error(`no row is called ${unknown}. There are: ${all.map(({ name }) => name).join(', ')}`)
   for (const row of all.filter(({ name }) => given.only === undefined || given.only.includes(name))) {
+    const variants = row.variants.filter(
+      ({ name, broker }) =>
+        (given.variant === undefined || given.variant.includes(name)) &&
+        (given.broker === undefined || (broker ?? given.broker) === given.broker),
+    )
+    // Peers alone say nothing.
+    if (given.variant === undefined && !variants.some(({ broker }) => broker !== undefined)) continue
     for (let round = 1; round <= rounds; round++) {
-      for (const variant of row.variants.filter(({ name }) => given.variant === undefined || given.variant.includes(name))) {
+      for (const variant of variants) {
         await redis.flush()
         const numbers = await variant.run()
         samples.push({ row: row.name, variant: variant.name, round, numbers })
@@ -62,6 +75,7 @@ try {
     print(`\n${tables.at(-1)}`)
   }
 } finally {
+  client.disconnect()
   await redis.stop()
 }
 
@@ -71,7 +85,7 @@ const lines = found.map(
 )
 print(lines.join('\n'))
 // A whole run is evidence and stays beside this script; a part or a look does not replace it.
-const isWhole = !given.quick && given.only === undefined && given.variant === undefined
+const isWhole = !given.quick && given.only === undefined && given.variant === undefined && given.broker === undefined
 const folder = isWhole ? `${root}bench/` : `${root}.cache/bench/`
 mkdirSync(folder, { recursive: true })
 const load = { highest: Number(Math.max(...loads).toFixed(2)) }

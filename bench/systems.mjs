@@ -15,7 +15,9 @@ const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 /**
  * @typedef {{ folder: string, env: NodeJS.ProcessEnv }} Place A fresh folder, and what tells the processes where it and the broker are.
  * @typedef {{ pid: number, startedNs: number, ended: Promise<void>, stop(): Promise<void> }} RunningWorker `ended` rejects unless it ended by itself with 0, or was stopped.
- * @typedef {{ name: string, worker: readonly string[], producer: readonly string[], env: NodeJS.ProcessEnv }} System
+ * @typedef {{ name: string, worker: readonly string[], producer: readonly string[], env: NodeJS.ProcessEnv, broker?: Broker, keepsNothing?: true }} System
+ * `broker`: which of ours it stands for; peers are beside both. `keepsNothing`: no result to ask for.
+ * @typedef {'redis' | 'sqlite'} Broker
  */
 
 /** @param {{ python: string, redisUrl: string }} parts */
@@ -23,13 +25,16 @@ export function systemsOf({ python, redisUrl }) {
   const nodeWorker = [process.execPath, join(here, 'celeriac/worker.mjs')]
   const nodeProducer = [process.execPath, join(here, 'celeriac/produce.mjs')]
   const prefork = [process.execPath, cli, '-A', join(here, 'celeriac/tasks.mjs'), 'worker', '-c', '2', '-l', 'warning']
-  /** @param {'normal' | 'full'} synchronous @param {'async' | 'prefork'} pool @returns {System} */
-  const celeriac = (synchronous, pool) => ({
-    name: `celeriac ${pool === 'prefork' ? 'prefork 2' : 'async'}, ${synchronous.toUpperCase()}`,
+  /** @param {Broker} broker @param {string} label @param {'async' | 'prefork'} pool @param {NodeJS.ProcessEnv} env @returns {System} */
+  const celeriac = (broker, label, pool, env) => ({
+    name: `celeriac ${pool === 'prefork' ? 'prefork 2' : 'async'}, ${label}`,
     worker: pool === 'prefork' ? prefork : nodeWorker,
     producer: nodeProducer,
-    env: { BENCH_SYNCHRONOUS: synchronous },
+    env,
+    broker,
   })
+  const [normal, full, onRedis] = [{ BENCH_SYNCHRONOUS: 'normal' }, { BENCH_SYNCHRONOUS: 'full' }, { BENCH_BROKER: redisUrl }]
+  const preforkRedis = celeriac('redis', 'Redis', 'prefork', onRedis)
   const redis = { BENCH_REDIS: redisUrl }
   const celeryProducer = [python, join(here, 'celery/produce.py')]
   const celeryWorker = [python, '-m', 'celery', '-A', 'bench_tasks', 'worker', '-P', 'prefork', '-c', '2', '-l', 'warning']
@@ -42,20 +47,42 @@ export function systemsOf({ python, redisUrl }) {
     env: { ...redis, BENCH_CONCURRENCY: String(concurrency) },
   })
   return {
-    normal: celeriac('normal', 'async'),
-    full: celeriac('full', 'async'),
-    preforkNormal: celeriac('normal', 'prefork'),
-    preforkFull: celeriac('full', 'prefork'),
+    normal: celeriac('sqlite', 'NORMAL', 'async', normal),
+    full: celeriac('sqlite', 'FULL', 'async', full),
+    preforkNormal: celeriac('sqlite', 'NORMAL', 'prefork', normal),
+    preforkFull: celeriac('sqlite', 'FULL', 'prefork', full),
+    redis: celeriac('redis', 'Redis', 'async', onRedis),
+    preforkRedis,
+    preforkRedisOne: {
+      ...preforkRedis,
+      name: `${preforkRedis.name}, strictly one`,
+      worker: [...preforkRedis.worker, '--prefetch-multiplier', '1'],
+    },
+    raw: {
+      name: 'ioredis, raw loop',
+      worker: [process.execPath, join(here, 'raw/worker.mjs')],
+      producer: nodeProducer,
+      env: { ...redis, ...onRedis },
+      broker: 'redis',
+    },
     celery: { name: 'Celery prefork 2', worker: celeryWorker, producer: celeryProducer, env: celeryEnv },
     celeryTuned: {
       name: 'Celery tuned',
       worker: [...celeryWorker, '-O', 'fair', '--without-gossip', '--without-mingle', '--without-heartbeat'],
       producer: celeryProducer,
       env: { ...celeryEnv, BENCH_TUNED: '1' },
+      keepsNothing: true,
     },
     bullmq1: bullmq(1),
     bullmq50: bullmq(50),
     bullmq100: bullmq(100),
+    bee50: {
+      name: 'bee-queue c50',
+      worker: [process.execPath, join(here, 'bee-queue/worker.mjs')],
+      producer: [process.execPath, join(here, 'bee-queue/produce.mjs')],
+      env: { ...redis, BENCH_CONCURRENCY: '50' },
+      keepsNothing: true,
+    },
   }
 }
 
@@ -64,9 +91,9 @@ export async function inPlace(system, work) {
   // On the disk of the checkout: a temporary folder may be memory, where a commit costs nothing.
   mkdirSync(scratch, { recursive: true })
   const folder = mkdtempSync(join(scratch, 'run-'))
-  const broker = `sqlite://${folder}/queue.db?synchronous=${system.env.BENCH_SYNCHRONOUS ?? 'normal'}`
+  const file = `sqlite://${folder}/queue.db?synchronous=${system.env.BENCH_SYNCHRONOUS ?? 'normal'}`
   try {
-    return await work({ folder, env: { ...process.env, ...system.env, BENCH_FOLDER: folder, BENCH_BROKER: broker } })
+    return await work({ folder, env: { ...process.env, BENCH_BROKER: file, ...system.env, BENCH_FOLDER: folder } })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,13 +1,14 @@
 // @ts-check
 import { monotonicNs } from '../marks.mjs'
 import { produce } from '../producer.mjs'
-import { add, app, cpu, stamped, wait } from './tasks.mjs'
+import { add, app, cpu, late, stamped, wait } from './tasks.mjs'
 
 const calls = { add: () => add.delay(2, 3), cpu: () => cpu.delay(5), wait: () => wait.delay(10) }
 
 await produce({
   send: async (kind) => (await calls[kind]()).id,
   stamp: () => stamped.delay(monotonicNs()),
+  sendAt: (dueMs) => late.applyAsync([dueMs], { eta: new Date(dueMs) }),
   /** Settles when the result of the last task is there. */
   verify: async (id) => void (await app.result(id).get({ timeout: 20 })),
 })

@@ -1,7 +1,7 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Celeriac } from '../../dist/index.js'
-import { mark, spin, stamp } from '../marks.mjs'
+import { mark, spin, stamp, stampLate } from '../marks.mjs'
 
 export const app = new Celeriac('bench', { broker: process.env.BENCH_BROKER, workerLogLevel: 'warning' })
 
@@ -21,3 +21,5 @@ export const wait = app.task('bench.wait', async (/** @type {number} */ ms) => {
 })
 
 export const stamped = app.task('bench.stamped', (/** @type {number} */ sentNs) => stamp(sentNs))
+
+export const late = app.task('bench.late', (/** @type {number} */ dueMs) => stampLate(dueMs))

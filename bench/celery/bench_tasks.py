@@ -57,6 +57,14 @@ def wait(ms):
 
 @app.task
 def stamped(sent_ns):
-    waited = time.monotonic_ns() - sent_ns
+    write_stamp(time.monotonic_ns() - sent_ns)
+
+
+@app.task
+def late(due_ms):
+    write_stamp(time.time_ns() - due_ms * 1_000_000)
+
+
+def write_stamp(waited):
     with open(os.path.join(folder, f"stamps-{os.getpid()}"), "a") as file:
         file.write(f"{waited}\n")

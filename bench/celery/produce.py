@@ -3,8 +3,9 @@
 import json
 import sys
 import time
+from datetime import datetime, timezone
 
-from bench_tasks import add, app, cpu, stamped, wait
+from bench_tasks import add, app, cpu, late, stamped, wait
 
 calls = {"add": lambda: add.delay(2, 3), "cpu": lambda: cpu.delay(5), "wait": lambda: wait.delay(10)}
 
@@ -28,6 +29,13 @@ def main(what, *rest):
         for _ in range(int(count)):
             stamped.delay(time.monotonic_ns())
             time.sleep(int(gap_ms) / 1000)
+        return {}
+    if what == "later":
+        count, from_now_ms, over_ms = map(int, rest)
+        start_ms = int(time.time() * 1000) + from_now_ms
+        for sent in range(count):
+            due_ms = start_ms + round(over_ms * sent / count)
+            late.apply_async((due_ms,), eta=datetime.fromtimestamp(due_ms / 1000, timezone.utc))
         return {}
     if what == "verify":
         app.AsyncResult(rest[0]).get(timeout=20)

@@ -198,7 +198,8 @@ export const configTable = {
     own: true,
   }),
   workerPrefetchMultiplier: row('Worker', wholeNumber(0), 4, {
-    sentence: 'How many messages a worker holds for each task that can run; 0 is no limit.',
+    sentence:
+      'How many messages a worker holds for each task that can run; 0 is no limit. With 1, a process of the prefork pool never has a task ahead.',
     flag: '--prefetch-multiplier <number>',
   }),
   workerMaxTasksPerChild: row('Worker', nullable(wholeNumber(1)), null, {

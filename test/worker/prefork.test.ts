@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { type Celeriac, TaskFailure, TaskRevokedError, type Worker, type WorkerOptions } from '../../dist/index.js'
+import { Celeriac, TaskFailure, TaskRevokedError, type Worker, type WorkerOptions } from '../../dist/index.js'
 import { until } from '../live-app.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-prefork-'))
@@ -150,4 +150,31 @@ test('a cold stop gives back what runs; the next worker runs it again', async ()
   await until(async () => (await app.result(hold.id).exists()) === true)
   await hold.revoke({ terminate: true })
   await expect(hold.get({ timeout: 20 })).rejects.toBeInstanceOf(TaskRevokedError)
+})
+
+test('with a prefetch multiplier of 1, a process never has a task ahead, however short its tasks are', async () => {
+  const own = join(folder, 'one.mjs')
+  writeFileSync(
+    own,
+    `import { Celeriac } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+export const app = new Celeriac('one', { broker: ${JSON.stringify(`sqlite://${folder}/one.db`)}, workerPrefetchMultiplier: 1, workerLogLevel: 'error' })
+app.task('short', () => 1)
+app.task('hold', { bind: true, trackStarted: true }, (self) => new Promise((_, reject) => self.signal.addEventListener('abort', () => reject(self.signal.reason), { once: true })))
+`,
+  )
+  const one: Celeriac = (await import(own)).app
+  try {
+    worker = one.worker({ pool: 'prefork', app: own, concurrency: 1, hostname: 'w@h' })
+    await worker.start()
+    const sent = await Promise.all(Array.from({ length: 40 }, () => one.sendTask('short', { args: [] })))
+    for (const result of sent) expect(await result.get({ timeout: 20 })).toBe(1)
+    // Together, so that a worker that takes tasks ahead takes them with the first.
+    const [hold] = await Promise.all(['hold', 'short', 'short', 'short'].map((task) => one.sendTask(task, { args: [] })))
+    await until(async () => (await hold?.state()) === 'STARTED')
+    const connection = await Celeriac.internals(one).core.connections.publisher()
+    expect(await connection.size('celery')).toBe(3)
+  } finally {
+    await worker?.stop({ mode: 'cold' })
+    await one.close()
+  }
 })

@@ -14,6 +14,8 @@ const smallEndChars = 2_000
 // Two, so that server and process need not wait for each other; four when whole batches are waiting.
 const callsAtOnce = 2
 const callsAtOnceWhenFull = 4
+/** While a call is under way, fewer than this wait for its end: many calls of a few cost more than they gain. */
+const worthSending = 50
 
 interface Entry {
   readonly key: string
@@ -93,6 +95,7 @@ export class ResultWriter {
       this.#pumpSoon()
     }
     batch.add(entry)
+    if (batch.keys.length === worthSending) this.#pumpSoon()
   }
 
   #pumpSoon(): void {
@@ -101,8 +104,9 @@ export class ResultWriter {
     setImmediate(() => {
       this.#pumpQueued = false
       while (this.#calls < (this.#queue.length > 1 ? callsAtOnceWhenFull : callsAtOnce)) {
-        const batch = this.#queue.shift()
-        if (batch === undefined) return
+        const batch = this.#queue[0]
+        if (batch === undefined || (this.#calls > 0 && this.#queue.length === 1 && batch.keys.length < worthSending)) return
+        this.#queue.shift()
         void this.#send(batch)
       }
     })

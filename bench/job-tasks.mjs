@@ -1,0 +1,24 @@
+// @ts-check
+// The tasks of peers whose jobs are a name and one object of data; see celeriac/tasks.mjs.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mark, spin, stamp, stampLate } from './marks.mjs'
+
+/** @type {Record<string, (data: any) => unknown>} */
+export const tasks = {
+  add({ x, y }) {
+    mark()
+    return x + y
+  },
+  cpu({ ms }) {
+    spin(ms)
+    mark()
+  },
+  async wait({ ms }) {
+    await sleep(ms)
+    mark()
+  },
+  stamped: ({ sentNs }) => stamp(sentNs),
+  late: ({ dueMs }) => stampLate(dueMs),
+}
+
+export const data = { add: { x: 2, y: 3 }, cpu: { ms: 5 }, wait: { ms: 10 } }
