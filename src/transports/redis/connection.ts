@@ -31,7 +31,6 @@ import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
 import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
-import { tailOf } from './unacked.js'
 import { Upkeep } from './upkeep.js'
 
 const invalidations = '__redis__:invalidate'
@@ -326,9 +325,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       }
       const opened = this.#opened(raw, queue, consumer)
       if ('reason' in opened) {
-        this.#giveBacks.bury([
-          { id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0, behind: Buffer.byteLength(tailOf(queue)) },
-        ])
+        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0, claimed: true }])
         continue
       }
       const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })

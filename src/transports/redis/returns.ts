@@ -7,7 +7,7 @@ import type { Layout } from './layout.js'
 import type { RedisBrokerOptions } from './options.js'
 import type { Scripts } from './scripts.js'
 import type { RedisTopology } from './topology.js'
-import { readUnacked, type Unacked } from './unacked.js'
+import { readUnacked, tailOf, type Unacked } from './unacked.js'
 
 /** Dead letters are bounded: beyond so many the oldest go. */
 const deadLetterLimit = 10_000
@@ -33,8 +33,8 @@ export interface Burial {
   readonly queue: string
   readonly reason: string
   readonly deliveries: number
-  /** Bytes behind its envelope, where they are known: a large message need not come over the line once more for them. */
-  readonly behind?: number
+  /** It lies as a claim of ours wrote it: a large message need not come over the line once more to see where it ends. */
+  readonly claimed?: true
 }
 
 /** A broadcast that goes to the dead letters: it lies nowhere else. */
@@ -142,7 +142,9 @@ export class Returns {
     const nowMs = Math.trunc(clock.now())
     const args: (string | number)[] = [deadLetterLimit, nowMs]
     // The list around the envelope: one bracket before it, and the names behind it.
-    const tails = await Promise.all(burials.map(({ id, behind }) => behind ?? this.#behind(link, id)))
+    const tails = await Promise.all(
+      burials.map(({ id, queue, claimed }) => (claimed ? Buffer.byteLength(tailOf(queue)) : this.#behind(link, id))),
+    )
     for (const [index, { id, queue, reason, deliveries }] of burials.entries()) {
       const behind = tails[index]
       args.push(id, randomUUID(), JSON.stringify({ queue, reason, diedAtMs: nowMs, deliveries }), behind === undefined ? 0 : 1, behind ?? 0)
