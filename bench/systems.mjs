@@ -56,7 +56,7 @@ export function systemsOf({ python, redisUrl }) {
     preforkRedisOne: {
       ...preforkRedis,
       name: `${preforkRedis.name}, strictly one`,
-      worker: [...preforkRedis.worker, '--prefetch-multiplier', '1'],
+      worker: [...preforkRedis.worker, '-O', 'fair'],
     },
     raw: {
       name: 'ioredis, raw loop',

@@ -202,6 +202,12 @@ export const configTable = {
       'How many messages a worker holds for each task that can run; 0 is no limit. With 1, a process of the prefork pool never has a task ahead.',
     flag: '--prefetch-multiplier <number>',
   }),
+  workerOptimization: row('Worker', oneOf('default', 'fair'), 'default', {
+    sentence:
+      'fair: a process of the prefork pool has the task that it runs, and no other. Otherwise very short tasks are sent ahead to it, so that it need not wait for the next.',
+    own: true,
+    flag: '-O, --optimization <profile>',
+  }),
   workerMaxTasksPerChild: row('Worker', nullable(wholeNumber(1)), null, {
     sentence: 'Replace a child process after so many tasks.',
     flag: '--max-tasks-per-child <number>',

@@ -90,13 +90,14 @@ const jsonFormat: Format<string> = {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-// An integer that may not fit a number, or a tag (also with its underscores escaped).
+// An integer that may not fit a number, or a tag (also with its underscores escaped). The first is quick, and almost always says no.
+const mayNeedCare = /\d{16}|__type__|\\u005[fF]/
 const needsCare = /(?<![.\d])\d{16}|__type__|\\u005f/i
 
 /** Throws DecodeError. Integers beyond 2^53 are BigInt, tags are their values (json-tags.ts), `__proto__` is a key like others. */
 export function decodeJson(data: string | Uint8Array): unknown {
   const text = typeof data === 'string' ? data : decodeUtf8(data)
-  if (needsCare.test(text)) return readTolerantly(text)
+  if (mayNeedCare.test(text) && needsCare.test(text)) return readTolerantly(text)
   let value: unknown
   try {
     value = JSON.parse(text)

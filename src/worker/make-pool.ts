@@ -31,8 +31,8 @@ export async function makePool(
         args: [String(options.app), nodeName(options.hostname)],
         env: process.env,
         childConcurrency: config.workerChildConcurrency,
-        // As with Celery, 1 is the word for "a process has the task that it runs, and no other".
-        ...(config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
+        // With multiplier 1 a worker has no messages that it could send ahead.
+        ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
         ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
         ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
         host: { storeState },
