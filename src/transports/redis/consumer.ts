@@ -6,6 +6,8 @@ import { tailOf } from './unacked.js'
 
 /** More in one script would make others wait. */
 export const largestClaim = 200
+/** So few messages at a time hardly ever fill a round trip. */
+const smallPrefetch = 64
 /** What is held at most, in bytes of envelopes. */
 const mostBytes = 64 * 1024 ** 2
 /** Broadcasts that came while the consumer could take none: the channel keeps nothing, and memory has an end. */
@@ -135,8 +137,9 @@ export class RedisConsumer implements Consumer {
     this.#giveHeard()
   }
 
-  get isHungry(): boolean {
-    return this.#hungry
+  /** More than half of what it may, and that is little: what it gets next is not needed at once. Where much is held, work gathers by itself. */
+  get holdsPlenty(): boolean {
+    return this.#prefetch <= smallPrefetch && this.held.size > this.#prefetch / 2
   }
 
   wake(): void {

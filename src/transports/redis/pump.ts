@@ -6,7 +6,7 @@
  *   wake ┼─▶ pump script: settle, claim, register ─▶ deliveries
  *   slot ┘        └── its link is lost: settle again, and look for the claim by its lease ids
  */
-import type { Clock } from '../../internal/clock.js'
+import type { Clock, Timer } from '../../internal/clock.js'
 import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
 import type { ClaimPlan, RedisConsumer } from './consumer.js'
 import type { Layout } from './layout.js'
@@ -16,6 +16,8 @@ import type { Scripts } from './scripts.js'
 const mostUnderWay = 2
 /** While one is under way, fewer than this wait for it. */
 const worthSending = 50
+/** While its consumers hold plenty, a settlement waits so long for company: each round trip costs both sides about as much as ten messages. */
+const companyMs = 5
 /** An answer that is due for longer is missed. */
 const longestAnswerMs = 2_000
 /** Lua's unpack has an end. */
@@ -61,6 +63,7 @@ export class Pump {
   #onQuiet: (() => void)[] = []
   #turn = 0
   #isPaused = false
+  #waiting: Timer | undefined
   /** The last answer, or the first question after all were answered. */
   #sinceMs = 0
 
@@ -75,6 +78,15 @@ export class Pump {
 
   soon(): void {
     if (this.#isQueued) return
+    if (this.#mayWait()) {
+      this.#waiting ??= this.#parts.clock.setTimer(companyMs, () => {
+        this.#waiting = undefined
+        this.#run()
+      })
+      return
+    }
+    this.#waiting?.cancel()
+    this.#waiting = undefined
     this.#isQueued = true
     setImmediate(() => {
       this.#isQueued = false
@@ -102,8 +114,10 @@ export class Pump {
   /** Settles when nothing is under way and no ack waits, or there is no link to send it on. */
   async quiet(): Promise<void> {
     while (this.#underWay > 0 || this.#canSendAcks()) {
-      this.soon()
-      await new Promise<void>((resolve) => this.#onQuiet.push(resolve))
+      await new Promise<void>((resolve) => {
+        this.#onQuiet.push(resolve)
+        this.soon()
+      })
     }
   }
 
@@ -141,6 +155,17 @@ export class Pump {
     }
     if (this.#underWay > 0 || this.#canSendAcks()) return
     for (const resolve of this.#onQuiet.splice(0)) resolve()
+  }
+
+  /** Nobody waits for what this round trip would bring. */
+  #mayWait(): boolean {
+    if (this.#acks.length >= worthSending || this.#onQuiet.length > 0) return false
+    let plenty = false
+    for (const consumer of this.#parts.consumers) {
+      if (consumer.holdsPlenty) plenty = true
+      else if (consumer.wanted > 0) return false
+    }
+    return plenty
   }
 
   #canSendAcks(): boolean {
