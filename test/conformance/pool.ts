@@ -135,8 +135,8 @@ export function testPool(driver: PoolDriver): void {
       writeFileSync(first, '')
       await within(Promise.all([...holders, ...waiting].map((run) => run.outcome)), 'all outcomes')
       expect([...started].sort()).toEqual([0, 1, 2, 3, 4])
-      // Those that start together do so in any order.
-      expect(started[0]).toBeLessThan(pool.capacity)
+      // Those that start together do so in any order, and one process may have been given its second before another starts its first.
+      expect(started[0]).toBeLessThan(2 * pool.capacity)
     })
 
     promise('many more runs than capacity all end once, each with its own result', async () => {
