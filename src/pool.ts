@@ -52,6 +52,7 @@ export type Outcome =
       /** A signature of the wire, as JSON: its id, links, chain and chord are those of the task that it replaces. */
       readonly signature: string
       readonly runtimeMs: number
+      readonly continuations: Continuations | null
     }
   | { readonly status: 'ignored'; readonly reason: string }
   | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
