@@ -3,7 +3,6 @@
  * order, the body of a chord in each of its header tasks. Pure: the same signature and the same ids give the same plan, wherever it is made.
  */
 import type { ResultTuple } from '../protocol/result.js'
-import type { WireSignature } from '../protocol/signature.js'
 import type { Embed } from '../protocol/task-body.js'
 
 /** One message to be sent. */
@@ -24,6 +23,8 @@ export interface PlannedCall {
   readonly groupId: string | null
   readonly groupIndex: number | null
   readonly replacedTaskNesting: number
+  /** The address that the signature brought; null: the sender's own. */
+  readonly replyTo: string | null
 }
 
 export type PlanStep =
@@ -57,12 +58,10 @@ export interface Given {
   readonly chord?: unknown
   readonly groupId?: string | undefined
   readonly groupIndex?: number | undefined
+  /** Where results go on brokers that carry them; written into everything that has no such address. */
+  readonly replyTo?: string | undefined
+  /** `taskAllowErrorCbOnChordHeader`: errbacks of a chord are told of its header tasks, too. */
+  readonly errbacksOnHeaders?: boolean | undefined
   /** Ids for what has none. At a client random; at a worker made from the running task's id and the path, so that a redelivered task plans the same. */
   readonly newId: (path: string) => string
 }
-
-/** Throws InvalidMessageError for what is no signature, and for a chain or a chord without tasks to send. */
-export declare function planSignature(signature: WireSignature, given: Given): Plan
-
-/** How many parts a chord with this header waits for: a group counts its members, a chain its last element, a chord its body. */
-export declare function chordSize(header: unknown): number
