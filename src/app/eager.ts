@@ -5,7 +5,6 @@ import { isReady, type ResultMeta } from '../protocol/result.js'
 import { decodeHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
 import { type ResultAccess, StoredResult } from './async-result.js'
-import { continuationsAfter } from './continuations.js'
 import type { AppCore } from './core.js'
 import { executeWith } from './execute.js'
 import { finalState, isStored, metaOf, retryMessage } from './outcomes.js'
@@ -48,7 +47,6 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
     }
     const final = finalState(head, outcome)
     if (final !== undefined) await store(metaOf(core, head, final, where))
-    for (const next of continuationsAfter(core, head, outcome)) await runEagerly({ core, sender, access }, next.call, next.id)
     break
   }
   if (core.config.taskEagerPropagates && meta !== undefined && isReady(meta.status) && meta.status !== 'SUCCESS') throw failureFrom(meta)

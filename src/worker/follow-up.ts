@@ -1,4 +1,5 @@
 import { Continuer } from '../app/continue/continuer.js'
+import { outgoingOf } from '../app/continue/outgoing.js'
 import type { AppCore } from '../app/core.js'
 import type { Prepared, Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
@@ -19,7 +20,7 @@ export function continuerOf({ core, sender, backend, connection, isHeld }: Follo
   return new Continuer({
     core,
     backend,
-    prepare: (call) => sender.preparePlanned(call),
+    prepare: (call) => sender.prepare(outgoingOf(core, call), call.id),
     publish: (prepared, { again }) => sender.publish(again ? resent(prepared) : prepared),
     known: async (taskIds) => {
       // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.

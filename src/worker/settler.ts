@@ -121,7 +121,11 @@ export class Settler {
   }
 
   /** Undefined: nothing follows. */
-  #follow({ delivery, head, message }: ActiveTask, final: Pick<MetaParts, 'status' | 'result' | 'traceback'>, continuations: Continuations | null): Follow | undefined {
+  #follow(
+    { delivery, head, message }: ActiveTask,
+    final: Pick<MetaParts, 'status' | 'result' | 'traceback'>,
+    continuations: Continuations | null,
+  ): Follow | undefined {
     if (continuations === null) return undefined
     const { id, rootId, group, groupIndex, resent } = head
     const ended: Ended = {
@@ -218,7 +222,13 @@ export class Settler {
     const { head, message, delivery } = task
     const { core } = this.#parts
     const priority = core.config.taskInheritParentPriority ? message.properties.priority : undefined
-    const replaced = { ...head, groupId: head.group, embed: embedOf(outcome.continuations), priority, again: delivery.redelivered || head.resent }
+    const replaced = {
+      ...head,
+      groupId: head.group,
+      embed: embedOf(outcome.continuations),
+      priority,
+      again: delivery.redelivered || head.resent,
+    }
     let next: Next
     try {
       next = await this.#continuer.replacement(replaced, outcome.signature)

@@ -29,7 +29,7 @@ export function joinParts(parts: readonly ChordPart[], tree: ResultTuple | undef
 }
 
 /** The store of the chord has forgotten it: what its headers returned is gone. */
-export function lost(what: string): Joined & { readonly error: RemoteErrorData } {
+export function lost(what: string): Exclude<Joined, { readonly results: JsonText }> {
   const error = chordError(`state lost: ${what}`)
   return { error, cause: error }
 }

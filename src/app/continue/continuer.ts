@@ -5,13 +5,14 @@ import { isRecord } from '../../protocol/plain.js'
 import { errorToRemote, type RemoteErrorData, remoteToWire } from '../../protocol/remote-error.js'
 import type { ResultMeta, ResultTuple } from '../../protocol/result.js'
 import { parseSignature, type WireSignature } from '../../protocol/signature.js'
+import { decodeJson } from '../../serializers/json.js'
 import type { AppCore } from '../core.js'
 import type { Prepared } from '../sender.js'
 import { chordError, joinParts, lost, reprError } from './chord-join.js'
 import { derivedId } from './derived-id.js'
 import { type Doomed, doomedBody, doomedInChain } from './doomed.js'
 import type { Ended } from './ended.js'
-import { planOfBody, planOfErrbacks, plansAfterSuccess } from './plans.js'
+import { planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
 
 /** So many messages, or results, are on their way at once. */
 const windowSize = 500
@@ -72,6 +73,17 @@ export class Continuer {
     if (status === 'FAILURE') await this.#tell(ended, ended.embed.errbacks ?? [], ended.again)
   }
 
+  /** What takes a task's place, under the same id: with its links, its place in a group, and the rest of its chain. Throws for what cannot be sent. */
+  async replacement(replaced: Replaced, signature: string): Promise<Next> {
+    const plan = planOfReplacement(replaced, parseSignature(decodeJson(signature), 'replacement'))
+    return { children: [plan.result], steps: [await this.#ahead(plan)] }
+  }
+
+  async replace({ id, again }: Replaced, { steps }: Next): Promise<void> {
+    // The message that is replaced has the same id, and is at hand: nothing can be learned from that.
+    for (const one of steps) await this.#go(one, again, id)
+  }
+
   // ── plans ──
 
   async #ahead({ steps }: Plan): Promise<ReadySteps> {
@@ -88,13 +100,16 @@ export class Continuer {
     return step.kind === 'send' ? { kind: 'send', prepared: await this.#parts.prepare(step.call) } : step
   }
 
-  async #go({ ready, rest }: ReadySteps, again: boolean): Promise<void> {
-    await this.#run(ready, again)
-    if (rest !== undefined) await this.#runPlan({ [Symbol.iterator]: () => rest }, { again })
+  async #go({ ready, rest }: ReadySteps, again: boolean, unlike?: string): Promise<void> {
+    await this.#run(ready, again, unlike)
+    if (rest !== undefined) await this.#runPlan({ [Symbol.iterator]: () => rest }, { again, unlike })
   }
 
   /** With `lenient`, what cannot be sent is logged and does not keep the others back. */
-  async #runPlan(steps: Iterable<PlanStep>, { again, lenient = false }: { again: boolean; lenient?: boolean }): Promise<void> {
+  async #runPlan(
+    steps: Iterable<PlanStep>,
+    { again, lenient = false, unlike }: { again: boolean; lenient?: boolean; unlike?: string | undefined },
+  ): Promise<void> {
     let ready: ReadyStep[] = []
     for (const step of steps) {
       try {
@@ -104,13 +119,13 @@ export class Continuer {
         this.#parts.core.log.error({ task: step.call.task, task_id: step.call.id, err: error }, `errback ${step.call.task} cannot be sent`)
       }
       if (ready.length < windowSize) continue
-      await this.#run(ready, again)
+      await this.#run(ready, again, unlike)
       ready = []
     }
-    await this.#run(ready, again)
+    await this.#run(ready, again, unlike)
   }
 
-  async #run(steps: readonly ReadyStep[], again: boolean): Promise<void> {
+  async #run(steps: readonly ReadyStep[], again: boolean, unlike?: string): Promise<void> {
     const { backend, core } = this.#parts
     const expiresSeconds = core.config.resultExpires
     let window: Prepared[] = []
@@ -119,20 +134,20 @@ export class Continuer {
         window.push(step.prepared)
         if (window.length < windowSize) continue
       }
-      await this.#publish(window, again)
+      await this.#publish(window, again, unlike)
       window = []
       if (step.kind === 'chord') await backend.startChord(step.groupId, { size: step.size, expiresSeconds })
       if (step.kind === 'saveGroup') await backend.saveGroup(step.tuple, { expiresSeconds })
     }
-    await this.#publish(window, again)
+    await this.#publish(window, again, unlike)
   }
 
-  async #publish(window: readonly Prepared[], again: boolean): Promise<void> {
+  async #publish(window: readonly Prepared[], again: boolean, unlike: string | undefined): Promise<void> {
     if (window.length === 0) return
     const known = again ? await this.#parts.known(window.map(({ id }) => id)) : none
     await Promise.all(
       window.map(async (prepared) => {
-        if (known.has(prepared.id)) return
+        if (prepared.id !== unlike && known.has(prepared.id)) return
         await this.#parts.publish(prepared, { again })
         failpoint('continuation.after_one')
       }),

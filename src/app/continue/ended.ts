@@ -25,6 +25,7 @@ export type End =
 
 /** How a task ended, from what is stored of it. */
 export function endOf({ status, result, traceback = null }: Pick<MetaParts, 'status' | 'result' | 'traceback'>): End {
-  if (status === 'SUCCESS') return { status, result: result instanceof JsonText ? result : new JsonText(encodeJson(result, 'result')) }
+  if (status === 'SUCCESS')
+    return { status: 'SUCCESS', result: result instanceof JsonText ? result : new JsonText(encodeJson(result, 'result')) }
   return { status: status === 'REVOKED' ? 'REVOKED' : 'FAILURE', error: wireToRemote(result, traceback) }
 }

@@ -1,5 +1,7 @@
 /** Who follows a task, in Celery's order (celery-wire 2.5), with ids that are the same each time it is asked. */
-import { type Plan, planSignature } from '../../canvas/plan.js'
+import { groupOf, kindOf, nameAt } from '../../canvas/members.js'
+import type { Plan } from '../../canvas/plan.js'
+import { planSignature } from '../../canvas/planner.js'
 import { parseSignature, type WireSignature } from '../../protocol/signature.js'
 import { derivedId } from './derived-id.js'
 import type { Ended } from './ended.js'
@@ -11,7 +13,7 @@ import type { Ended } from './ended.js'
 export function plansAfterSuccess({ id, rootId, embed, priority, end }: Ended): readonly Plan[] {
   if (end.status !== 'SUCCESS') return []
   const { result } = end
-  const callbacks = (embed.callbacks ?? []).map((given, index) => parseSignature(given, `embed.callbacks[${index}]`))
+  const callbacks = linksWithIds(id, 'callbacks', embed.callbacks)
   const plan = (signature: WireSignature, place: string, chain?: readonly unknown[]): Plan =>
     planSignature(signature, {
       args: [result],
@@ -39,15 +41,56 @@ export function plansAfterSuccess({ id, rootId, embed, priority, end }: Ended): 
 
 /** All errbacks of a failed task, as a group of calls that each get its id. */
 export function planOfErrbacks({ id, rootId }: { readonly id: string; readonly rootId: string }, errbacks: readonly unknown[]): Plan {
-  const signatures = errbacks.map((given, index) => parseSignature(given, `link_error[${index}]`))
-  return planSignature(groupOf(signatures), { args: [id], rootId, parentId: id, newId: (path) => derivedId(id, `errbacks${path}`) })
+  return planSignature(groupOf(linksWithIds(id, 'errbacks', errbacks)), {
+    args: [id],
+    rootId,
+    parentId: id,
+    newId: (path) => derivedId(id, `errbacks${path}`),
+  })
 }
 
 /** The body of a chord with the list of its headers' results. Whichever of them comes last, the body has the same id. */
-export function planOfBody(body: WireSignature, { id, rootId, groupId }: { id: string; rootId: string; groupId: string }, results: unknown): Plan {
+export function planOfBody(
+  body: WireSignature,
+  { id, rootId, groupId }: { id: string; rootId: string; groupId: string },
+  results: unknown,
+): Plan {
   return planSignature(body, { args: [results], rootId, parentId: id, newId: (path) => derivedId(groupId, `body${path}`) })
 }
 
-function groupOf(tasks: readonly WireSignature[]): WireSignature {
-  return { task: 'celery.group', args: [], kwargs: { tasks }, options: {}, subtask_type: 'group', immutable: false }
+/** A task that hands its place on. */
+export interface Replaced extends Pick<Ended, 'id' | 'rootId' | 'groupId' | 'groupIndex' | 'embed' | 'priority' | 'again'> {
+  readonly replacedTaskNesting: number
+}
+
+/** What takes the place of a task gets its id, its place in its group and chord, and the rest of its chain; its links were moved before (`replacementOf`). */
+export function planOfReplacement(
+  { id, rootId, groupId, groupIndex, embed, priority, replacedTaskNesting }: Replaced,
+  signature: WireSignature,
+): Plan {
+  const nesting = replacedTaskNesting + 1
+  return planSignature(signature, {
+    options: { replaced_task_nesting: nesting, priority },
+    taskId: id,
+    rootId,
+    parentId: id,
+    chain: embed.chain?.map((step, index) => withNesting(parseSignature(step, `embed.chain[${index}]`), nesting)),
+    chord: embed.chord,
+    groupId: groupId ?? undefined,
+    groupIndex: groupIndex ?? undefined,
+    newId: (path) => derivedId(id, `replaced/${nesting}${path}`),
+  })
+}
+
+function withNesting(signature: WireSignature, nesting: number): WireSignature {
+  return { ...signature, options: { ...signature.options, replaced_task_nesting: nesting } }
+}
+
+/** Calls of one task that have no id get one: the same, wherever they are sent from in its place. */
+export function linksWithIds(id: string, place: string, links: readonly unknown[] | null): readonly WireSignature[] {
+  return (links ?? []).map((given, index) => {
+    const signature = parseSignature(given, `${place}[${index}]`)
+    if (kindOf(signature) !== 'task' || nameAt(signature.options, 'task_id') !== undefined) return signature
+    return { ...signature, options: { ...signature.options, task_id: derivedId(id, `${place}[${index}]`) } }
+  })
 }
