@@ -1,4 +1,4 @@
-import type { ChordPart, ResultBackend } from '../../backend.js'
+import type { ChordCounters, ChordPart, ResultBackend } from '../../backend.js'
 import type { Plan, PlannedCall, PlanStep } from '../../canvas/plan.js'
 import { failpoint } from '../../internal/failpoints.js'
 import { isRecord } from '../../protocol/plain.js'
@@ -19,9 +19,12 @@ const windowSize = 500
 /** So many messages are made before anything is stored: what is wrong with one of them fails the task whose end would have sent it. */
 const aheadAtMost = 1_000
 
+/** What a continuer asks of a result backend. */
+export type ContinuerStore = Pick<ResultBackend, 'supports' | 'store' | 'saveGroup' | 'group' | keyof ChordCounters>
+
 export interface ContinuerParts {
   readonly core: AppCore
-  readonly backend: ResultBackend
+  readonly backend: ContinuerStore
   /** Throws (rejects) for a call that cannot be sent. */
   prepare(call: PlannedCall): Promise<Prepared>
   /** Settles when the broker has the message. `again`: it may have it already, and nobody knows. */
@@ -116,7 +119,10 @@ export class Continuer {
         ready.push(await this.#ready(step))
       } catch (error) {
         if (!lenient || step.kind !== 'send') throw error
-        this.#parts.core.log.error({ task: step.call.task, task_id: step.call.id, err: error }, `errback ${step.call.task} cannot be sent`)
+        this.#parts.core.log.error(
+          { task: step.call.task, task_id: step.call.id, err: error },
+          `${step.call.task}, an errback of task ${step.call.parentId}, cannot be sent`,
+        )
       }
       if (ready.length < windowSize) continue
       await this.#run(ready, again, unlike)
