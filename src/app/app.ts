@@ -20,7 +20,7 @@ import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
@@ -104,9 +104,12 @@ export class Celeriac implements AsyncDisposable {
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */

@@ -18,6 +18,7 @@ import { makePool } from './make-pool.js'
 import { onProcessSignals } from './process-signals.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
+import { RevokedStamps } from './revoked-stamps.js'
 import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
@@ -36,6 +37,7 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #revokedStamps: RevokedStamps
   readonly #refusals: RefusalLog
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
@@ -56,6 +58,7 @@ export class AppWorker implements Worker {
     this.#options = options
     this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
+    this.#revokedStamps = new RevokedStamps(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
@@ -169,7 +172,16 @@ export class AppWorker implements Worker {
       const refusals = this.#refusals
       const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
       const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname, isHeld })
-      const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
+      const tasks = new TaskConsumer({
+        core,
+        backend,
+        pool,
+        settler,
+        refusals,
+        revoked: this.#revoked,
+        revokedStamps: this.#revokedStamps,
+        hostname: this.hostname,
+      })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
       const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
