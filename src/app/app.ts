@@ -1,12 +1,14 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
-import type { AsyncResult, Enqueued } from '../canvas/handles.js'
+import { signatureFrom } from '../canvas/from-json.js'
+import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { Beat, BeatSchedule } from '../canvas/schedules.js'
-import type { ApplyOptions } from '../canvas/sig.js'
-import { NotSupportedError } from '../errors.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
+import { DecodeError, NotSupportedError, show } from '../errors.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
@@ -20,11 +22,13 @@ import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
 import { runEagerly } from './eager.js'
+import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
+import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import { Sender } from './sender.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
@@ -190,6 +194,26 @@ export class Celeriac implements AsyncDisposable {
     return new StoredResult<R>(id, this.#access)
   }
 
+  /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */
+  resultFromTuple<R = unknown>(tuple: unknown): AsyncResult<R> {
+    if (!isResultTuple(tuple)) throw new DecodeError(`expected a result tuple [[id, parent], members], got: ${show(tuple)}`)
+    // What the tasks return is the caller's claim: they run elsewhere.
+    return handleOf(this.#access, tuple) as AsyncResult<R>
+  }
+
+  /** The group whose handle was saved with `save()`, here or in Python; undefined when the result backend has none of that id. */
+  async restoreGroup<R extends readonly unknown[] = unknown[]>(id: string): Promise<GroupResult<R> | undefined> {
+    const tuple = await (await resultsOf(this.#access)).group(id)
+    // A tuple with members is a group's; what they return is the caller's claim.
+    return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
+  }
+
+  /** A signature from its JSON, as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
+    // What it takes and gives is the caller's claim: only the task knows.
+    return signatureFrom(json, this.#sender) as unknown as Sig<unknown, R, true>
+  }
+
   /** Names of the tasks that are registered here. */
   get taskNames(): readonly string[] {
     return this.#core.registry.names()
@@ -233,17 +257,22 @@ export class Celeriac implements AsyncDisposable {
     return { core: app.#core, sender: app.#sender }
   }
 
-  get #access() {
+  get #access(): ResultAccess {
     const core = this.#core
-    return {
+    const access: ResultAccess = {
       get connections() {
         return core.connections
       },
       get clock() {
         return core.clock
       },
-      revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
+      get expiresSeconds() {
+        return core.config.resultExpires
+      },
+      revoke: (ids, options) => this.control.revoke([...ids], options),
+      handle: (tuple, parent) => handleOf(access, tuple, { parent }),
     }
+    return access
   }
 }
 
