@@ -14,6 +14,7 @@ import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import { appBrand } from './brand.js'
+import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
 import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
@@ -110,6 +111,7 @@ export class Celeriac implements AsyncDisposable {
       call: (call, id) => runEagerly(eager(), call, id),
       plan: (plan) => runPlanEagerly(eager(), plan),
     })
+    for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */

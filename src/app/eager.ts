@@ -1,6 +1,6 @@
 import type { AsyncResult } from '../canvas/handles.js'
 import type { Plan } from '../canvas/plan.js'
-import type { Outcome } from '../pool.js'
+import type { Execute, Outcome } from '../pool.js'
 import { failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { decodeHead, type TaskHead } from '../protocol/task-head.js'
@@ -67,10 +67,12 @@ export class EagerRun {
   readonly results = new EagerStore()
   readonly #core: AppCore
   readonly #continuer: Continuer
+  readonly #execute: Execute
   readonly #waiting: Prepared[] = []
 
   constructor(core: AppCore, sender: Sender) {
     this.#core = core
+    this.#execute = executeWith(core, sender)
     this.#continuer = new Continuer({
       core,
       backend: this.results,
@@ -92,7 +94,7 @@ export class EagerRun {
       const head = decodeHead(message)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
       const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
-      const outcome = await executeWith(core)(request, {
+      const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,
         accepted: () => {},

@@ -94,6 +94,11 @@ export class Sender implements SignatureSender {
     return enqueued(id, this.#send(call, id) as Promise<AsyncResult<R>>)
   }
 
+  /** The handle of what was sent otherwise. */
+  handle(id: string): AsyncResult<unknown> {
+    return new StoredResult(id, this.#access)
+  }
+
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
   publish(prepared: Pick<Prepared, 'message' | 'routed' | 'notBefore'>): Promise<void> {
     return this.#publisher.publish(prepared, {})
