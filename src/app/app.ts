@@ -14,13 +14,14 @@ import { Serializers } from '../serializers/index.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import { appBrand } from './brand.js'
+import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
 import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
@@ -104,9 +105,13 @@ export class Celeriac implements AsyncDisposable {
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
+    for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */

@@ -25,7 +25,14 @@ export async function runDue(
   const settler = new Settler({ core, sender, backend, connection, refusals, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
-  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
+  const pool = new InlinePool({
+    name: 'async',
+    concurrency: 100,
+    execute: executeWith(core, sender),
+    host,
+    clock: systemClock,
+    maxBlockMs: 0,
+  })
   const now = (): number => core.clock.monotonic()
   const revoked = { revoked: new RevokedSet(now), revokedStamps: new RevokedStamps(now) }
   tasks = new TaskConsumer({ core, backend, pool, settler, refusals, ...revoked, hostname })

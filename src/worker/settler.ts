@@ -1,3 +1,4 @@
+import { continuerAt } from '../app/continue/at-broker.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn, embedOf } from '../app/continue/embed.js'
 import { type Ended, endOf } from '../app/continue/ended.js'
@@ -13,7 +14,6 @@ import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js
 import type { ResultMeta, ResultTuple } from '../protocol/result.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
-import { continuerOf } from './follow-up.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import { briefly, fields, label, seconds } from './task-words.js'
@@ -49,7 +49,7 @@ export class Settler {
   constructor(parts: SettlerParts) {
     this.#parts = parts
     this.#results = new ResultKeeper(parts.core, parts.backend, parts.hostname)
-    this.#continuer = continuerOf(parts)
+    this.#continuer = continuerAt(parts)
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */

@@ -125,7 +125,7 @@ export class AppWorker implements Worker {
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     for (const queue of this.queues) core.routes.queueOptions(queue)
     const pool = await makePool(core, this.#options, {
-      execute: executeWith(core),
+      execute: executeWith(core, this.#sender),
       storeState: async (taskId, state, meta) => {
         for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
       },
