@@ -28,7 +28,7 @@ export async function continuerInTask(core: AppCore, sender: Sender): Promise<Co
 
 export async function startFromTask(core: AppCore, sender: Sender, from: From, plan: Plan): Promise<ResultTuple> {
   await (await continuerInTask(core, sender)).start(plan, { again: from.redelivered })
-  runningTask()?.children.push(plan.result)
+  runningTask()?.children.push(plan.started)
   return plan.result
 }
 
