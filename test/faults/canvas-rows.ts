@@ -166,23 +166,20 @@ export function canvasRows(faultTest: FaultTest): void {
     await scene.drained()
   })
 
-  faultTest(
-    { id: 'C6', variant: 'nested', promise: 'a chord of chords, some headers with retries: each body runs once' },
-    async (scene) => {
-      await scene.worker({ concurrency: 2 })
-      const inner = (n: number): ReturnType<Scene['sig']> =>
-        chord(group([scene.sig('good', [n]), scene.sig('good', [n + 1])]), scene.sig('echo'))
-      const flaky = scene.sig('flaky', [3])
-      const result = await scene.sendCanvas(chord(group([inner(1), flaky, inner(3)]), scene.sig('echo')))
-      expect(await scene.result(result.id)).toEqual([[[[1, 2]], 3, [[3, 4]]]])
-      // Each retry is a start of its task.
-      for (const id of scene.ledger.confirmed) {
-        const starts = scene.recorder.starts(id)
-        expect(starts.length, id).toBe(starts[0]?.task === 'flaky' ? 4 : 1)
-      }
-      await scene.drained()
-    },
-  )
+  const nested = 'a chord of chords, one header with 3 retries: each body runs once'
+  faultTest({ id: 'C6', variant: 'nested', promise: nested, dupBound: 3 }, async (scene) => {
+    await scene.worker({ concurrency: 2 })
+    const inner = (n: number) => chord(group([scene.sig('good', [n]), scene.sig('good', [n + 1])]), scene.sig('echo'))
+    const flaky = scene.sig('flaky', [3])
+    const result = await scene.sendCanvas(chord(group([inner(1), flaky, inner(3)]), scene.sig('echo')))
+    expect(await scene.result(result.id)).toEqual([[[[1, 2]], 3, [[3, 4]]]])
+    // Each retry is a start of its task.
+    for (const id of scene.ledger.confirmed) {
+      const starts = scene.recorder.starts(id)
+      expect(starts.length, id).toBe(starts[0]?.task === 'flaky' ? 4 : 1)
+    }
+    await scene.drained()
+  })
 
   faultTest(
     { id: 'C6', variant: '5 000 headers', promise: 'a chord of 5 000 headers: the body runs once, with all results', timeoutMs: 60_000 },

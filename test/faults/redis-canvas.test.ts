@@ -34,9 +34,8 @@ redisTest(
   (scene) =>
     withOwnResults(scene, async ({ results, env, app }) => {
       await scene.worker({ concurrency: 2, env })
-      const good = app.remote<(value: unknown) => unknown>('good')
-      const hold = app.remote<(name: string) => string>('hold')
-      const result = await chord(group([good.s(1), hold.s('go')]), good.s()).delay()
+      const headers = [scene.sig('good', [1], {}, app), scene.sig('hold', ['go'], {}, app)]
+      const result = await chord(group(headers), scene.sig('good', [], {}, app)).delay()
       scene.expect(result)
       scene.neverRuns(result.id)
       await scene.recorder.started(2)
@@ -60,10 +59,9 @@ redisTest(
   (scene) =>
     withOwnResults(scene, async ({ env, app }) => {
       await scene.worker({ concurrency: 3, env })
-      const hold = app.remote<(name: string) => string>('hold')
-      const echo = app.remote<(...args: unknown[]) => unknown>('echo')
-      const chained = await chain(hold.s('go'), echo.s('next') as never).delay()
-      const body = await chord(group([hold.s('go'), hold.s('go')]), echo.s() as never).delay()
+      const hold = scene.sig('hold', ['go'], {}, app)
+      const chained = await chain(hold, scene.sig('echo', ['next'], {}, app)).delay()
+      const body = await chord(group([hold, hold]), scene.sig('echo', [], {}, app)).delay()
       for (const result of [chained, body]) scene.expect(result)
       await scene.recorder.started(3)
       const { raw } = scene.broker

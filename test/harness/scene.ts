@@ -105,11 +105,11 @@ export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDis
     }
   }
 
-  /** A signature of a task of the fixture, which takes what it is given. */
-  sig(task: string, args: readonly unknown[] = [], options: SendOptions = {}): Sig<unknown, unknown, true> {
-    const remote = this.app.remote<(...args: unknown[]) => unknown>(task)
-    // The tests say which of its arguments a chain fills.
-    return remote.s(...args).set(options) as unknown as Sig<unknown, unknown, true>
+  /** A signature of a task of the fixture, which takes what it is given. `app`: who sends it, if it is not the scene's own. */
+  sig(task: string, args: readonly unknown[] = [], options: SendOptions = {}, app = this.app): Sig<unknown, unknown, true> {
+    // Which of its arguments a chain fills, the test knows.
+    const remote = app.remote(task) as unknown as { s(...args: unknown[]): Sig<unknown, unknown, true> }
+    return remote.s(...args).set(options)
   }
 
   /** Never runs, as another has failed: it needs an end, and no run. */
