@@ -11,6 +11,7 @@ import { nodeName } from '../internal/node-name.js'
 import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
+import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import { appBrand } from './brand.js'
@@ -21,7 +22,7 @@ import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
@@ -105,9 +106,12 @@ export class Celeriac implements AsyncDisposable {
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
     for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
   }
 
@@ -208,10 +212,10 @@ export class Celeriac implements AsyncDisposable {
     return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
   }
 
-  /** A signature from its JSON, as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  /** A signature from its JSON (the object, or its text), as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
   signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
     // What it takes and gives is the caller's claim: only the task knows.
-    return signatureFrom(json, this.#sender) as unknown as Sig<unknown, R, true>
+    return signatureFrom(typeof json === 'string' ? decodeJson(json) : json, this.#sender) as unknown as Sig<unknown, R, true>
   }
 
   /** Names of the tasks that are registered here. */

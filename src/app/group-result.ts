@@ -5,7 +5,7 @@ import { collected, isGroupResult, StoredResult, settled, tupleOf } from './asyn
 import { runningTask } from './context.js'
 import { deadlineOf, type ResultAccess, resultsOf } from './result-wait.js'
 
-type Metas = ReadonlyMap<string, ResultMeta>
+type Metas = Pick<ReadonlyMap<string, ResultMeta>, 'get' | 'has'>
 
 const none: Metas = new Map()
 

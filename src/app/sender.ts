@@ -14,39 +14,23 @@ import type { Message } from '../protocol/message.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
-import { type Arguments, checkCall } from './arguments.js'
+import { checkCall } from './arguments.js'
 import { enqueued, StoredResult } from './async-result.js'
 import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
 import { runningTask } from './context.js'
+import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
+import type { OutgoingCall } from './outgoing-call.js'
 import { Publisher } from './publisher.js'
 import { checkName } from './registry.js'
 import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
-import { applyOptionsOf } from './signature-options.js'
 import type { TaskDefinition } from './task.js'
 import { Window } from './window.js'
 
 /** Messages of a plan that are on their way at the same time: what comes of a group of 100 000 stays out of memory until its turn. */
 const sentAtOnce = 1_000
-
-/** A call on its way: the task by name, and its definition when this app has it. */
-export interface OutgoingCall extends Arguments {
-  readonly task: string
-  readonly definition: TaskDefinition | undefined
-  readonly options: ApplyOptions
-  /** Links as they came in a message, instead of those of the options. */
-  readonly embed?: Embed
-  /** The task that sends it, when it is not the one that runs here. */
-  readonly rootId?: string | undefined
-  readonly parentId?: string | undefined
-  /** Its place in a workflow, and where its result goes on brokers that carry results. */
-  readonly groupId?: string | undefined
-  readonly groupIndex?: number | undefined
-  readonly replacedTaskNesting?: number | undefined
-  readonly replyTo?: string | undefined
-}
 
 /** A call as it goes to the broker. */
 export interface Prepared {
@@ -56,23 +40,26 @@ export interface Prepared {
   readonly notBefore: number | undefined
 }
 
-/** Runs a call here and now: `taskAlwaysEager`. */
-export type EagerRunner = (call: OutgoingCall, id: string) => Promise<AsyncResult<unknown>>
+/** Runs calls and workflows here and now: `taskAlwaysEager`. */
+export interface EagerRunner {
+  call(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>>
+  plan(plan: Plan): Promise<AsyncResult<unknown>>
+}
 
 /** From a call to a message at the broker: ids, options by precedence, routes, serializer. */
 export class Sender implements SignatureSender {
   readonly #core: AppCore
   readonly #access: ResultAccess
   readonly #publisher: Publisher
-  readonly #runEagerly: EagerRunner
+  readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
   readonly #replyTo = randomUUID()
 
-  constructor(core: AppCore, access: ResultAccess, runEagerly: EagerRunner) {
+  constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
     this.#core = core
     this.#access = access
     this.#publisher = new Publisher(core)
-    this.#runEagerly = runEagerly
+    this.#eager = eager
   }
 
   /** Errbacks of a chord are told of its header tasks, too. */
@@ -119,7 +106,7 @@ export class Sender implements SignatureSender {
 
   /** A call of a plan as a message. */
   prepareCall(call: PlannedCall): Promise<Prepared> {
-    return this.prepare(this.#outgoing(call), call.id)
+    return this.prepare(outgoingOf(this.#core, call), call.id)
   }
 
   /** The call as a message, and where it goes. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
@@ -194,7 +181,7 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#runEagerly(now, id))
+    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#eager.call(now, id))
     await this.#throughMiddleware(call, (now) => this.#sendNow(now, id))
     runningTask()?.children.push([[id, null], null])
     return new StoredResult(id, this.#access)
@@ -202,6 +189,7 @@ export class Sender implements SignatureSender {
 
   async #sendPlan(plan: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<AsyncResult<unknown>> {
     const { connections, config } = this.#core
+    if (config.taskAlwaysEager) return this.#eager.plan(plan)
     const expiresSeconds = config.resultExpires
     if (plan.hasChords) await needChords(await connections.backend())
     const window = new Window(sentAtOnce)
@@ -227,37 +215,8 @@ export class Sender implements SignatureSender {
   }
 
   async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
-    const call = this.#outgoing(planned)
+    const call = outgoingOf(this.#core, planned)
     await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
-  }
-
-  #outgoing({
-    task,
-    args,
-    kwargs,
-    options,
-    embed,
-    rootId,
-    parentId,
-    groupId,
-    groupIndex,
-    replacedTaskNesting,
-    replyTo,
-  }: PlannedCall): OutgoingCall {
-    return {
-      task,
-      definition: this.#core.registry.get(task),
-      args,
-      kwargs,
-      options: applyOptionsOf(options),
-      embed,
-      rootId: rootId ?? undefined,
-      parentId: parentId ?? undefined,
-      groupId: groupId ?? undefined,
-      groupIndex: groupIndex ?? undefined,
-      replacedTaskNesting,
-      replyTo: replyTo ?? undefined,
-    }
   }
 
   async #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {

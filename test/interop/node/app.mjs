@@ -41,14 +41,14 @@ app.task('interop.boom', (/** @type {unknown[]} */ ...args) => {
   throw new Boom(`boom ${args.at(-1)}`)
 })
 
-/** Hands on to a canvas: the last argument. */
+/** Hands on to a canvas: the last argument, in a list, as one object would be keyword arguments. */
 app.task('interop.instead', { bind: true }, (self, /** @type {unknown[]} */ ...args) => {
-  self.replace(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (args.at(-1))))
+  self.replace(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (/** @type {unknown[]} */ (args.at(-1))[0])))
 })
 
 /** Adds a member to its chord: the last argument. */
 app.task('interop.one_more', { bind: true }, async (self, /** @type {unknown[]} */ ...args) => {
-  await self.addToChord(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (args.at(-1))))
+  await self.addToChord(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (/** @type {unknown[]} */ (args.at(-1))[0])))
   return args.slice(0, -1)
 })
 

@@ -44,14 +44,14 @@ def boom(*args):
 
 @app.task(name="interop.instead", bind=True)
 def instead(self, *args):
-    """Hands on to a canvas: the last argument."""
-    raise self.replace(canvas_of(app, args[-1]))
+    """Hands on to a canvas: the last argument, in a list, as in Node one object would be keyword arguments."""
+    raise self.replace(canvas_of(app, args[-1][0]))
 
 
 @app.task(name="interop.one_more", bind=True)
 def one_more(self, *args):
     """Adds a member to its chord: the last argument."""
-    self.add_to_chord(canvas_of(app, args[-1]))
+    self.add_to_chord(canvas_of(app, args[-1][0]))
     return list(args[:-1])
 
 
