@@ -125,12 +125,9 @@ export class TaskRun implements TaskContext {
   }
 
   replace(next: Sig<never, unknown, true>): never {
-    const { info, body } = this.#parts
-    // Plain data from here on, as it will be in the message.
-    const signature = parseSignature(decodeJson(encodeJson(signatureOf(next).toJSON(), 'replacement')), 'replacement')
-    throw new ReplaceSignal(
-      encodeJson(replacementOf(signature, { id: info.id, embed: body.embed, errbacksOnHeaders: false }), 'replacement'),
-    )
+    const { core, info, body } = this.#parts
+    const place = { id: info.id, embed: body.embed, errbacksOnHeaders: core.config.taskAllowErrorCbOnChordHeader }
+    throw new ReplaceSignal(encodeJson(replacementOf(plainSignature(next, 'replacement'), place), 'replacement'))
   }
 
   addToChord(next: Sig<never, unknown, true>): Promise<AsyncResult<unknown>> {

@@ -11,8 +11,8 @@ import type { Prepared } from '../sender.js'
 import { chordError, joinParts, lost, reprError } from './chord-join.js'
 import { derivedId } from './derived-id.js'
 import { type Doomed, doomedBody, doomedInChain } from './doomed.js'
-import type { Ended } from './ended.js'
-import { planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
+import type { Closer, Ended } from './ended.js'
+import { type PlanOptions, planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
 
 /** So many messages, or results, are on their way at once. */
 const windowSize = 500
@@ -59,9 +59,13 @@ export class Continuer {
     this.#parts = parts
   }
 
+  get #planning(): PlanOptions {
+    return { errbacksOnHeaders: this.#parts.core.config.taskAllowErrorCbOnChordHeader }
+  }
+
   /** Throws for what cannot be sent: the task fails with it, as in Celery. */
   async next(ended: Ended): Promise<Next> {
-    const plans = plansAfterSuccess(ended)
+    const plans = plansAfterSuccess(ended, this.#planning)
     const steps: ReadySteps[] = []
     for (const plan of plans) steps.push(await this.#ahead(plan))
     return { children: plans.map(({ started }) => started), steps }
@@ -83,7 +87,7 @@ export class Continuer {
 
   /** What takes a task's place, under the same id: with its links, its place in a group, and the rest of its chain. Throws for what cannot be sent. */
   async replacement(replaced: Replaced, signature: string): Promise<Next> {
-    const plan = planOfReplacement(replaced, parseSignature(decodeJson(signature), 'replacement'))
+    const plan = planOfReplacement(replaced, parseSignature(decodeJson(signature), 'replacement'), this.#planning)
     return { children: [plan.started], steps: [await this.#ahead(plan)] }
   }
 
@@ -245,7 +249,7 @@ export class Continuer {
     if (joined.results === undefined) return this.#failBody(body, closer, joined.error, joined.cause)
     let next: ReadySteps
     try {
-      next = await this.#ahead(planOfBody(body, closer, joined.results))
+      next = await this.#ahead(planOfBody(body, closer, joined.results, this.#planning))
     } catch (error) {
       const cause = errorToRemote(error)
       return this.#failBody(body, closer, chordError(`Callback error: ${reprError(cause)}`), cause)
@@ -275,9 +279,6 @@ export class Continuer {
     await this.#failBody(body, closer, error, cause)
   }
 }
-
-/** Who completes a chord. */
-export type Closer = Pick<Ended, 'id' | 'rootId' | 'again' | 'priority'> & { readonly groupId: string }
 
 interface Cause extends Pick<Ended, 'rootId' | 'again' | 'priority'> {
   readonly status: 'FAILURE' | 'REVOKED'
