@@ -11,6 +11,7 @@ import { nodeName } from '../internal/node-name.js'
 import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
+import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import { appBrand } from './brand.js'
@@ -211,10 +212,10 @@ export class Celeriac implements AsyncDisposable {
     return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
   }
 
-  /** A signature from its JSON, as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  /** A signature from its JSON (the object, or its text), as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
   signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
     // What it takes and gives is the caller's claim: only the task knows.
-    return signatureFrom(json, this.#sender) as unknown as Sig<unknown, R, true>
+    return signatureFrom(typeof json === 'string' ? decodeJson(json) : json, this.#sender) as unknown as Sig<unknown, R, true>
   }
 
   /** Names of the tasks that are registered here. */

@@ -133,8 +133,11 @@ class Execution {
   #failed(error: unknown): Outcome {
     if (error instanceof ReplaceSignal)
       return { status: 'replaced', signature: error.signature, runtimeMs: this.#runtimeMs(), continuations: this.continuations }
-    if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
-    if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
+    if (error instanceof Ignore) return { status: 'ignored', reason: error.message, continuations: this.continuations }
+    if (error instanceof Reject) {
+      const { requeue, reason } = error
+      return { status: 'rejected', requeue, reason, continuations: this.continuations }
+    }
     if (error instanceof RetrySignal) return this.#retry(error)
     const { abortCause } = this.#run
     // Told to end, the task ended: that it did so by throwing is no failure of it.

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { Celeriac, chain, chord, group, type TaskContext } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
-import { resultOf, run } from './send-canvas.js'
 
 function tasksOf({ app }: LiveApp) {
   const heard: unknown[] = []
@@ -27,7 +26,7 @@ function tasksOf({ app }: LiveApp) {
       return x
     }),
     /** Hands on to what its argument names. */
-    hand: app.task('hand', { bind: true }, (self: TaskContext, on: string, x = 0) => {
+    hand: app.task('hand', { bind: true }, (self: TaskContext, on: string, x: number) => {
       switch (on) {
         case 'task':
           return self.replace(add.s(x, 100))
@@ -81,9 +80,13 @@ test('what follows a replaced task follows what took its place', async () => {
     ['chain', 14],
     ['chord', 15],
   ] as const)
-    expect(await run(live.app, chain(hand.s(on, 1), add.s(10)))).toBe(result)
-  expect(await run(live.app, chain(hand.s('group', 1), same.s()))).toEqual([2, 3])
-  expect(await run(live.app, chord(group(hand.s('task', 1), hand.s('chain', 1), hand.s('chord', 1), add.s(0, 0)), sum.s()))).toBe(110)
+    expect(await chain(hand.s(on, 1), add.s(10)).delay().get({ timeout: 20 })).toBe(result)
+  expect(await chain(hand.s('group', 1), same.s()).delay().get({ timeout: 20 })).toEqual([2, 3])
+  expect(
+    await chord(group(hand.s('task', 1), hand.s('chain', 1), hand.s('chord', 1), add.s(0, 0)), sum.s())
+      .delay()
+      .get({ timeout: 20 }),
+  ).toBe(110)
 })
 
 test('links of a replaced task are called once, with the result of what took its place, or told of its failure', async () => {
@@ -99,33 +102,39 @@ test('links of a replaced task are called once, with the result of what took its
 })
 
 test('what took the place of a task has its id, is its own parent, and knows how often that happened', async () => {
-  const sent = await tasks.hand.delay('request')
+  const sent = await tasks.hand.delay('request', 0)
   expect(await sent.get({ timeout: 20 })).toMatchObject({ id: sent.id, parentId: sent.id, rootId: sent.id, replacedTaskNesting: 1 })
 })
 
 test('a task cannot be replaced by nothing', async () => {
-  await expect(tasks.hand.delay('nothing').get({ timeout: 20 })).rejects.toThrow(/at least one task/)
+  await expect(tasks.hand.delay('nothing', 0).get({ timeout: 20 })).rejects.toThrow(/at least one task/)
 })
 
 test('a header of a chord can add headers: the body waits for them, too', async () => {
   const { add, grow, sum } = tasks
-  expect(await run(live.app, chord(group(grow.s(1), add.s(1, 1)), sum.s()))).toBe(1 + 1001 + 2002 + 2)
+  expect(
+    await chord(group(grow.s(1), add.s(1, 1)), sum.s())
+      .delay()
+      .get({ timeout: 20 }),
+  ).toBe(1 + 1001 + 2002 + 2)
   await expect(tasks.grow.delay(1).get({ timeout: 20 })).rejects.toThrow(/not a header of a chord/)
 })
 
 test('the request of a task tells its place in the workflow, as Celery does', async () => {
   const { request, same } = tasks
-  const [first, second] = (await run(live.app, group(request.s(), chain(same.s(1), request.si())))) as Record<string, unknown>[]
-  expect(first).toMatchObject({ groupIndex: 0, parentId: null, rootId: first?.id })
-  expect(second).toMatchObject({ groupIndex: 1, group: first?.group })
-  expect(second?.parentId).not.toBeNull()
-  expect(second?.parentId).toBe(second?.rootId)
+  const [first, second] = await group(request.s(), chain(same.s(1), request.si()))
+    .delay()
+    .get({ timeout: 20 })
+  expect(first).toMatchObject({ groupIndex: 0, parentId: null, rootId: first.id })
+  expect(second).toMatchObject({ groupIndex: 1, group: first.group })
+  expect(second.parentId).not.toBeNull()
+  expect(second.parentId).toBe(second.rootId)
 })
 
 test('stamps are known to the task, and to what follows it', async () => {
   const { request, same } = tasks
   const stamped = chain(same.s(1).stamp({ tenant: 'a' }), request.si().stamp({ tenant: 'b', list: [1, 2] }))
-  expect(await run(live.app, stamped)).toMatchObject({ stamps: { tenant: 'b', list: [1, 2] } })
+  expect(await stamped.delay().get({ timeout: 20 })).toMatchObject({ stamps: { tenant: 'b', list: [1, 2] } })
 })
 
 test.each<[string, unknown[], Record<string, unknown>, unknown]>([
@@ -179,20 +188,20 @@ test('celery.chunks, celery.group and celery.chord start what they are given, an
       },
     })
     .get({ timeout: 20 })) as never
-  expect(await resultOf(live.app, chunks)).toEqual([[2, 4], [6]])
+  expect(await live.app.resultFromTuple(chunks).get({ timeout: 20 })).toEqual([[2, 4], [6]])
   const header = [1, 2].map((n) => ({ ...add, args: [n, n] }))
   const body = (await live.app.sendTask('celery.chord', { args: [header, { ...add, task: 'sum' }] }).get({ timeout: 20 })) as never
-  expect(await resultOf(live.app, body)).toBe(6)
+  expect(await live.app.resultFromTuple(body).get({ timeout: 20 })).toBe(6)
   const [id, member] = [randomUUID(), randomUUID()]
   const tuple = [[id, null], [[[member, null], null]]]
   const members = [{ ...add, args: [1], options: { task_id: member } }]
   const group_ = (await live.app.sendTask('celery.group', { args: [members, tuple, id, [5]] }).get({ timeout: 20 })) as never
-  expect(await resultOf(live.app, group_)).toEqual([6])
+  expect(await live.app.resultFromTuple(group_).get({ timeout: 20 })).toEqual([6])
   await expect(live.app.sendTask('celery.chain').get({ timeout: 20 })).rejects.toThrow(/is no task/)
 })
 
 test('celery.chord_unlock waits for all headers and sends the body, or fails it', async () => {
-  const { add, fail, sum } = tasks
+  const { add, fail } = tasks
   const unlock = async (headers: readonly string[], id: string) => {
     const body = { task: 'sum', args: [], kwargs: {}, options: { task_id: id }, subtask_type: null, immutable: false }
     const result = headers.map((header) => [[header, null], null])
