@@ -25,7 +25,11 @@ test('taskAlwaysEager runs whole workflows at the call, without broker or backen
   expect(await result.get()).toBe('[8,9]')
   expect(await result.parent?.get()).toEqual([8, 9])
   expect(await result.parent?.parent?.parent?.parent?.get()).toBe(2)
-  expect(await group(add.s(1, 1), chord(group(add.s(1, 1), add.s(2, 2)), sum.s())).delay().get()).toEqual([2, 6])
+  expect(
+    await group(add.s(1, 1), chord(group(add.s(1, 1), add.s(2, 2)), sum.s()))
+      .delay()
+      .get(),
+  ).toEqual([2, 6])
   expect(await add.chunks([[1, 2], [3, 4]], 1).delay().get()).toEqual([[3], [7]]) // biome-ignore format: one line tells more
 })
 
@@ -33,7 +37,11 @@ test('an eager workflow that fails gives its error in the handle, or throws it w
   await using live = new LiveApp({ taskAlwaysEager: true })
   const { add, boom, text, note, seen } = tasksOf(live)
   const result = await chain(add.s(1, 1), boom.s(), text.s()).linkError(note.s()).delay()
-  expect([await result.state(), await result.parent?.state(), await result.parent?.parent?.state()]).toEqual(['FAILURE', 'FAILURE', 'SUCCESS'])
+  expect([await result.state(), await result.parent?.state(), await result.parent?.parent?.state()]).toEqual([
+    'FAILURE',
+    'FAILURE',
+    'SUCCESS',
+  ])
   await expect(result.get()).rejects.toThrow(TaskFailure)
   expect(seen).toEqual([result.parent?.id])
 
@@ -58,5 +66,9 @@ test('a workflow in an eager testApp has run when it is sent', async () => {
   await using live = new LiveApp()
   const { add, sum } = tasksOf(live)
   await using _ = await testApp(live.app, { mode: 'eager' })
-  expect(await chord(group(add.s(1, 1), add.s(2, 2)), sum.s()).delay().get()).toBe(6)
+  expect(
+    await chord(group(add.s(1, 1), add.s(2, 2)), sum.s())
+      .delay()
+      .get(),
+  ).toBe(6)
 })
