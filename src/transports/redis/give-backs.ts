@@ -6,6 +6,7 @@ import type { RedisDelivery, Settlement } from './delivery.js'
 import type { Layout } from './layout.js'
 import type { Burial, Counters, Heard, Return, Returns } from './returns.js'
 import type { Scripts } from './scripts.js'
+import { ServerClock } from './server-clock.js'
 import type { Session } from './session.js'
 import { etaPrefix } from './sweeper.js'
 
@@ -35,10 +36,12 @@ interface Deferred {
 export class GiveBacks {
   readonly #parts: GiveBacksParts
   readonly #underWay = new Set<Promise<void>>()
+  readonly #serverClock: ServerClock
   #waiting: Settled[] = []
 
   constructor(parts: GiveBacksParts) {
     this.#parts = parts
+    this.#serverClock = new ServerClock(parts.clock)
   }
 
   settle(delivery: RedisDelivery, settlement: Settlement): void {
@@ -99,13 +102,13 @@ export class GiveBacks {
   }
 
   async #defer(link: RedisLink, deferred: readonly Deferred[]): Promise<number> {
-    const { layout, clock, boot, leaseId, scripts } = this.#parts
+    const { layout, boot, leaseId, scripts } = this.#parts
+    const aheadMs = await this.#serverClock.aheadMs(link)
     const keys = [layout.unacked, layout.unackedIndex]
     const args: string[] = []
     for (const { delivery, untilMs } of deferred) {
       keys.push(layout.eta(delivery.queue))
-      // As a wait, so that the server's clock and this machine's need not agree.
-      args.push(leaseId(delivery.lease), `${etaPrefix}${boot}:${delivery.lease}`, ((untilMs - clock.now()) / 1000).toFixed(6))
+      args.push(leaseId(delivery.lease), `${etaPrefix}${boot}:${delivery.lease}`, ((untilMs + aheadMs) / 1000).toFixed(6))
     }
     return integerOf(await scripts().defer.run(link, keys, args))
   }

@@ -123,12 +123,11 @@ end
 return late`
 
 /**
- * Keeps messages until their time. KEYS: unacked, its index, an eta set for each lease. ARGV: for each lease itself, its new name, seconds from now.
+ * Keeps messages until their time. KEYS: unacked, its index, an eta set for each lease. ARGV: for each lease itself, its new name, and when (seconds since the
+ * epoch, by the server's clock).
  * Returns how many leases were gone.
  */
 const defer = `
-local now = redis.call('TIME')
-local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local late = 0
 for i = 1, #KEYS - 2 do
   local id, name = ARGV[3 * i - 2], ARGV[3 * i - 1]
@@ -136,7 +135,7 @@ for i = 1, #KEYS - 2 do
   redis.call('ZCARD', KEYS[2 + i])
   redis.call('ZREM', KEYS[2], id)
   if value then
-    local due = string.format('%.6f', seconds + tonumber(ARGV[3 * i]))
+    local due = ARGV[3 * i]
     redis.call('HDEL', KEYS[1], id)
     redis.call('HSET', KEYS[1], name, value)
     redis.call('ZADD', KEYS[2], due, name)
