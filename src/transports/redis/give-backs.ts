@@ -21,6 +21,8 @@ interface GiveBacksParts {
   /** Names this process in the leases of messages that wait for their time. */
   readonly boot: string
   readonly leaseId: (lease: number) => string
+  /** Something may be there to be claimed again, now or later. */
+  readonly onWritten: () => void
 }
 
 interface Settled {
@@ -122,7 +124,10 @@ export class GiveBacks {
           this.#parts.log.warn({ err: error }, 'messages could not be given back to Redis now; they go back when their lease ends')
         },
       )
-      .finally(() => this.#underWay.delete(done))
+      .finally(() => {
+        this.#underWay.delete(done)
+        this.#parts.onWritten()
+      })
     this.#underWay.add(done)
   }
 }

@@ -5,7 +5,8 @@
 import { Script } from '../../internal/redis/script.js'
 
 /**
- * Settles what is done, then claims.
+ * Settles what is done, then claims. What is made sure of before anything is written is asked by commands that write nothing here, so that no client is told of
+ * changes to what only we read.
  * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets.
  * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, acked leases.., what stands behind a message of each queue..
  * Returns: settlements that came too late, ms until the next eta (-1: none waits), then for each place something was found: its number (from 1: the lists,
@@ -24,8 +25,10 @@ if acks > 0 then
   redis.call('ZREM', index, unpack(ids))
 end
 if wanted == 0 then return {late, -1} end
-redis.call('HLEN', unacked)
-redis.call('ZCARD', index)
+if acks == 0 then
+  redis.call('HDEL', unacked, '')
+  redis.call('ZREM', index, '')
+end
 local lists = #KEYS - 2 - queues
 local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
 local prefix, number = ARGV[4], tonumber(ARGV[5])
