@@ -10,6 +10,9 @@ import { ServerClock } from './server-clock.js'
 import type { Session } from './session.js'
 import { etaPrefix } from './sweeper.js'
 
+/** Leases in one script. */
+const batchSize = 200
+
 interface GiveBacksParts {
   readonly layout: Layout
   readonly session: Session
@@ -106,13 +109,17 @@ export class GiveBacks {
   async #defer(link: RedisLink, deferred: readonly Deferred[]): Promise<number> {
     const { layout, boot, leaseId, scripts } = this.#parts
     const aheadMs = await this.#serverClock.aheadMs(link)
-    const keys = [layout.unacked, layout.unackedIndex]
-    const args: string[] = []
-    for (const { delivery, untilMs } of deferred) {
-      keys.push(layout.eta(delivery.queue))
-      args.push(leaseId(delivery.lease), `${etaPrefix}${boot}:${delivery.lease}`, ((untilMs + aheadMs) / 1000).toFixed(6))
-    }
-    return integerOf(await scripts().defer.run(link, keys, args))
+    const late = [...byQueue(deferred)].flatMap(([queue, all]) =>
+      batches(all).map(async (batch) => {
+        const args = batch.flatMap(({ delivery, untilMs }) => [
+          leaseId(delivery.lease),
+          `${etaPrefix}${boot}:${delivery.lease}`,
+          ((untilMs + aheadMs) / 1000).toFixed(6),
+        ])
+        return integerOf(await scripts().defer.run(link, [layout.unacked, layout.unackedIndex, layout.eta(queue)], args))
+      }),
+    )
+    return (await Promise.all(late)).reduce((sum, count) => sum + count, 0)
   }
 
   #track(work: Promise<unknown>): void {
@@ -130,4 +137,18 @@ export class GiveBacks {
       })
     this.#underWay.add(done)
   }
+}
+
+function byQueue(deferred: readonly Deferred[]): ReadonlyMap<string, readonly Deferred[]> {
+  const queues = new Map<string, Deferred[]>()
+  for (const each of deferred) {
+    const same = queues.get(each.delivery.queue)
+    if (same === undefined) queues.set(each.delivery.queue, [each])
+    else same.push(each)
+  }
+  return queues
+}
+
+function batches<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / batchSize) }, (_, index) => items.slice(index * batchSize, (index + 1) * batchSize))
 }
