@@ -17,6 +17,8 @@ import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedSet } from './revoked.js'
 import type { Settler } from './settler.js'
+import type { TaskCounts } from './task-counts.js'
+import type { TaskEvents } from './task-events.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -37,6 +39,8 @@ interface ConsumerParts {
   readonly settler: Settler
   readonly refusals: RefusalLog
   readonly revoked: RevokedSet
+  readonly events: TaskEvents
+  readonly counts: TaskCounts
   readonly hostname: string
 }
 
@@ -111,6 +115,11 @@ export class TaskConsumer {
     return this.#active.size
   }
 
+  /** What it has in its hands, in the order in which it came. */
+  get held(): readonly ActiveTask[] {
+    return [...this.#active]
+  }
+
   holds(taskId: string): boolean {
     for (const task of this.#active) if (task.head.id === taskId) return true
     return false
@@ -131,6 +140,7 @@ export class TaskConsumer {
         this.#waiting.splice(waiting, 1)
         this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
       } else if (terminate !== undefined) {
+        task.killSignal = terminate
         task.run?.terminate(terminate)
       }
     }
@@ -176,6 +186,7 @@ export class TaskConsumer {
         acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
         run: undefined,
         started: false,
+        killSignal: undefined,
       }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -239,6 +250,7 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
+    this.#parts.events.received(task)
     this.#waiting.push(task)
   }
 
@@ -270,9 +282,10 @@ export class TaskConsumer {
   }
 
   async #run(task: ActiveTask): Promise<void> {
-    const { core, pool, settler, hostname } = this.#parts
+    const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
+    counts.add(head.task)
     failpoint('consume.before_start')
     const run = pool.run(
       requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
@@ -280,9 +293,10 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || failpoints)
+    if (!task.acksLate || tracks || events.enabled || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
+        events.started(task)
         failpoint('run.started')
         if (!task.acksLate) delivery.ack()
         if (tracks)
