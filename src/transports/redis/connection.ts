@@ -14,12 +14,13 @@ import type { Logger } from '../../internal/logger.js'
 import { integerOf, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, PublishOptions } from '../../transport.js'
+import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
 import { checkServer } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
 import { type Opened, readEnvelope, reasonOf } from './envelope.js'
+import { pushFenced } from './fences.js'
 import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
 import { Leases } from './leases.js'
@@ -167,6 +168,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return this.#publisher.publish(message, to, options)
   }
 
+  raiseFences(fences: readonly Fence[]): Promise<void> {
+    return this.#session.repeat((link) => pushFenced(link, this.#layout, fences))
+  }
+
   async consume(options: ConsumeOptions): Promise<Consumer> {
     this.#refuseWhenClosed()
     this.#listening ??= this.#listen()
@@ -206,9 +211,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return 'unknown'
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#closing ??= this.#close()
-    await this.#closing
+    return this.#closing
   }
 
   settle(delivery: RedisDelivery, settlement: Settlement): void {
@@ -306,9 +311,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.#leases.stop()
     this.#leases.loseAll()
   }
-
-  // deliveries
-
   #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
     this.#upkeep.busy()
     const deliveries: RedisDelivery[] = []
@@ -359,8 +361,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     }
     return this.#leases.letGo(delivery)
   }
-
-  // the end
 
   async #close(): Promise<void> {
     await atMost(this.#clock, closingMs, this.#publisher.idle())
