@@ -19,9 +19,10 @@ export interface RedisBackendOptions {
   readonly globalKeyprefix: string
 }
 
-export class RedisBackend implements ResultBackend {
+import { NoChords } from './no-chords.js'
+export class RedisBackend extends NoChords implements ResultBackend {
   readonly name = 'redis'
-  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: false, results: true }
   /** Group results, which are no part of the contract: not every backend has them. */
   readonly groups: GroupStore
   readonly #keys: ResultKeys
@@ -34,6 +35,7 @@ export class RedisBackend implements ResultBackend {
 
   /** Connects when it is first used. */
   constructor(target: RedisTarget, { globalKeyprefix }: RedisBackendOptions, { clock }: { readonly clock: Clock }) {
+    super()
     this.#keys = new ResultKeys(globalKeyprefix)
     this.#holder = new LinkHolder(target, { clock, name: 'celeriac:results' })
     this.#writer = new ResultWriter(this.#holder, this.#keys)

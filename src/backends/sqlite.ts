@@ -27,9 +27,10 @@ const schemaSteps: readonly string[] = [
 const cleanupEvery = 500
 const cleanupWindow = 1_000
 
-export class SqliteBackend implements ResultBackend {
+import { NoChords } from './no-chords.js'
+export class SqliteBackend extends NoChords implements ResultBackend {
   readonly name = 'sqlite'
-  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: false, results: true }
   readonly #database: SqliteDatabase
   readonly #clock: Clock
   readonly #waits: ResultWaits
@@ -53,6 +54,7 @@ export class SqliteBackend implements ResultBackend {
   }
 
   private constructor(database: SqliteDatabase, clock: Clock) {
+    super()
     this.#database = database
     this.#clock = clock
     this.#writer = new ResultWriter(database, clock)
