@@ -20,6 +20,7 @@ import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
+import { RevokedStamps } from './revoked-stamps.js'
 import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
@@ -38,6 +39,7 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #revokedStamps: RevokedStamps
   readonly #refusals: RefusalLog
   readonly #presence: Presence
   readonly #stopped = new Deferred<void>()
@@ -59,6 +61,7 @@ export class AppWorker implements Worker {
     this.#options = options
     this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
+    this.#revokedStamps = new RevokedStamps(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
     this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
     // Who only starts the worker does not ask how it ended.
@@ -188,6 +191,7 @@ export class AppWorker implements Worker {
         events,
         counts,
         revoked: this.#revoked,
+        revokedStamps: this.#revokedStamps,
         hostname: this.hostname,
       })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
