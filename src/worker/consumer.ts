@@ -306,11 +306,11 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      void this.#run(task)
+      this.#run(task)
     }
   }
 
-  async #run(task: ActiveTask): Promise<void> {
+  #run(task: ActiveTask): void {
     const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
@@ -334,12 +334,12 @@ export class TaskConsumer {
             .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
       })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    const outcome = await run.outcome
-    failpoint('run.after_return')
-    this.#inPool--
-    this.#pump()
-    await settler.settle(task, outcome)
-    this.#close(task)
+    void run.outcome.then((outcome) => {
+      failpoint('run.after_return')
+      this.#inPool--
+      this.#pump()
+      return settler.settle(task, outcome).then(() => this.#close(task))
+    })
   }
 
   /** Tells tasks that run on although another worker has their message by now. */
