@@ -4,7 +4,7 @@ import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn, embedOf } from '../app/continue/embed.js'
 import { type End, type Ended, endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, type MetaParts, retryMessage } from '../app/outcomes.js'
+import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
 import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, WorkerLostError } from '../errors.js'
@@ -17,6 +17,7 @@ import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
+import type { TaskEvents } from './task-events.js'
 import { briefly, fields, label, logFailure, seconds, tellRevoked } from './task-words.js'
 
 interface SettlerParts {
@@ -25,6 +26,7 @@ interface SettlerParts {
   readonly backend: ResultBackend
   readonly connection: Connection
   readonly refusals: RefusalLog
+  readonly events: TaskEvents
   readonly hostname: string
   /** Whether this worker has a message of that task in its hands. */
   readonly isHeld: (taskId: string) => boolean
@@ -54,7 +56,38 @@ export class Settler {
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
-  async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
+    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+  }
+
+  /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
+  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
+    const write = this.#results.write(task, succeeded(outcome))
+    if (write === undefined) {
+      this.#succeeded(task, outcome)
+      return nothing
+    }
+    return write.then(
+      (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
+      () => this.#settleFully(task, outcome),
+    )
+  }
+
+  #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
+    const { core, events } = this.#parts
+    failpoint('result.after_store')
+    events.ended(task, outcome)
+    failpoint('ack.before_send')
+    task.delivery.ack()
+    if (logs(core.log, 'info')) this.#tellSuccess(task, outcome)
+  }
+
+  #tellSuccess(task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+    this.#parts.core.log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+  }
+
+  async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
       this.lateFinishers++
@@ -91,9 +124,14 @@ export class Settler {
     } catch (cause) {
       // Others wait for it: it comes again, and is buried when they can be told.
       if (continuations !== null) throw cause
-      task.delivery.reject(reason)
+      this.#discard(task, reason, error)
       throw cause
     }
+    this.#discard(task, reason, error)
+  }
+
+  #discard(task: ActiveTask, reason: string, error: RemoteErrorData): void {
+    this.#parts.events.failed(task, error)
     task.delivery.reject(reason)
   }
 
@@ -197,13 +235,13 @@ export class Settler {
     }
     failpoint('result.after_store')
     if (follow !== undefined) await this.#continuer.after(follow.ended, follow.next)
+    this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
 
   /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
   async #succeed(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const { core } = this.#parts
     const final = finalState(task.head, outcome)
     let follow: Follow | undefined
     try {
@@ -215,11 +253,7 @@ export class Settler {
     }
     if (!(await this.#end(task, outcome, final, follow))) return
     task.delivery.ack()
-    if (!logs(core.log, 'info')) return
-    core.log.info(
-      { ...fields(task), run_ms: outcome.runtimeMs },
-      `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
-    )
+    if (logs(this.#parts.core.log, 'info')) this.#tellSuccess(task, outcome)
   }
 
   /** Nothing is stored: the task goes on under its id, as another. */
@@ -255,7 +289,10 @@ export class Settler {
     this.#parts.core.log.info(fields(task), `Task ${label(task)} ${what}`)
     const settle = (): void => {
       if (outcome.status === 'ignored') delivery.ack()
-      else if (acksLate) requeues ? delivery.release() : delivery.reject(outcome.reason)
+      else if (acksLate) {
+        requeues ? delivery.release() : delivery.reject(outcome.reason)
+        this.#parts.events.ended(task, outcome)
+      }
     }
     if (outcome.continuations === null || (requeues && acksLate)) {
       settle()
@@ -305,6 +342,7 @@ export class Settler {
     // After the state: the next run may begin at once, and what it reports must not be overwritten.
     await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
     task.delivery.ack()
+    this.#parts.events.ended(task, outcome)
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
   }
@@ -360,3 +398,5 @@ function isForGood(error: unknown): error is CeleriacError {
     !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
   )
 }
+
+const nothing = Promise.resolve()
