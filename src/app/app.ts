@@ -2,11 +2,13 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
 import { signatureFrom } from '../canvas/from-json.js'
 import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
-import type { Beat, BeatSchedule } from '../canvas/schedules.js'
+import type { BeatSchedule } from '../canvas/schedules.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { DecodeError, NotSupportedError, show } from '../errors.js'
+import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
+import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
@@ -14,6 +16,7 @@ import { Serializers } from '../serializers/index.js'
 import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
+import type { Beat } from './beat-handle.js'
 import { appBrand } from './brand.js'
 import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
@@ -23,6 +26,7 @@ import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
 import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
+import { senderEvents } from './event-road.js'
 import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
@@ -68,6 +72,7 @@ export class Celeriac implements AsyncDisposable {
   readonly deadLetters: DeadLetterBox
   readonly #core: AppCore
   readonly #sender: Sender
+  #senderEvents: EventDispatcher | undefined
 
   constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
     this.name = name
@@ -82,6 +87,8 @@ export class Celeriac implements AsyncDisposable {
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
+      lamport: new LamportClock(),
+      senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
@@ -249,6 +256,8 @@ export class Celeriac implements AsyncDisposable {
 
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
   async close(): Promise<void> {
+    // Without a promise where there is none to wait for: what is called in the same tick opens anew.
+    if (this.#senderEvents !== undefined) await this.#senderEvents.flush()
     await this.#core.connections.close()
   }
 

@@ -6,7 +6,7 @@ import type { ResultTuple } from '../protocol/result.js'
 import { decodeBody, emptyEmbed, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
-import { asRunningTask } from './context.js'
+import { asRunningTask, type TaskStarts } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
@@ -19,11 +19,16 @@ interface Place {
   readonly sender: Sender
   /** Outcomes go to another process. */
   readonly crosses: boolean
+  readonly starts: TaskStarts | undefined
 }
 
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
-export function executeWith(core: AppCore, sender: Sender, { crosses = false }: { readonly crosses?: boolean } = {}): Execute {
-  const place: Place = { core, sender, crosses }
+export function executeWith(
+  core: AppCore,
+  sender: Sender,
+  { crosses = false, starts }: Pick<Partial<Place>, 'crosses' | 'starts'> = {},
+): Execute {
+  const place: Place = { core, sender, crosses, starts }
   // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
   // before Node 24): what is here already is not awaited.
   return (request, run) => {
@@ -66,13 +71,14 @@ function undecodable(error: unknown): Outcome {
 
 class Execution {
   readonly core: AppCore
+  readonly #starts: TaskStarts | undefined
   readonly #children: ResultTuple[] = []
   readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
 
   constructor(
-    { core, sender }: Place,
+    { core, sender, starts }: Place,
     readonly task: TaskDefinition,
     readonly request: TaskRequest,
     readonly info: RunInfo,
@@ -81,13 +87,14 @@ class Execution {
     run: ExecuteRun,
   ) {
     this.core = core
+    this.#starts = starts
     this.#run = run
     this.#startedMs = core.clock.monotonic()
     this.#context = new TaskRun({ core, sender, task, info, body, run })
   }
 
   run(): Promise<Outcome> {
-    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children }
+    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
     return asRunningTask(running, () => this.#runHere())
   }
 

@@ -21,6 +21,14 @@ export class ResultKeeper {
     this.#hostname = hostname
   }
 
+  /** The same once, without patience; undefined when nothing is to be stored. */
+  write(task: ActiveTask, parts: MetaParts): Promise<boolean> | undefined {
+    const core = this.#core
+    if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return undefined
+    const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
+    return this.#backend.store(meta, { expiresSeconds: core.config.resultExpires })
+  }
+
   /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
   store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
     const core = this.#core

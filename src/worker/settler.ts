@@ -1,10 +1,9 @@
 import { continuerAt } from '../app/continue/at-broker.js'
 import { celeryError } from '../app/continue/chord-join.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
-import { continuationsIn, embedOf } from '../app/continue/embed.js'
-import { type End, type Ended, endOf } from '../app/continue/ended.js'
+import { continuationsIn } from '../app/continue/embed.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, type MetaParts, retryMessage } from '../app/outcomes.js'
+import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
 import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, WorkerLostError } from '../errors.js'
@@ -15,8 +14,10 @@ import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js
 import type { ResultMeta, ResultTuple } from '../protocol/result.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
+import type { TaskEvents } from './task-events.js'
 import { briefly, fields, label, logFailure, seconds, tellRevoked } from './task-words.js'
 
 interface SettlerParts {
@@ -25,15 +26,10 @@ interface SettlerParts {
   readonly backend: ResultBackend
   readonly connection: Connection
   readonly refusals: RefusalLog
+  readonly events: TaskEvents
   readonly hostname: string
   /** Whether this worker has a message of that task in its hands. */
   readonly isHeld: (taskId: string) => boolean
-}
-
-/** What is done after the state of a task is stored. */
-interface Follow {
-  readonly ended: Ended
-  readonly next?: Next
 }
 
 /**
@@ -54,7 +50,38 @@ export class Settler {
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
-  async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
+    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+  }
+
+  /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
+  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
+    const write = this.#results.write(task, succeeded(outcome))
+    if (write === undefined) {
+      this.#succeeded(task, outcome)
+      return nothing
+    }
+    return write.then(
+      (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
+      () => this.#settleFully(task, outcome),
+    )
+  }
+
+  #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
+    const { core, events } = this.#parts
+    failpoint('result.after_store')
+    events.ended(task, outcome)
+    failpoint('ack.before_send')
+    task.delivery.ack()
+    if (logs(core.log, 'info')) this.#tellSuccess(task, outcome)
+  }
+
+  #tellSuccess(task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+    this.#parts.core.log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+  }
+
+  async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
       this.lateFinishers++
@@ -75,6 +102,7 @@ export class Settler {
       await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
     } catch (cause) {
       this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
+      task.delivery.release()
     }
   }
 
@@ -85,14 +113,19 @@ export class Settler {
     const final = failed(error, [])
     try {
       await this.#results.store(task, final)
-      const follow = this.#follow(task, final, continuations)
+      const follow = followOf(this.#parts.core, task, final, continuations)
       if (follow !== undefined) await this.#continuer.after(follow.ended)
     } catch (cause) {
       // Others wait for it: it comes again, and is buried when they can be told.
       if (continuations !== null) throw cause
-      task.delivery.reject(reason)
+      this.#discard(task, reason, error)
       throw cause
     }
+    this.#discard(task, reason, error)
+  }
+
+  #discard(task: ActiveTask, reason: string, error: RemoteErrorData): void {
+    this.#parts.events.failed(task, error)
     task.delivery.reject(reason)
   }
 
@@ -109,36 +142,25 @@ export class Settler {
 
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. The links stand in the message. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
-    const follow = this.#follow(task, stored, await this.#continuationsIn(task))
-    if (follow !== undefined) {
-      const ended = { ...follow.ended, again: true }
-      await this.#continuer.after(ended, ended.end.status === 'SUCCESS' ? await this.#continuer.next(ended) : undefined)
+    const follow = followOf(this.#parts.core, task, stored, await this.#continuationsIn(task))
+    if (follow === undefined) return task.delivery.ack()
+    const ended = { ...follow.ended, again: true }
+    let next: Next | undefined
+    try {
+      if (ended.end.status === 'SUCCESS') next = await this.#continuer.next(ended)
+    } catch (error) {
+      // It could be sent when the task ended, and cannot any more. Who waits for it is told; the message is kept for whoever can help it.
+      const reason = `it has ended, and what follows it cannot be sent: ${error instanceof Error ? error.message : String(error)}`
+      this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} goes to the dead letters: ${reason}`)
+      await this.#continuer.after({ ...ended, end: { status: 'FAILURE', error: errorToRemote(error) } })
+      return task.delivery.reject(reason)
     }
+    await this.#continuer.after(ended, next)
     task.delivery.ack()
   }
 
   #continuationsIn({ message, head }: ActiveTask): Promise<Continuations | null> {
     return continuationsIn(this.#parts.core, message, head)
-  }
-
-  /** Undefined: nothing follows. */
-  #follow(task: ActiveTask, final: Parameters<typeof endOf>[0], continuations: Continuations | null): Follow | undefined {
-    return continuations === null ? undefined : this.#followed(task, endOf(final), continuations)
-  }
-
-  #followed({ delivery, head, message }: ActiveTask, end: End, continuations: Continuations): Follow {
-    const { id, rootId, group, groupIndex, resent } = head
-    const ended: Ended = {
-      id,
-      rootId,
-      groupId: group,
-      groupIndex,
-      embed: embedOf(continuations),
-      priority: this.#parts.core.config.taskInheritParentPriority ? message.properties.priority : undefined,
-      again: delivery.redelivered || resent,
-      end,
-    }
-    return { ended }
   }
 
   #settle(task: ActiveTask, outcome: Outcome): Promise<void> | undefined {
@@ -170,7 +192,7 @@ export class Settler {
     // A process that died may have taken with it what it knew of the message.
     const continuations = outcome.continuations ?? (outcome.status === 'killed' ? await this.#continuationsIn(task) : null)
     const final = finalState(task.head, outcome)
-    if (!(await this.#end(task, outcome, final, final && this.#follow(task, final, continuations)))) return
+    if (!(await this.#end(task, outcome, final, final && followOf(this.#parts.core, task, final, continuations)))) return
     if (acked) task.delivery.ack()
     else task.delivery.reject(`the task failed: ${outcome.status}`)
   }
@@ -187,17 +209,17 @@ export class Settler {
     }
     failpoint('result.after_store')
     if (follow !== undefined) await this.#continuer.after(follow.ended, follow.next)
+    this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
 
   /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
   async #succeed(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const { core } = this.#parts
     const final = finalState(task.head, outcome)
     let follow: Follow | undefined
     try {
-      follow = final && this.#follow(task, final, outcome.continuations)
+      follow = final && followOf(this.#parts.core, task, final, outcome.continuations)
       if (follow !== undefined) follow = { ...follow, next: await this.#continuer.next(follow.ended) }
     } catch (error) {
       const { runtimeMs, children, continuations } = outcome
@@ -205,25 +227,13 @@ export class Settler {
     }
     if (!(await this.#end(task, outcome, final, follow))) return
     task.delivery.ack()
-    if (!logs(core.log, 'info')) return
-    core.log.info(
-      { ...fields(task), run_ms: outcome.runtimeMs },
-      `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
-    )
+    if (logs(this.#parts.core.log, 'info')) this.#tellSuccess(task, outcome)
   }
 
   /** Nothing is stored: the task goes on under its id, as another. */
   async #replace(task: ActiveTask, outcome: Outcome & { status: 'replaced' }): Promise<void> {
-    const { head, message, delivery } = task
     const { core } = this.#parts
-    const priority = core.config.taskInheritParentPriority ? message.properties.priority : undefined
-    const replaced = {
-      ...head,
-      groupId: head.group,
-      embed: embedOf(outcome.continuations),
-      priority,
-      again: delivery.redelivered || head.resent,
-    }
+    const replaced = placeOf(core, task, outcome.continuations)
     let next: Next
     try {
       next = await this.#continuer.replacement(replaced, outcome.signature)
@@ -245,14 +255,18 @@ export class Settler {
     this.#parts.core.log.info(fields(task), `Task ${label(task)} ${what}`)
     const settle = (): void => {
       if (outcome.status === 'ignored') delivery.ack()
-      else if (acksLate) requeues ? delivery.release() : delivery.reject(outcome.reason)
+      else if (acksLate) {
+        requeues ? delivery.release() : delivery.reject(outcome.reason)
+        this.#parts.events.ended(task, outcome)
+      }
     }
     if (outcome.continuations === null || (requeues && acksLate)) {
       settle()
       return undefined
     }
     const [excType, reason] = outcome.status === 'ignored' ? ['Ignore', 'the task was ignored'] : ['Reject', 'the task was rejected']
-    const { ended } = this.#followed(task, { status: 'FAILURE', error: celeryError(excType, reason) }, outcome.continuations)
+    const end = { status: 'FAILURE', error: celeryError(excType, reason) } as const
+    const ended = endedTask(this.#parts.core, task, end, outcome.continuations)
     // As in Celery, its links are not called.
     return this.#continuer.after({ ...ended, embed: { ...ended.embed, errbacks: null } }).then(settle)
   }
@@ -295,6 +309,7 @@ export class Settler {
     // After the state: the next run may begin at once, and what it reports must not be overwritten.
     await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
     task.delivery.ack()
+    this.#parts.events.ended(task, outcome)
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
   }
@@ -350,3 +365,5 @@ function isForGood(error: unknown): error is CeleriacError {
     !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
   )
 }
+
+const nothing = Promise.resolve()

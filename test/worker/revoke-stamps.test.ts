@@ -8,12 +8,9 @@ import { LiveApp, until } from '../live-app.js'
 async function broadcast(app: Celeriac, args: Readonly<Record<string, unknown>>): Promise<void> {
   const connection = await Celeriac.internals(app).core.connections.publisher()
   const request = { method: 'revoke_by_stamped_headers', arguments: args, destination: null, pattern: null, matcher: null }
-  await connection.declare({ exchanges: [pidboxExchange], queues: [] })
-  await connection.publish(
-    encodeBroadcast(request, json, { clock: 0 }),
-    { exchange: pidboxExchange.name, routingKey: '' },
-    { deadlineMs: 5000 },
-  )
+  const exchange = pidboxExchange('celery')
+  await connection.declare({ exchanges: [exchange], queues: [] })
+  await connection.publish(encodeBroadcast(request, json, { clock: 0 }), { exchange: exchange.name, routingKey: '' }, { deadlineMs: 5000 })
 }
 
 test('tasks with a revoked stamp do not start; one of the values of a stamp is enough', async () => {
