@@ -6,11 +6,12 @@ import { json } from '../../dist/serializers/json.js'
 import { LiveApp, until } from '../live-app.js'
 
 async function broadcast(app: Celeriac, args: Readonly<Record<string, unknown>>): Promise<void> {
-  const connection = await Celeriac.internals(app).core.connections.publisher()
+  const { core } = Celeriac.internals(app)
+  const connection = await core.connections.publisher()
+  const pidbox = pidboxExchange(core.config.controlExchange)
   const request = { method: 'revoke_by_stamped_headers', arguments: args, destination: null, pattern: null, matcher: null }
-  const exchange = pidboxExchange('celery')
-  await connection.declare({ exchanges: [exchange], queues: [] })
-  await connection.publish(encodeBroadcast(request, json, { clock: 0 }), { exchange: exchange.name, routingKey: '' }, { deadlineMs: 5000 })
+  await connection.declare({ exchanges: [pidbox], queues: [] })
+  await connection.publish(encodeBroadcast(request, json, { clock: 0 }), { exchange: pidbox.name, routingKey: '' }, { deadlineMs: 5000 })
 }
 
 test('tasks with a revoked stamp do not start; one of the values of a stamp is enough', async () => {
