@@ -106,7 +106,11 @@ export interface Pool {
   readonly capacity: number
   /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
   readonly window: number
-  resize(processes: number): Promise<void>
+  resize(size: number): Promise<void>
+  /** What `resize` changes: processes, or runs at the same time where there are none. */
+  readonly size: number
+  /** Where code can be loaded anew: processes finish what they run, and others take their place. */
+  restart?(): Promise<void>
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
   /** Waits for what runs; when the signal aborts, kills it (outcome killed by 'shutdown'). Always ends. Safe twice. */

@@ -46,6 +46,10 @@ export class InlinePool implements Pool {
     return this.#concurrency
   }
 
+  get size(): number {
+    return this.#concurrency
+  }
+
   get window(): number {
     return this.#concurrency
   }

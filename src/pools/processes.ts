@@ -87,6 +87,10 @@ export class ProcessPool implements Pool, PoolRunOwner {
     return this.#size * this.#slots
   }
 
+  get size(): number {
+    return this.#size
+  }
+
   get window(): number {
     if (this.#slots > 1 || this.#children.length === 0) return this.capacity
     let depth = Number.POSITIVE_INFINITY
@@ -120,10 +124,16 @@ export class ProcessPool implements Pool, PoolRunOwner {
   /** Settles when the new children are ready (or could not boot: the pool goes on trying). Children over the size finish what they run. */
   async resize(processes: number): Promise<void> {
     this.#size = processes
-    const serving = this.#children.filter(isServing).sort((a, b) => a.runs.size - b.runs.size)
+    const serving = this.#children.filter((child) => child.isServing).sort((a, b) => a.runs.size - b.runs.size)
     for (const child of serving.slice(0, Math.max(0, serving.length - processes))) this.#retire(child)
     if (this.#state !== 'running') return
     this.#fill()
+    await Promise.all(this.#children.map((child) => child.booted))
+  }
+
+  /** Settles when the new children are ready. */
+  async restart(): Promise<void> {
+    for (const child of this.#children.filter((child) => child.isServing)) this.#retire(child)
     await Promise.all(this.#children.map((child) => child.booted))
   }
 
@@ -199,7 +209,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     if (free !== undefined || this.#slots > 1) return free
     const now = this.clock.monotonic()
     return this.#leastBusy(
-      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - busySince(child, now) < patienceFor(child.averageMs),
+      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - child.busySince(now) < patienceFor(child.averageMs),
     )
   }
 
@@ -265,7 +275,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     if (this.#state !== 'starting' && this.#state !== 'running') return
     const booting = this.#children.filter((child) => child.state === 'booting').length
     const most = this.#backoff.failures > 0 ? 1 : this.#state === 'starting' ? firstBoots : this.#size
-    const missing = this.#size - this.#children.filter(isServing).length
+    const missing = this.#size - this.#children.filter((child) => child.isServing).length
     if (this.#bootTimer === undefined) for (let forks = Math.min(missing, most - booting); forks > 0; forks--) this.#fork()
   }
 
@@ -383,13 +393,4 @@ export class ProcessPool implements Pool, PoolRunOwner {
     this.#toldFatal = false
     this.#fill()
   }
-}
-
-function isServing(child: ChildProcess): boolean {
-  return child.state === 'booting' || child.state === 'ready'
-}
-
-function busySince(child: ChildProcess, now: number): number {
-  const [first] = child.runs.values()
-  return first?.since ?? now
 }

@@ -5,8 +5,9 @@ import { systemClock } from '../internal/clock.js'
 import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
 import { Presence } from '../worker/presence.js'
+import { RateLimits } from '../worker/rate-limits.js'
 import { RefusalLog } from '../worker/refusal-log.js'
-import { RevokedSet } from '../worker/revoked.js'
+import { RevokedTasks } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
 import type { Published, PublishLog } from './publish-log.js'
 
@@ -35,7 +36,8 @@ export async function runDue(
     refusals,
     events,
     counts,
-    revoked: new RevokedSet(() => core.clock.monotonic()),
+    revoked: new RevokedTasks(() => core.clock.monotonic()),
+    limits: new RateLimits(core),
     hostname,
   })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())

@@ -14,8 +14,10 @@ import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { LimitedTasks } from './limited-tasks.js'
+import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
-import type { RevokedSet } from './revoked.js'
+import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
@@ -38,7 +40,8 @@ interface ConsumerParts {
   readonly pool: Pool
   readonly settler: Settler
   readonly refusals: RefusalLog
-  readonly revoked: RevokedSet
+  readonly revoked: RevokedTasks
+  readonly limits: RateLimits
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
@@ -60,9 +63,15 @@ export class TaskConsumer {
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
   #window = 0
+  readonly #limited: LimitedTasks
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
+    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => {
+      this.#waiting.push(task)
+      this.#consumer?.setPrefetch(this.prefetch)
+      this.#pump()
+    })
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
@@ -74,7 +83,9 @@ export class TaskConsumer {
   get prefetch(): number {
     const { core, pool } = this.#parts
     const { workerPrefetchMultiplier } = core.config
-    return workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.window * workerPrefetchMultiplier)
+    if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
+    // Those that wait for their rate limit take no place away from others.
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -128,26 +139,35 @@ export class TaskConsumer {
     for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
   }
 
-  /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. */
-  revoke(taskId: string, terminate: NodeJS.Signals | undefined): void {
-    this.#parts.revoked.add(taskId)
-    for (const task of this.#active) {
-      if (task.head.id !== taskId) continue
+  /** Those that wait for their rate limit. */
+  get limited(): readonly ActiveTask[] {
+    return this.#limited.tasks
+  }
+
+  limitsChanged(): void {
+    this.#limited.again()
+  }
+
+  /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
+  endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
+    const ended: string[] = []
+    for (const task of [...this.#active].filter(which)) {
       const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) {
-        this.#waiting.splice(waiting, 1)
-        this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
-      } else if (terminate !== undefined) {
-        task.killSignal = terminate
-        task.run?.terminate(terminate)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      if (waiting >= 0 || this.#limited.remove(task)) this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+      else if (signal !== undefined && task.run !== undefined) {
+        task.killSignal = signal
+        task.run.terminate(signal)
+        ended.push(task.head.id)
       }
     }
+    return ended
   }
 
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of this.#waiting.splice(0)) {
+    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear()]) {
       task.delivery.release()
       this.#close(task)
     }
@@ -216,7 +236,7 @@ export class TaskConsumer {
       again.length > 0 && backend.supports.results ? backend.getMany(again) : noMetas,
     ])
     for (const task of tasks) {
-      if (revokedIds.has(task.head.id)) this.#parts.revoked.add(task.head.id)
+      if (revokedIds.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
     this.#pump()
@@ -236,7 +256,8 @@ export class TaskConsumer {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
       return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
-    if (this.#parts.revoked.has(head.id)) return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+    if (this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps))
+      return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
     const now = core.clock.now()
     if (head.expiresMs !== null && head.expiresMs <= now)
       return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
@@ -245,8 +266,14 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
+    const turn = this.#limited.admit(task, task.definition)
+    if (typeof turn === 'number') {
+      delivery.defer(now + turn)
+      return this.#close(task)
+    }
     this.#parts.events.received(task)
-    this.#waiting.push(task)
+    if (turn === 'now') this.#waiting.push(task)
+    else this.#consumer?.setPrefetch(this.prefetch)
   }
 
   #unknown(task: ActiveTask): void {
