@@ -33,7 +33,7 @@ export const pool_restart: CommandHandler = ({ pool, core }) => {
 }
 
 export const autoscale: CommandHandler = ({ autoscaler }, { max, min }) => {
-  if (autoscaler === undefined) throw new InvalidMessageError('Autoscale not enabled')
+  if (autoscaler === undefined) return { error: "ValueError('Autoscale not enabled')" }
   const bounds = autoscaler.update({
     max: max === undefined || max === null ? undefined : wholeNumber(max, 'max', 1),
     min: min === undefined || min === null ? undefined : wholeNumber(min, 'min', 1),
