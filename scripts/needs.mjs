@@ -2,7 +2,7 @@
 // What the tests need of the machine beyond npm packages: one row each. `find` is quick and starts nothing; `make` installs what is missing and throws
 // an Error that says exactly why it could not. scripts/install.mjs makes, tests ask `needs` and skip with the reason.
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -20,16 +20,34 @@ export const needs = {
     find: () => (existsSync(python) && existsSync(venvStamp) && readFileSync(venvStamp, 'utf8').startsWith(celery) ? python : undefined),
     make: makeVenv,
   },
+  // What Celery's solar schedules need.
+  ephem: {
+    what: 'PyEphem',
+    find: () => (pythonPackage('ephem') ? python : undefined),
+    make: () => run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'ephem>=4.1']),
+  },
   redis: {
     what: 'redis-server',
     find: () => inPath('redis-server'),
     make: () => apt('redis-server'),
+  },
+  rabbitmq: {
+    what: 'rabbitmq-server',
+    // Debian's own command in PATH changes to the user rabbitmq; what is behind it runs as anybody.
+    find: () => executable('/usr/lib/rabbitmq/bin/rabbitmq-server') ?? inPath('rabbitmq-server'),
+    make: () => apt('rabbitmq-server'),
   },
   openssl: {
     what: 'openssl',
     find: () => inPath('openssl'),
     make: () => apt('openssl'),
   },
+}
+
+/** @param {string} name Whether the venv has it. */
+function pythonPackage(name) {
+  const versions = join(venv, 'lib')
+  return existsSync(versions) && readdirSync(versions).some((version) => existsSync(join(versions, version, 'site-packages', name)))
 }
 
 function makeVenv() {
@@ -67,12 +85,27 @@ function apt(...packages) {
     throw new Error(`install ${packages.join(' ')} with your system's package manager: there is no apt-get`)
   if (process.getuid?.() !== 0) throw new Error(`run: sudo apt-get install ${packages.join(' ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const install = () => run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+  withoutServices(() => {
+    try {
+      install()
+    } catch {
+      // Fresh images have no package lists, or old ones.
+      run('apt-get', ['update', '-q'], env)
+      install()
+    }
+  })
+}
+
+/** Debian starts a server that is installed, unless this file says no; tests start their own. @param {() => void} install */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return install()
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
   try {
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
-  } catch {
-    // Fresh images have no package lists, or old ones.
-    run('apt-get', ['update', '-q'], env)
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+    install()
+  } finally {
+    rmSync(policy)
   }
 }
 
@@ -90,13 +123,18 @@ export function lastLine(error) {
 /** @param {string} command */
 function inPath(command) {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const file = join(folder, process.platform === 'win32' ? `${command}.exe` : command)
-    try {
-      accessSync(file, constants.X_OK)
-      return file
-    } catch {
-      // Not in this folder.
-    }
+    const file = executable(join(folder, process.platform === 'win32' ? `${command}.exe` : command))
+    if (file !== undefined) return file
   }
   return undefined
+}
+
+/** @param {string} file */
+function executable(file) {
+  try {
+    accessSync(file, constants.X_OK)
+    return file
+  } catch {
+    return undefined
+  }
 }

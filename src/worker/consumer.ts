@@ -100,13 +100,15 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const asks = backend.supports.durableRevoke || (backend.supports.results && tasks.some((task) => task.delivery.redelivered))
-    if (!asks) {
-      for (const task of tasks) this.#admit(task, undefined)
-      this.#pump()
-      return
+    const again = backend.supports.results ? tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id) : []
+    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
+    try {
+      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
+    } catch (error) {
+      revoked = Promise.reject(error)
     }
-    this.#ask(tasks).catch((error: unknown) => {
+    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
+    this.#ask(tasks, revoked, again).catch((error: unknown) => {
       core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
       // Not at once: they would come right back, as often as the machine can.
       core.clock.setTimer(askAgainMs, () => {
@@ -228,15 +230,18 @@ export class TaskConsumer {
     return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
   }
 
-  async #ask(tasks: readonly ActiveTask[]): Promise<void> {
-    const { backend } = this.#parts
-    const again = tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id)
-    const [revokedIds, stored] = await Promise.all([
-      backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds,
-      again.length > 0 && backend.supports.results ? backend.getMany(again) : noMetas,
-    ])
+  async #ask(
+    tasks: readonly ActiveTask[],
+    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
+    again: readonly string[],
+  ): Promise<void> {
+    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+    this.#admitAll(tasks, revoked, stored)
+  }
+
+  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
     for (const task of tasks) {
-      if (revokedIds.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
+      if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
     this.#pump()

@@ -162,9 +162,12 @@ export class AppWorker implements Worker {
       this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held: () => this.#held().length })
     this.#meetOthers()
     try {
-      // In this order: the processes of the pool boot while the backend is loaded and opened here.
-      const [, backend] = await Promise.all([pool.start(), core.connections.backend()])
-      await this.#consumeFirst(pool, backend)
+      // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
+      const booted = pool.start()
+      // Whoever waits for it is told: what comes before may fail first.
+      booted.catch(() => {})
+      const backend = await core.connections.backend()
+      await this.#consumeFirst(pool, backend, booted)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
@@ -178,22 +181,23 @@ export class AppWorker implements Worker {
   }
 
   /** A broker that is not there yet is waited for, unless that is turned off. */
-  async #consumeFirst(pool: Pool, backend: ResultBackend): Promise<void> {
+  async #consumeFirst(pool: Pool, backend: ResultBackend, booted: Promise<void>): Promise<void> {
     const { clock, config, log, random } = this.#core
     const backoff = new Backoff({ ...reconnecting, random })
     while (this.#stopping === undefined) {
       try {
-        return await this.#consume(pool, backend)
+        return await this.#consume(pool, backend, booted)
       } catch (error) {
         if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
         log.error({ err: error }, `${error.message}; trying again`)
       }
+      await booted
       const waitMs = backoff.next()
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
     }
   }
 
-  async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
+  async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
     const connection = await core.connections.connect()
     try {
@@ -215,6 +219,7 @@ export class AppWorker implements Worker {
       })
       const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
       for (const topology of queues.topologies) await connection.declare(topology)
+      await booted
       if (core.config.workerEnableRemoteControl) await new Mailbox(this.#panel(pool, backend, queues)).open(connection)
       await this.#gossip?.join(connection)
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
