@@ -91,6 +91,8 @@ export interface Run {
   readonly outcome: Promise<Outcome>
   /** Aborts the task's signal; the task decides what to do. */
   abort(cause: AbortCause): void
+  /** Ends it as revoked if it has not started, and is not about to. */
+  withdraw(): void
   /** Kills the process that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
   terminate(signal: NodeJS.Signals): void
 }

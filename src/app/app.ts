@@ -27,6 +27,7 @@ import { senderEvents } from './event-road.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
+import { Monitor, type MonitorOptions } from './monitor.js'
 import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
@@ -219,6 +220,14 @@ export class Celeriac implements AsyncDisposable {
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
     this.#core.hooks.on(signal, listener)
     return this
+  }
+
+  /**
+   * Listens to what workers of both languages tell: `await using monitor = await app.monitor()`, then `monitor.state.workers()`, `monitor.state.tasks()`.
+   * Task events come from workers that run with `-E`, or after `app.control.enableEvents()`.
+   */
+  monitor(options: MonitorOptions = {}): Promise<Monitor> {
+    return new Monitor(this.#core, options).open()
   }
 
   /**

@@ -172,6 +172,11 @@ export class ChildProcess {
     return first?.since ?? now
   }
 
+  /** It runs, or is the next one to start. */
+  isFirst(run: PoolRun): boolean {
+    return this.runs.keys().next().value === run.n
+  }
+
   /** It is, or will be, there for runs. */
   get isServing(): boolean {
     return this.state === 'booting' || this.state === 'ready'

@@ -180,6 +180,10 @@ class InlineRun implements Run {
     else this.abort('revoked')
   }
 
+  withdraw(): void {
+    if (this.#onEnd === undefined) this.#end({ status: 'revoked', reason: 'revoked', continuations: null })
+  }
+
   begin(onEnd: (run: InlineRun) => void): void {
     this.#onEnd = onEnd
     this.#startLimits()

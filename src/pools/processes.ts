@@ -158,9 +158,11 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   /** Kills the process of a run and never that of another: what stands behind it in the child is taken back before. */
   killRun(run: PoolRun, kill: Kill): void {
-    if (run.state === 'ended' || run.kill !== undefined) return
+    if (run.state === 'ended' || (run.kill !== undefined && run.kill.onlyWaiting !== true)) return
     const child = this.#childOf(run)
+    if (kill.onlyWaiting === true && child !== undefined && (this.#slots > 1 || child.isFirst(run))) return
     if (child === undefined) {
+      run.kill = kill
       this.#waiting = this.#waiting.filter((other) => other !== run)
       run.endKilled(kill.by, 0, `${kill.detail}; not started`)
       return
@@ -332,7 +334,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     for (const run of runs) if (run.kill !== undefined) run.endKilled(run.kill.by, 0, `${run.kill.detail}; not started`)
     this.#wait(runs.filter((run) => run.state !== 'ended'))
     const [last] = child.runs.values()
-    if (last?.kill !== undefined && child.runs.size === 1) child.kill(last.kill, last)
+    if (last?.kill !== undefined && last.kill.onlyWaiting !== true && child.runs.size === 1) child.kill(last.kill, last)
     this.#dispatch()
   }
 

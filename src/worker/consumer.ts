@@ -157,7 +157,8 @@ export class TaskConsumer {
       const waiting = this.#waiting.indexOf(task)
       if (waiting >= 0) this.#waiting.splice(waiting, 1)
       if (waiting >= 0 || this.#limited.remove(task)) this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
-      else if (signal !== undefined && task.run !== undefined) {
+      else if (signal === undefined) task.run?.withdraw()
+      else if (task.run !== undefined) {
         task.killSignal = signal
         task.run.terminate(signal)
         ended.push(task.head.id)

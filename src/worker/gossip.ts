@@ -13,6 +13,8 @@ import type { Connection, Consumer } from '../transport.js'
 
 /** How often is looked for workers that are heard no more. */
 const lookMs = 5_000
+/** An election ends so long after its first answer, should a worker be missing that was thought to be there. */
+const electionMs = 500
 /** Elections that never come to an end are forgotten, the oldest first. */
 const mostElections = 1_000
 
@@ -41,15 +43,15 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). Who took the broadcast counts those answers; when there are as many as other workers, the proposal with the smallest logical time has
- * won, for all in the same way.
+ * (`worker-elect-ack`). When every worker has heard every proposal, the one with the smallest logical time has won, for all in the same way. (Python's do not
+ * wait for all of them, and choose among those that they have heard.)
  */
 export class Gossip {
   readonly #parts: GossipParts
   readonly #peers = new Map<string, Peer>()
   readonly #candidates = new Map<string, Candidate[]>()
   /** Answers to elections that this worker was asked for. */
-  readonly #acks = new Map<string, number>()
+  readonly #acks = new Map<string, { count: number; timer: Timer | undefined }>()
   #timer: Timer | undefined
 
   constructor(parts: GossipParts) {
@@ -71,6 +73,7 @@ export class Gossip {
   }
 
   stop(): void {
+    for (const { timer } of this.#acks.values()) timer?.cancel()
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -81,7 +84,7 @@ export class Gossip {
   }
 
   elect(id: string, topic: string, action: unknown): void {
-    this.#acks.set(id, 0)
+    this.#acks.set(id, { count: 0, timer: undefined })
     forgetOldest(this.#acks)
     this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
   }
@@ -117,8 +120,13 @@ export class Gossip {
   #acknowledged({ id }: ClusterEvent): void {
     const acks = isName(id) ? this.#acks.get(id) : undefined
     if (!isName(id) || acks === undefined) return
-    this.#acks.set(id, acks + 1)
-    if (acks + 1 < this.#peers.size) return
+    acks.count++
+    acks.timer ??= this.#parts.core.clock.setTimer(electionMs, () => this.#decide(id))
+    if (acks.count >= (this.#peers.size + 1) ** 2) this.#decide(id)
+  }
+
+  #decide(id: string): void {
+    this.#acks.get(id)?.timer?.cancel()
     const [leader] = [...(this.#candidates.get(id) ?? [])].sort((a, b) => a.clock - b.clock || (a.node < b.node ? -1 : 1))
     this.#candidates.delete(id)
     this.#acks.delete(id)

@@ -159,7 +159,8 @@ export class Settler {
       await this.#parts.sender.publish(next)
       failpoint('continuation.after_one')
     }
-    this.#parts.events.ended(task, outcome)
+    // That it was revoked is told when that is decided, whoever stores it first.
+    if (outcome.status !== 'revoked') this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
@@ -318,7 +319,8 @@ export class Settler {
   }
 
   #revoked(task: ActiveTask, reason: string): void {
-    const { core } = this.#parts
+    const { core, events } = this.#parts
+    events.ended(task, { status: 'revoked', reason, continuations: null })
     core.log.info(
       fields(task),
       reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`,
