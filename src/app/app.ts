@@ -3,6 +3,7 @@ import { openBackend } from '../backends/index.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { BeatSchedule } from '../canvas/schedules.js'
 import type { ApplyOptions } from '../canvas/sig.js'
+import { ControlClient } from '../control/client.js'
 import { NotSupportedError } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
@@ -26,6 +27,8 @@ import { senderEvents } from './event-road.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
+import { Monitor, type MonitorOptions } from './monitor.js'
+import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
 import { Routes } from './routes.js'
@@ -72,6 +75,7 @@ export class Celeriac implements AsyncDisposable {
     this.name = name
     if (beatSchedule !== undefined) throw noBeat('beatSchedule')
     const config = loadConfig(options)
+    const lamport = new LamportClock()
     this.#core = {
       name,
       config,
@@ -81,7 +85,15 @@ export class Celeriac implements AsyncDisposable {
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
-      lamport: new LamportClock(),
+      lamport,
+      commands: new OwnCommands(),
+      control: new ControlClient({
+        namespace: () => this.#core.config.controlExchange,
+        clock: () => this.#core.clock,
+        lamport,
+        publisher: () => this.#core.connections.publisher(),
+        connect: () => this.#core.connections.connect(),
+      }),
       senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
       clock: systemClock,
       log: config.logger ?? silentLogger,
@@ -207,6 +219,23 @@ export class Celeriac implements AsyncDisposable {
 
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
     this.#core.hooks.on(signal, listener)
+    return this
+  }
+
+  /**
+   * Listens to what workers of both languages tell: `await using monitor = await app.monitor()`, then `monitor.state.workers()`, `monitor.state.tasks()`.
+   * Task events come from workers that run with `-E`, or after `app.control.enableEvents()`.
+   */
+  monitor(options: MonitorOptions = {}): Promise<Monitor> {
+    return new Monitor(this.#core, options).open()
+  }
+
+  /**
+   * A command of remote control of the app's own, for its workers: `celeriac control <name>`, `app.control.broadcast(name)`, or Python's `app.control.broadcast`.
+   * Throws AlreadyRegisteredError for a name that is taken.
+   */
+  controlCommand(name: string, run: OwnCommand['run'], options: OwnCommandOptions = {}): this {
+    this.#core.commands.add(name, options, run)
     return this
   }
 

@@ -4,7 +4,20 @@
  */
 import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
-import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
+import {
+  backendUrl,
+  brokerUrls,
+  bytes,
+  deliveryMode,
+  driverOptions,
+  expiry,
+  logger,
+  logLevel,
+  name,
+  poolBounds,
+  rate,
+  timeZone,
+} from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
 export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
@@ -171,6 +184,9 @@ export const configTable = {
     sentence: 'Abort the signal of a task that runs longer, with SoftTimeLimitExceeded.',
     flag: '--soft-time-limit <duration>',
   }),
+  taskDefaultRateLimit: row('Tasks', nullable(rate), null, {
+    sentence: 'How often tasks of one name may start on each worker, unless the task says otherwise: `10/s`, `5/m`, `1/h`.',
+  }),
   taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
   taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),
   taskStoreEagerResult: row('Tasks', bool, false, { sentence: 'In eager mode: store results in the backend too.' }),
@@ -215,6 +231,16 @@ export const configTable = {
   workerMaxMemoryPerChild: row('Worker', nullable(wholeNumber(1)), null, {
     sentence: 'Replace a child process that has more memory than so many KiB after a task.',
     flag: '--max-memory-per-child <KiB>',
+  }),
+  workerAutoscale: row('Worker', nullable(poolBounds), null, {
+    sentence: 'Make the pool as large as the tasks that the worker holds need, between the second number and the first.',
+    own: true,
+    flag: '--autoscale <max,min>',
+  }),
+  workerDisableRateLimits: row('Worker', bool, false, { sentence: 'Keep to no rate limits of tasks.' }),
+  workerStateDb: row('Worker', nullable(text), null, {
+    sentence: 'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own.',
+    flag: '-S, --statedb <path>',
   }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {
     sentence:

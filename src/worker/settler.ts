@@ -232,7 +232,8 @@ export class Settler {
     }
     failpoint('result.after_store')
     if (follow !== undefined) await this.#continuer.after(follow.ended, follow.next)
-    this.#parts.events.ended(task, outcome)
+    // That it was revoked is told when that is decided, whoever stores it first.
+    if (outcome.status !== 'revoked') this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
@@ -360,7 +361,8 @@ export class Settler {
   }
 
   #revoked(task: ActiveTask, reason: string): void {
-    const { core } = this.#parts
+    const { core, events } = this.#parts
+    events.ended(task, { status: 'revoked', reason, continuations: null })
     core.log.info(
       fields(task),
       reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`,

@@ -92,6 +92,17 @@ def ping(timeout):
     return [name for answer in app.control.ping(timeout=timeout) for name in answer]
 
 
+def inspect(command, arguments=None, timeout=2):
+    """What each worker answers, by its name."""
+    return getattr(app.control.inspect(timeout=timeout), command)(**(arguments or {}))
+
+
+def broadcast(command, arguments=None, timeout=1, destination=None, pattern=None, matcher=None, limit=None):
+    return app.control.broadcast(
+        command, arguments=arguments, reply=True, timeout=timeout, destination=destination, pattern=pattern, matcher=matcher, limit=limit
+    )
+
+
 def add_consumer(queue, destination):
     return app.control.add_consumer(queue, destination=destination, reply=True, timeout=5)
 
@@ -146,7 +157,7 @@ def versions():
 old = Celery("old", broker=app.conf.broker_url, backend=app.conf.result_backend)
 old.conf.task_protocol = 1
 abandoned = []
-commands = {f.__name__: f for f in (send, protocol_1, get, meta, flood, revoke, ping, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
+commands = {f.__name__: f for f in (send, protocol_1, get, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
 
 for line in sys.stdin:
     command = json.loads(line)
