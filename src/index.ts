@@ -15,7 +15,7 @@ export { crontab } from './beat/crontab.js'
 export { every } from './beat/interval.js'
 export { solar } from './beat/solar.js'
 export { chain, chord, group } from './canvas/compose.js'
-export type { AsyncResult, Enqueued, GetOptions } from './canvas/handles.js'
+export type { AsyncResult, EndedMember, Enqueued, EnqueuedGroup, GetOptions, GroupResult } from './canvas/handles.js'
 export type {
   BeatEntry,
   BeatSchedule,
@@ -30,7 +30,8 @@ export type {
   Schedule,
   SolarEvent,
 } from './canvas/schedules.js'
-export type { ApplyOptions, PublishRetryPolicy, Sig } from './canvas/sig.js'
+export type { ApplyOptions, GroupSig, PublishRetryPolicy, Sig } from './canvas/sig.js'
+export type { Stamped, StampingVisitor, StampOptions, Stamps } from './canvas/stamping.js'
 
 export { createClient } from './client.js'
 export * from './errors.js'

@@ -54,8 +54,8 @@ export type Outcome =
       readonly runtimeMs: number
       readonly continuations: Continuations | null
     }
-  | { readonly status: 'ignored'; readonly reason: string }
-  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
+  | { readonly status: 'ignored'; readonly reason: string; readonly continuations: Continuations | null }
+  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string; readonly continuations: Continuations | null }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
   | { readonly status: 'undecodable'; readonly reason: string }
   | {

@@ -1,29 +1,34 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
-import type { AsyncResult, Enqueued } from '../canvas/handles.js'
+import { signatureFrom } from '../canvas/from-json.js'
+import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { BeatSchedule } from '../canvas/schedules.js'
-import type { ApplyOptions } from '../canvas/sig.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { ControlClient } from '../control/client.js'
-import { NotSupportedError } from '../errors.js'
+import { DecodeError, NotSupportedError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
+import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import type { Beat } from './beat-handle.js'
 import { appBrand } from './brand.js'
+import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
 import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { senderEvents } from './event-road.js'
+import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
@@ -31,6 +36,7 @@ import { Monitor, type MonitorOptions } from './monitor.js'
 import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
+import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import { Sender } from './sender.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
@@ -119,9 +125,13 @@ export class Celeriac implements AsyncDisposable {
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
+    for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -207,6 +217,26 @@ export class Celeriac implements AsyncDisposable {
     return new StoredResult<R>(id, this.#access)
   }
 
+  /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */
+  resultFromTuple<R = unknown>(tuple: unknown): AsyncResult<R> {
+    if (!isResultTuple(tuple)) throw new DecodeError(`expected a result tuple [[id, parent], members], got: ${show(tuple)}`)
+    // What the tasks return is the caller's claim: they run elsewhere.
+    return handleOf(this.#access, tuple) as AsyncResult<R>
+  }
+
+  /** The group whose handle was saved with `save()`, here or in Python; undefined when the result backend has none of that id. */
+  async restoreGroup<R extends readonly unknown[] = unknown[]>(id: string): Promise<GroupResult<R> | undefined> {
+    const tuple = await (await resultsOf(this.#access)).group(id)
+    // A tuple with members is a group's; what they return is the caller's claim.
+    return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
+  }
+
+  /** A signature from its JSON (the object, or its text), as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
+    // What it takes and gives is the caller's claim: only the task knows.
+    return signatureFrom(typeof json === 'string' ? decodeJson(json) : json, this.#sender) as unknown as Sig<unknown, R, true>
+  }
+
   /** Names of the tasks that are registered here. */
   get taskNames(): readonly string[] {
     return this.#core.registry.names()
@@ -269,17 +299,22 @@ export class Celeriac implements AsyncDisposable {
     return { core: app.#core, sender: app.#sender }
   }
 
-  get #access() {
+  get #access(): ResultAccess {
     const core = this.#core
-    return {
+    const access: ResultAccess = {
       get connections() {
         return core.connections
       },
       get clock() {
         return core.clock
       },
-      revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
+      get expiresSeconds() {
+        return core.config.resultExpires
+      },
+      revoke: (ids, options) => this.control.revoke([...ids], options),
+      handle: (tuple, parent) => handleOf(access, tuple, { parent }),
     }
+    return access
   }
 }
 

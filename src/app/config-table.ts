@@ -176,6 +176,9 @@ export const configTable = {
   taskIgnoreResult: row('Tasks', bool, false, { sentence: 'Store no states and results, unless the task or the call says otherwise.' }),
   taskStoreErrorsEvenIfIgnored: row('Tasks', bool, false, { sentence: 'Store the failure of a task whose result is ignored.' }),
   taskTrackStarted: row('Tasks', bool, false, { sentence: 'Store the state STARTED when a task begins to run.' }),
+  taskAllowErrorCbOnChordHeader: row('Tasks', bool, false, {
+    sentence: 'Errbacks of a chord are sent for each of its header tasks that fails, too, and not for its body alone.',
+  }),
   taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Kill the process of a task that runs longer, in pools that can.',
     flag: '--time-limit <duration>',

@@ -3,18 +3,19 @@ import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskReq
 import { errorToRemote } from '../protocol/remote-error.js'
 import { repr } from '../protocol/repr.js'
 import type { ResultTuple } from '../protocol/result.js'
-import { decodeBody, type TaskBody } from '../protocol/task-body.js'
+import { decodeBody, emptyEmbed, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
 import { asRunningTask } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
-import type { TaskDefinition } from './task.js'
+import type { Sender } from './sender.js'
+import { callFunction, type TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
-export function executeWith(core: AppCore): Execute {
+export function executeWith(core: AppCore, sender: Sender): Execute {
   // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
   // before Node 24): what is here already is not awaited.
   return (request, run) => {
@@ -24,18 +25,27 @@ export function executeWith(core: AppCore): Execute {
     } catch (error) {
       return Promise.resolve(undecodable(error))
     }
-    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, request, run, decoded))
-    return decoded.then((value) => executeDecoded(core, request, run, value), undecodable)
+    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, sender, request, run, decoded))
+    return decoded.then((value) => executeDecoded(core, sender, request, run, value), undecodable)
   }
 }
 
-function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+function executeDecoded(
+  core: AppCore,
+  sender: Sender,
+  request: TaskRequest,
+  run: ExecuteRun,
+  decoded: unknown,
+): Outcome | Promise<Outcome> {
   let body: TaskBody
-  let continuations: Continuations | null
+  let continuations: Continuations | null = null
   try {
     body = decodeBody(decoded)
-    checkContinuations(body.embed)
-    continuations = continuationsOf(body.embed)
+    // Most tasks are followed by nothing, and pay for no look at it.
+    if (body.embed !== emptyEmbed) {
+      checkContinuations(body.embed)
+      continuations = continuationsOf(body.embed)
+    }
   } catch (error) {
     return undecodable(error)
   }
@@ -44,7 +54,7 @@ function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, de
   const task = core.registry.get(request.task)
   if (task === undefined) return notRegistered(core, request, continuations)
   run.accepted(continuations)
-  return new Execution(core, task, request, info, body, continuations, run).run()
+  return new Execution(core, sender, task, request, info, body, continuations, run).run()
 }
 
 function undecodable(error: unknown): Outcome {
@@ -59,6 +69,7 @@ class Execution {
 
   constructor(
     readonly core: AppCore,
+    sender: Sender,
     readonly task: TaskDefinition,
     readonly request: TaskRequest,
     readonly info: RunInfo,
@@ -68,7 +79,7 @@ class Execution {
   ) {
     this.#run = run
     this.#startedMs = core.clock.monotonic()
-    this.#context = new TaskRun({ core, task, info, body, run })
+    this.#context = new TaskRun({ core, sender, task, info, body, run })
   }
 
   run(): Promise<Outcome> {
@@ -98,10 +109,7 @@ class Execution {
   }
 
   #call(args: readonly unknown[]): unknown {
-    // The function's parameters were checked where the task was defined; here they are only a list.
-    const run = this.task.run as (...args: unknown[]) => unknown
-    if (this.task.kwargsSchema !== undefined) return run(args[0], this.#context)
-    return this.task.bound ? run(this.#context, ...args) : run(...args)
+    return callFunction(this.task, args, this.#context)
   }
 
   #success(value: unknown): Outcome {
@@ -125,8 +133,11 @@ class Execution {
   #failed(error: unknown): Outcome {
     if (error instanceof ReplaceSignal)
       return { status: 'replaced', signature: error.signature, runtimeMs: this.#runtimeMs(), continuations: this.continuations }
-    if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
-    if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
+    if (error instanceof Ignore) return { status: 'ignored', reason: error.message, continuations: this.continuations }
+    if (error instanceof Reject) {
+      const { requeue, reason } = error
+      return { status: 'rejected', requeue, reason, continuations: this.continuations }
+    }
     if (error instanceof RetrySignal) return this.#retry(error)
     const { abortCause } = this.#run
     // Told to end, the task ended: that it did so by throwing is no failure of it.

@@ -147,7 +147,7 @@ export class AppWorker implements Worker {
       await this.#stateFile.open()
     }
     const pool = await makePool(core, this.#options, {
-      execute: executeWith(core),
+      execute: executeWith(core, this.#sender),
       storeState: async (taskId, state, meta) => {
         for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
       },
