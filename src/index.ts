@@ -1,9 +1,11 @@
 /** The face of celeriac: the app, the canvas, errors and types. Workers, drivers and the command line are loaded when they are used. */
 export { type AppOptions, Celeriac } from './app/app.js'
+export type { Beat, BeatOptions, BeatState } from './app/beat-handle.js'
 export { type ConfigInput, celeryDefaults } from './app/config.js'
 export { currentTask, type RequestInfo, type RetryOptions, type TaskContext } from './app/context.js'
 export type { Middleware, Signals } from './app/hooks.js'
 export type { RemoteTask, TasksOf } from './app/remotes.js'
+export type { ScheduleInfo, ScheduleRun, Schedules } from './app/schedule-handle.js'
 export type { Called, ErrorClass, NamedTask, Task, TaskOptions } from './app/task.js'
 export type { StopOptions, Worker, WorkerOptions, WorkerState } from './app/worker-handle.js'
 export { at } from './beat/at.js'

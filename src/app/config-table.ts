@@ -4,10 +4,22 @@
  */
 import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
-import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
+import {
+  backendUrl,
+  brokerUrls,
+  bytes,
+  deliveryMode,
+  driverOptions,
+  expiry,
+  logger,
+  logLevel,
+  name,
+  storeUrl,
+  timeZone,
+} from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker'
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Beat'
 
 export interface Row<In, Out> {
   readonly group: Group
@@ -236,6 +248,35 @@ export const configTable = {
   }),
   logger: row('Worker', nullable(logger), null, {
     sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
+    own: true,
+  }),
+
+  beatStore: {
+    group: 'Beat',
+    kind: storeUrl,
+    default: {
+      says: "the broker's own store; with RabbitMQ, `sqlite://`",
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+    },
+    sentence:
+      'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',
+    own: true,
+    flag: '--store <url>',
+  } satisfies Row<Address, Address>,
+  beatLease: row('Beat', secondsAbove0, 10, {
+    sentence: 'Another beat takes over when the one that leads has been silent for so long.',
+    own: true,
+    flag: '--lease <duration>',
+  }),
+  beatMaxLoopInterval: row('Beat', secondsAbove0, 1, {
+    sentence: 'How long beat sleeps at most before it looks at the clock and for changes of the schedule.',
+    flag: '--max-interval <duration>',
+  }),
+  beatCronStartingDeadline: row('Beat', nullable(seconds), null, {
+    sentence: 'A crontab time that was missed by more is left out, in entries without a `misfire` of their own; null is no limit.',
+  }),
+  beatHistory: row('Beat', wholeNumber(1), 100, {
+    sentence: 'How many runs are kept in the history of each entry.',
     own: true,
   }),
 }

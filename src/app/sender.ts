@@ -10,6 +10,7 @@ import type { Message } from '../protocol/message.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
+import type { Fence } from '../transport.js'
 import { type Arguments, checkCall } from './arguments.js'
 import { enqueued, type ResultAccess, StoredResult } from './async-result.js'
 import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
@@ -27,6 +28,8 @@ export interface OutgoingCall extends Arguments {
   readonly options: ApplyOptions
   /** Links as they came in a message, instead of those of the options. */
   readonly embed?: Embed
+  /** What the broker asks before it takes the message. */
+  readonly fences?: readonly Fence[]
   /** The task that sends it, when it is not the one that runs here. */
   readonly rootId?: string
   readonly parentId?: string
@@ -173,7 +176,7 @@ export class Sender implements SignatureSender {
     const prepared = await this.prepare(call, id)
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
-    await this.#publisher.publish(prepared, { retry, signal })
+    await this.#publisher.publish(call.fences === undefined ? prepared : { ...prepared, fences: call.fences }, { retry, signal })
     runningTask()?.children.push([[id, null], null])
     if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
     return new StoredResult(id, this.#access)
