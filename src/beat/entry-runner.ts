@@ -10,7 +10,7 @@ import type { LiveEntry } from './entry-book.js'
 import { isUnfinished } from './overlap.js'
 
 const firstRetryMs = 1_000
-const longestRetryMs = 30_000
+const longestRetryMs = 5_000
 
 export interface RunReport {
   readonly entry: LiveEntry
