@@ -2,13 +2,14 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { openBackend } from '../backends/index.js'
 import { signatureFrom } from '../canvas/from-json.js'
 import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
-import type { BeatSchedule } from '../canvas/schedules.js'
+import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { ControlClient } from '../control/client.js'
-import { DecodeError, NotSupportedError, show } from '../errors.js'
+import { DecodeError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
+import type { Duration } from '../internal/duration.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { isResultTuple } from '../protocol/result.js'
@@ -17,7 +18,8 @@ import { Serializers } from '../serializers/index.js'
 import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
-import type { Beat } from './beat-handle.js'
+import type { Beat, BeatOptions } from './beat-handle.js'
+import { BeatSide } from './beat-side.js'
 import { appBrand } from './brand.js'
 import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
@@ -38,6 +40,7 @@ import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
 import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
+import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
@@ -54,8 +57,10 @@ type KwOf<N extends readonly string[], A extends readonly unknown[]> = Simplify<
 
 /** Options of the app: every row of docs/config.md, by our names or Celery's. */
 export type AppOptions = ConfigInput & {
-  /** Refused at run time: this version has no beat. */
+  /** What beat sends, and when: entries by name. */
   beatSchedule?: BeatSchedule
+  /** The same, as Celery spells it. */
+  beat_schedule?: BeatSchedule
 }
 
 /**
@@ -76,10 +81,10 @@ export class Celeriac implements AsyncDisposable {
   readonly #core: AppCore
   readonly #sender: Sender
   #senderEvents: EventDispatcher | undefined
+  readonly #beats: BeatSide
 
-  constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
+  constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
-    if (beatSchedule !== undefined) throw noBeat('beatSchedule')
     const config = loadConfig(options)
     const lamport = new LamportClock()
     this.#core = {
@@ -132,6 +137,7 @@ export class Celeriac implements AsyncDisposable {
       plan: (plan) => runPlanEagerly(eager(), plan),
     })
     for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
+    this.#beats = new BeatSide(this.#core, this.#sender, { ...celerysSchedule, ...beatSchedule })
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -278,9 +284,19 @@ export class Celeriac implements AsyncDisposable {
     })
   }
 
-  /** The scheduler: not in this version. */
-  beat(_options: { scheduler?: 'file' | 'redis' | 'postgres' } = {}): Beat {
-    throw noBeat('app.beat()')
+  /** Sends what is due. Any number may run, in any processes: one leads. */
+  beat(options: BeatOptions = {}): Beat {
+    return this.#beats.beat(options)
+  }
+
+  /** Schedules at run time: list, add, update, pause, resume, run, remove. */
+  get schedule(): Schedules {
+    return this.#beats.schedules
+  }
+
+  /** Celery's add_periodic_task: one entry of the program, as in `beatSchedule`; gives its name. Default name: the call as text, `add(1, 2)`. */
+  addPeriodicTask(schedule: Schedule | Duration, task: BeatCall, options: EntryOptions & { name?: string } = {}): string {
+    return this.#beats.add(schedule, task, options)
   }
 
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
@@ -326,8 +342,4 @@ function isoClock(now: () => number, timezone: string): () => string {
     if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
     return last.text
   }
-}
-
-function noBeat(what: string): NotSupportedError {
-  return new NotSupportedError(what, 'this version has no beat; send tasks with eta or countdown, or from a cron job')
 }

@@ -96,6 +96,13 @@ export const backendUrl = kind<Address, Address>(
   { show: showAddress },
 )
 
+const storeWords = 'a URL such as "sqlite://", "redis://host:6379/0" or "file://./schedules.json"'
+
+/** A store of schedules. */
+export const storeUrl = kind<Address, Address>(`${storeWords}${orClient}`, (value, option) => address(value, option, storeWords), {
+  show: showAddress,
+})
+
 function address(value: unknown, option: string, expected: string): Address {
   if (typeof value === 'string' && urlPattern.test(value)) return value
   if (isRecord(value)) return ownClient(value, option)

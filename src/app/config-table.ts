@@ -16,11 +16,12 @@ import {
   name,
   poolBounds,
   rate,
+  storeUrl,
   timeZone,
 } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
 
 export interface Row<In, Out> {
   readonly group: Group
@@ -289,6 +290,34 @@ export const configTable = {
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  beatStore: {
+    group: 'Beat',
+    kind: storeUrl,
+    default: {
+      says: "the broker's own store; with RabbitMQ, `sqlite://`",
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+    },
+    sentence:
+      'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',
+    own: true,
+    flag: '--store <url>',
+  } satisfies Row<Address, Address>,
+  beatLease: row('Beat', secondsAbove0, 10, {
+    sentence: 'Another beat takes over when the one that leads has been silent for so long.',
+    own: true,
+    flag: '--lease <duration>',
+  }),
+  beatMaxLoopInterval: row('Beat', secondsAbove0, 1, {
+    sentence: 'How long beat sleeps at most before it looks at the clock and for changes of the schedule.',
+    flag: '--max-interval <duration>',
+  }),
+  beatCronStartingDeadline: row('Beat', nullable(seconds), null, {
+    sentence: 'A crontab time that was missed by more is left out, in entries without a `misfire` of their own; null is no limit.',
+  }),
+  beatHistory: row('Beat', wholeNumber(1), 100, {
+    sentence: 'How many runs are kept in the history of each entry.',
+    own: true,
   }),
 }
 

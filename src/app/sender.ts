@@ -239,7 +239,7 @@ export class Sender implements SignatureSender {
     const prepared = await this.prepare(call, id)
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
-    await this.#publisher.publish(prepared, { retry, signal })
+    await this.#publisher.publish(call.fences === undefined ? prepared : { ...prepared, fences: call.fences }, { retry, signal })
     if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
   }
 

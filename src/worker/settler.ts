@@ -272,12 +272,12 @@ export class Settler {
     core.log.info(fields(task), `Task ${label(task)} replaced by new task`)
   }
 
-  /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
   #revoked(task: ActiveTask, reason: string): void {
     this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
     tellRevoked(this.#parts.core, task, reason)
   }
 
+  /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
   #leave(task: ActiveTask, outcome: Outcome & { status: 'ignored' | 'rejected' }): Promise<void> | undefined {
     const { delivery, acksLate } = task
     const requeues = outcome.status === 'rejected' && outcome.requeue
