@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { openBackend } from '../backends/index.js'
+import { hasInbox, openBackend } from '../backends/index.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { Beat, BeatSchedule } from '../canvas/schedules.js'
 import type { ApplyOptions } from '../canvas/sig.js'
@@ -81,6 +81,7 @@ export class Celeriac implements AsyncDisposable {
       connections: new Connections({
         brokers: config.brokerUrl,
         backend: config.resultBackend,
+        hasInbox: hasInbox(config.resultBackend),
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
@@ -90,10 +91,11 @@ export class Celeriac implements AsyncDisposable {
             openBackend(address, {
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
+              brokers: config.brokerUrl,
+              persistent: config.resultPersistent,
               // The same server is reached in the same way.
-              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
-                ? config.brokerTransportOptions
-                : {},
+              brokerTransportOptions:
+                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
             }),
         },
       }),
@@ -185,7 +187,7 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    return new StoredResult<R>(id, this.#access)
+    return new StoredResult<R>(id, this.#access, { byId: true })
   }
 
   /** Names of the tasks that are registered here. */

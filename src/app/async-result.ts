@@ -1,6 +1,6 @@
 import type { ResultBackend } from '../backend.js'
 import type { AsyncResult, Enqueued, GetOptions } from '../canvas/handles.js'
-import { ResultsDisabledError, SyncSubtaskError, TimeoutError } from '../errors.js'
+import { ResultElsewhereError, ResultsDisabledError, SyncSubtaskError, TimeoutError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
 import { failureFrom } from '../protocol/remote-error.js'
@@ -15,28 +15,31 @@ export interface ResultAccess {
   revoke(taskIds: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }): Promise<void>
 }
 
-/** A handle of a task that was sent, here or elsewhere, or (with `local`) of one that ran at the call. */
+/** A handle of a task that was sent, here or elsewhere (`byId`), or (with `local`) of one that ran at the call. */
 export class StoredResult<R> implements AsyncResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly #access: ResultAccess
   readonly #local: ResultMeta | undefined
+  readonly #byId: boolean
 
   constructor(
     id: string,
     access: ResultAccess,
-    { parent = null, local }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta } = {},
+    { parent = null, local, byId = false }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta; byId?: boolean } = {},
   ) {
     this.id = id
     this.parent = parent
     this.#access = access
     this.#local = local
+    this.#byId = byId
   }
 
   async get(options: GetOptions = {}): Promise<R> {
     if (this.#local !== undefined) return settled<R>(this.#local, options)
     if (runningTask() !== undefined && options.allowInsideTask !== true) throw new SyncSubtaskError(this.id)
     const backend = await this.#results()
+    this.#refuseToWaitForEver(backend, options)
     const stop = this.#deadline(options)
     try {
       for await (const meta of backend.wait([this.id], { signal: stop.signal })) {
@@ -123,6 +126,12 @@ export class StoredResult<R> implements AsyncResult<R> {
     const backend = await this.#access.connections.backend()
     if (!backend.supports.results) throw new ResultsDisabledError()
     return backend
+  }
+
+  /** Results that go to one process only, awaited in another. Who gave a deadline learns it then. */
+  #refuseToWaitForEver({ inbox }: ResultBackend, { timeout, signal }: GetOptions): void {
+    if (!this.#byId || inbox === undefined || timeout !== undefined || signal !== undefined || inbox.expects(this.id)) return
+    throw new ResultElsewhereError(this.id, 'with rpc:// it goes to the process that sent the task, and this one did not')
   }
 
   /** One signal for the caller's own and the timeout. While it is open the process stays alive: drivers hold nothing that would keep it. */

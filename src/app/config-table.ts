@@ -46,10 +46,10 @@ export const configTable = {
     kind: backendUrl,
     default: {
       says: "the broker's own store",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'disabled' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'disabled' : broker),
     },
     sentence:
-      'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
+      'Where states and results are kept; `disabled` keeps none, and `rpc://` sends them back through the broker (RabbitMQ) to the process that asked. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
     flag: '--result-backend <url>',
   } satisfies Row<Address, Address>,
   brokerTransportOptions: row(
@@ -87,6 +87,9 @@ export const configTable = {
   }),
   resultExpires: row('Broker and results', expiry, 86_400, {
     sentence: 'How long a result is kept after the task has ended; null or 0 keeps it for ever.',
+  }),
+  resultPersistent: row('Broker and results', bool, false, {
+    sentence: 'Results that `rpc://` sends outlive a restart of the broker. Other backends keep what their server keeps.',
   }),
   resultExtended: row('Broker and results', bool, false, {
     sentence: "Store the task's name, arguments, worker, queue and retries with its result.",

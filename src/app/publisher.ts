@@ -1,3 +1,4 @@
+import type { Inbox } from '../backend.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
@@ -11,6 +12,8 @@ export interface Publication {
   readonly message: Message
   readonly routed: Routed
   readonly notBefore: number | undefined
+  /** Where the result comes to: it is there before the message goes out. */
+  readonly inbox?: Inbox | undefined
 }
 
 /** Puts messages at the broker: declares their queues once a connection, tries again as the retry policy says. */
@@ -42,7 +45,9 @@ export class Publisher {
     }
   }
 
-  async #publishOnce({ message, routed, notBefore }: Publication, deadlineMs: number): Promise<void> {
+  async #publishOnce({ message, routed, notBefore, inbox }: Publication, deadlineMs: number): Promise<void> {
+    const opening = inbox?.open()
+    if (opening !== undefined) await opening
     const connection = await this.#core.connections.publisher()
     const queues = routed.queue === undefined ? this.#core.routes.queuesAt(routed.to.exchange) : [routed.queue]
     for (const queue of queues) {

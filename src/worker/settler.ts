@@ -2,7 +2,7 @@ import { continuationsAfter } from '../app/continuations.js'
 import type { AppCore } from '../app/core.js'
 import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
 import type { Prepared, Sender } from '../app/sender.js'
-import type { ResultBackend } from '../backend.js'
+import type { ResultBackend, StoreOptions } from '../backend.js'
 import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, show, WorkerLostError } from '../errors.js'
 import { Backoff } from '../internal/backoff.js'
 import { failpoint } from '../internal/failpoints.js'
@@ -266,15 +266,16 @@ export class Settler {
     const { core, backend, hostname } = this.#parts
     if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: hostname })
-    return backend.store(meta, { expiresSeconds: core.config.resultExpires }).catch((error: unknown) => {
+    const { replyTo, correlationId } = task.message.properties
+    const options = { expiresSeconds: core.config.resultExpires, replyTo, correlationId }
+    return backend.store(meta, options).catch((error: unknown) => {
       core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
-      return this.#storeAgain(meta)
+      return this.#storeAgain(meta, options)
     })
   }
 
-  async #storeAgain(meta: ResultMeta): Promise<boolean> {
+  async #storeAgain(meta: ResultMeta, options: StoreOptions): Promise<boolean> {
     const { core, backend } = this.#parts
-    const options = { expiresSeconds: core.config.resultExpires }
     const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random: core.random })
     const untilMs = core.clock.monotonic() + storeForMs
     for (;;) {
