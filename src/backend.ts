@@ -21,8 +21,8 @@ export interface ResultBackend {
   forget(taskIds: readonly string[]): Promise<void>
   /** Notes that these tasks must not start, for workers that are not up now. Kept for `expiresSeconds`. */
   revoke(taskIds: readonly string[], options: { readonly expiresSeconds: number }): Promise<void>
-  /** Those of the ids that were revoked. */
-  revoked(taskIds: readonly string[]): Promise<ReadonlySet<string>>
+  /** Those of the ids that were revoked; at once where that is known without asking. */
+  revoked(taskIds: readonly string[]): ReadonlySet<string> | Promise<ReadonlySet<string>>
   /** Removes what has expired; how many results that were. */
   cleanup(options: { readonly nowMs: number }): Promise<number>
   /** Safe twice. Waits that are open end with a ConnectionError. */

@@ -83,6 +83,8 @@ export interface RetryRequest {
 export type AbortCause = 'soft time limit' | 'revoked' | 'shutdown' | 'lock lost'
 
 export interface Run {
+  /** Where its function runs, and since when (monotonic ms); undefined before it starts. */
+  readonly start: { readonly pid: number; readonly sinceMs: number } | undefined
   /** Settles when the function is about to start; never, when the outcome comes without a start. */
   readonly accepted: Promise<{ readonly pid: number }>
   /** Never rejects. */

@@ -2,14 +2,14 @@
 import type { BackendSupports, ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
-import { listOf, type RedisLink, type RedisTarget, type Reply, textOf } from '../internal/redis/link.js'
+import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
 import type { ResultMeta } from '../protocol/result.js'
 import { GroupStore } from './redis/groups.js'
 import { ResultKeys } from './redis/keys.js'
 import { closedError, LinkHolder } from './redis/link-holder.js'
 import { ResultSubscriber } from './redis/result-subscriber.js'
 import { ResultWriter } from './redis/result-writer.js'
-import { revokeScript } from './redis/scripts.js'
+import { RevokedTasks } from './redis/revoked-tasks.js'
 import { ResultWaits } from './result-waits.js'
 
 const keysAtOnce = 1_000
@@ -29,6 +29,7 @@ export class RedisBackend implements ResultBackend {
   readonly #writer: ResultWriter
   readonly #subscriber: ResultSubscriber
   readonly #waits: ResultWaits
+  readonly #revoked: RevokedTasks
   #closing: Promise<void> | undefined
 
   /** Connects when it is first used. */
@@ -42,7 +43,9 @@ export class RedisBackend implements ResultBackend {
       close: () => this.#subscriber.rest(),
       leave: (taskIds) => this.#subscriber.unlisten(this.#channels(taskIds)),
     })
+    this.#revoked = new RevokedTasks(target, { keys: this.#keys, holder: this.#holder, clock })
     this.#subscriber = new ResultSubscriber(target, {
+      name: 'celeriac:results:waits',
       clock,
       onMessage: (channel, payload) => this.#hear(channel, payload),
       wanted: () => this.#channels(this.#waits.openTasks()),
@@ -81,23 +84,12 @@ export class RedisBackend implements ResultBackend {
 
   async revoke(taskIds: readonly string[], { expiresSeconds }: { readonly expiresSeconds: number }): Promise<void> {
     this.#refuseWhenClosed()
-    await this.#holder.run((link) =>
-      Promise.all(chunks(taskIds).map((ids) => revokeScript.run(link, [this.#keys.revoked], [Math.ceil(expiresSeconds * 1000), ...ids]))),
-    )
+    await this.#revoked.add(taskIds, expiresSeconds)
   }
 
-  /** Asked for each batch of deliveries: while nothing is revoked, it costs one small question. */
-  async revoked(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+  revoked(taskIds: readonly string[]): ReadonlySet<string> | Promise<ReadonlySet<string>> {
     this.#refuseWhenClosed()
-    const key = this.#keys.revoked
-    if (taskIds.length === 0 || (await this.#holder.run((link) => link.call('EXISTS', [key]))) === 0) return new Set()
-    const [time, ...scores] = await this.#holder.run((link) =>
-      Promise.all([link.call('TIME', []), ...chunks(taskIds).map((ids) => link.call('ZMSCORE', [key, ...ids]))]),
-    )
-    const [seconds, micros] = listOf(time)
-    const nowMs = Number(textOf(seconds)) * 1000 + Number(textOf(micros)) / 1000
-    const untilMs = scores.flatMap(listOf)
-    return new Set(taskIds.filter((_, index) => untilMs[index] instanceof Buffer && Number(textOf(untilMs[index])) > nowMs))
+    return this.#revoked.among(taskIds)
   }
 
   /** Redis removes what has expired by itself. */
@@ -113,7 +105,7 @@ export class RedisBackend implements ResultBackend {
 
   async #close(): Promise<void> {
     this.#waits.fail(closedError())
-    await Promise.all([this.#subscriber.close(), this.#writer.drained()])
+    await Promise.all([this.#subscriber.close(), this.#revoked.close(), this.#writer.drained()])
     await this.#holder.close()
   }
 

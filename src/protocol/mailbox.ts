@@ -19,8 +19,13 @@ export interface Broadcast {
   readonly replyTo?: Destination
 }
 
-/** The exchange of all broadcasts, as Celery declares it. */
-export const pidboxExchange: Exchange = { name: 'celery.pidbox', type: 'fanout', durable: false, autoDelete: false }
+/** The exchange of all broadcasts of a namespace (`controlExchange`), as Celery declares it. */
+export const pidboxExchange = (namespace: string): Exchange => ({
+  name: `${namespace}.pidbox`,
+  type: 'fanout',
+  durable: false,
+  autoDelete: false,
+})
 
 /** Ids of tasks that must not start; `terminate` also ends those that run. */
 export interface RevokeRequest {

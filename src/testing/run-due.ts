@@ -4,6 +4,7 @@ import type { Sender } from '../app/sender.js'
 import { systemClock } from '../internal/clock.js'
 import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
+import { Presence } from '../worker/presence.js'
 import { RefusalLog } from '../worker/refusal-log.js'
 import { RevokedSet } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
@@ -21,11 +22,22 @@ export async function runDue(
   const backend = await core.connections.backend()
   const connection = await core.connections.connect()
   const refusals = new RefusalLog(core)
-  const settler = new Settler({ core, sender, backend, connection, refusals, hostname, isHeld: () => false })
+  const { events, counts } = new Presence(core, hostname, { heartbeat: false }, () => 0)
+  const settler = new Settler({ core, sender, backend, connection, refusals, events, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
   const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
-  tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: new RevokedSet(() => core.clock.monotonic()), hostname })
+  tasks = new TaskConsumer({
+    core,
+    backend,
+    pool,
+    settler,
+    refusals,
+    events,
+    counts,
+    revoked: new RevokedSet(() => core.clock.monotonic()),
+    hostname,
+  })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {
     await pool.start()

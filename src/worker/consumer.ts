@@ -17,6 +17,8 @@ import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedSet } from './revoked.js'
 import type { Settler } from './settler.js'
+import type { TaskCounts } from './task-counts.js'
+import type { TaskEvents } from './task-events.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -37,6 +39,8 @@ interface ConsumerParts {
   readonly settler: Settler
   readonly refusals: RefusalLog
   readonly revoked: RevokedSet
+  readonly events: TaskEvents
+  readonly counts: TaskCounts
   readonly hostname: string
 }
 
@@ -85,13 +89,15 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const asks = backend.supports.durableRevoke || (backend.supports.results && tasks.some((task) => task.delivery.redelivered))
-    if (!asks) {
-      for (const task of tasks) this.#admit(task, undefined)
-      this.#pump()
-      return
+    const again = backend.supports.results ? tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id) : []
+    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
+    try {
+      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
+    } catch (error) {
+      revoked = Promise.reject(error)
     }
-    this.#ask(tasks).catch((error: unknown) => {
+    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
+    this.#ask(tasks, revoked, again).catch((error: unknown) => {
       core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
       // Not at once: they would come right back, as often as the machine can.
       core.clock.setTimer(askAgainMs, () => {
@@ -107,6 +113,11 @@ export class TaskConsumer {
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** What it has in its hands, in the order in which it came. */
+  get held(): readonly ActiveTask[] {
+    return [...this.#active]
   }
 
   holds(taskId: string): boolean {
@@ -129,6 +140,7 @@ export class TaskConsumer {
         this.#waiting.splice(waiting, 1)
         this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
       } else if (terminate !== undefined) {
+        task.killSignal = terminate
         task.run?.terminate(terminate)
       }
     }
@@ -174,6 +186,7 @@ export class TaskConsumer {
         acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
         run: undefined,
         started: false,
+        killSignal: undefined,
       }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -197,15 +210,18 @@ export class TaskConsumer {
     return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
   }
 
-  async #ask(tasks: readonly ActiveTask[]): Promise<void> {
-    const { backend } = this.#parts
-    const again = tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id)
-    const [revokedIds, stored] = await Promise.all([
-      backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds,
-      again.length > 0 && backend.supports.results ? backend.getMany(again) : noMetas,
-    ])
+  async #ask(
+    tasks: readonly ActiveTask[],
+    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
+    again: readonly string[],
+  ): Promise<void> {
+    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+    this.#admitAll(tasks, revoked, stored)
+  }
+
+  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
     for (const task of tasks) {
-      if (revokedIds.has(task.head.id)) this.#parts.revoked.add(task.head.id)
+      if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
     this.#pump()
@@ -234,6 +250,7 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
+    this.#parts.events.received(task)
     this.#waiting.push(task)
   }
 
@@ -265,9 +282,10 @@ export class TaskConsumer {
   }
 
   async #run(task: ActiveTask): Promise<void> {
-    const { core, pool, settler, hostname } = this.#parts
+    const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
+    counts.add(head.task)
     failpoint('consume.before_start')
     const run = pool.run(
       requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
@@ -275,9 +293,10 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || failpoints)
+    if (!task.acksLate || tracks || events.enabled || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
+        events.started(task)
         failpoint('run.started')
         if (!task.acksLate) delivery.ack()
         if (tracks)

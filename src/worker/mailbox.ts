@@ -35,17 +35,18 @@ export class Mailbox {
 
   /** Two workers of one name would share one queue, and each request would reach only one of them. */
   async #declare(connection: Connection): Promise<string> {
+    const pidbox = pidboxExchange(this.#core.config.controlExchange)
     const named = (name: string): Queue => ({
       name,
       durable: false,
       exclusive: true,
       autoDelete: true,
       arguments: {},
-      bindings: [{ exchange: pidboxExchange.name, routingKey: '' }],
+      bindings: [{ exchange: pidbox.name, routingKey: '' }],
     })
-    const name = `${this.#hostname}.celery.pidbox`
+    const name = `${this.#hostname}.${pidbox.name}`
     try {
-      await connection.declare({ exchanges: [pidboxExchange], queues: [named(name)] })
+      await connection.declare({ exchanges: [pidbox], queues: [named(name)] })
       return name
     } catch (error) {
       if (!(error instanceof DeclarationMismatchError)) throw error
@@ -53,8 +54,8 @@ export class Mailbox {
         { hostname: this.#hostname },
         `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
       )
-      const own = `${this.#hostname}.${randomUUID()}.celery.pidbox`
-      await connection.declare({ exchanges: [pidboxExchange], queues: [named(own)] })
+      const own = `${this.#hostname}.${randomUUID()}.${pidbox.name}`
+      await connection.declare({ exchanges: [pidbox], queues: [named(own)] })
       return own
     }
   }

@@ -15,6 +15,7 @@ import { encodeJson } from '../serializers/json.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
+import type { TaskEvents } from './task-events.js'
 
 /** How long a result that cannot be stored is tried again before its task goes back to the queue. */
 const storeForMs = 30_000
@@ -25,6 +26,7 @@ interface SettlerParts {
   readonly backend: ResultBackend
   readonly connection: Connection
   readonly refusals: RefusalLog
+  readonly events: TaskEvents
   readonly hostname: string
   /** Whether this worker has a message of that task in its hands. */
   readonly isHeld: (taskId: string) => boolean
@@ -74,6 +76,7 @@ export class Settler {
     try {
       await this.#store(task, failed(error, []))
     } finally {
+      this.#parts.events.failed(task, error)
       task.delivery.reject(reason)
     }
   }
@@ -121,7 +124,9 @@ export class Settler {
         return undefined
       case 'rejected':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} rejected${outcome.requeue ? ' (requeued)' : ''}`)
-        if (task.acksLate) outcome.requeue ? task.delivery.release() : task.delivery.reject(outcome.reason)
+        if (!task.acksLate) return undefined
+        outcome.requeue ? task.delivery.release() : task.delivery.reject(outcome.reason)
+        this.#parts.events.ended(task, outcome)
         return undefined
       case 'undecodable':
         return this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
@@ -154,6 +159,7 @@ export class Settler {
       await this.#parts.sender.publish(next)
       failpoint('continuation.after_one')
     }
+    this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
@@ -215,6 +221,7 @@ export class Settler {
     // After the state: the next run may begin at once, and what it reports must not be overwritten.
     await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
     task.delivery.ack()
+    this.#parts.events.ended(task, outcome)
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
   }

@@ -85,13 +85,44 @@ test('stores of one tick are one call of a script, and a long queue of them a fe
   expect(String(await server.call('INFO', 'commandstats'))).toContain('cmdstat_evalsha:calls=10,')
 })
 
-test('while nothing is revoked, asking costs one question', async () => {
+/** When a worker's process knows the revoked tasks, it is told at once. */
+const knowsRevoked = (backend: ResultBackend) => until(() => !(backend.revoked(['nobody']) instanceof Promise), 'the revoked tasks')
+
+test('a process that asked once is told of revoked tasks, and asks no more', async () => {
   const backend = server.backend()
-  await backend.revoked(['a'])
+  await server.backend().revoke(['before'], { expiresSeconds: 10 })
+  expect(await backend.revoked(['before', 'after'])).toEqual(new Set(['before']))
+  await knowsRevoked(backend)
   await server.call('CONFIG', 'RESETSTAT')
-  await backend.revoked(Array.from({ length: 100 }, (_, index) => `t${index}`))
-  const statistics = String(await server.call('INFO', 'commandstats'))
-  expect([...statistics.matchAll(/cmdstat_([a-z|]+)/g)].map(([, name]) => name).sort()).toEqual(['config|resetstat', 'exists'])
+  for (let batch = 0; batch < 100; batch++) expect(backend.revoked(['before', 'after'])).toEqual(new Set(['before']))
+  expect([...String(await server.call('INFO', 'commandstats')).matchAll(/cmdstat_([a-z|]+)/g)].map(([, name]) => name)).toEqual([
+    'config|resetstat',
+  ])
+  await server.backend().revoke(['after', 'soon over'], { expiresSeconds: 10 })
+  await until(async () => (await backend.revoked(['after'])).size === 1, 'the word of it')
+  expect(await backend.revoked(['before', 'after', 'other'])).toEqual(new Set(['before', 'after']))
+})
+
+test('what was revoked while a process could not be told is known to it all the same', async () => {
+  await withGate(async (gate, backend) => {
+    await backend.revoked(['a'])
+    await knowsRevoked(backend)
+    await gate.shut()
+    await server.backend().revoke(['a'], { expiresSeconds: 10 })
+    await gate.open()
+    expect(await within(Promise.resolve(backend.revoked(['a', 'b'])), 'the answer')).toEqual(new Set(['a']))
+    await knowsRevoked(backend)
+    expect(backend.revoked(['a', 'b'])).toEqual(new Set(['a']))
+  })
+})
+
+test('more revoked tasks than a process keeps are asked about', async () => {
+  const backend = server.backend()
+  const ids = Array.from({ length: 10_001 }, (_, index) => `t${index}`)
+  await backend.revoke(ids, { expiresSeconds: 10 })
+  await backend.revoked(['t0'])
+  await until(async () => (await server.connections('celeriac:results:revoked')) === 1, 'the subscription')
+  expect((await backend.revoked([...ids, 'other'])).size).toBe(10_001)
 })
 
 test('revoked tasks are remembered together, and gone when the last is', async () => {
