@@ -5,7 +5,7 @@
 import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
-import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
+import { celeryRetryPolicy, exchangeType, queues, queueType, retryPolicy, routes } from './config-routing.js'
 
 export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
 
@@ -141,6 +141,16 @@ export const configTable = {
   }),
   taskCreateMissingQueues: row('Routing', bool, true, {
     sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
+  }),
+  taskDefaultQueueType: row('Routing', queueType, 'classic', {
+    sentence: 'The type of the default queue at RabbitMQ, where taskQueues is not given: `quorum` declares it with `x-queue-type`.',
+  }),
+  taskCreateMissingQueueType: row('Routing', queueType, 'classic', {
+    sentence: 'The type of queues that taskCreateMissingQueues declares at RabbitMQ.',
+  }),
+  taskQueueMaxPriority: row('Routing', nullable(wholeNumber(1, 255)), null, {
+    sentence:
+      'Declares every queue with this `x-max-priority`, unless its own arguments have one: without it RabbitMQ knows no priorities.',
   }),
 
   taskAcksLate: row('Tasks', bool, true, {

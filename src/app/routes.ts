@@ -81,7 +81,7 @@ export class Routes {
       durable: options.durable ?? true,
       exclusive: options.exclusive ?? false,
       autoDelete: options.autoDelete ?? false,
-      arguments: options.arguments ?? {},
+      arguments: this.#argumentsOf(options),
       bindings: [{ exchange: exchange.name, routingKey: this.#routingKeyOf(options) }],
     }
     return { exchanges: [exchange], queues: [queue] }
@@ -94,6 +94,18 @@ export class Routes {
     checkName('queue', name)
     if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
     return { name }
+  }
+
+  #argumentsOf({ name, arguments: given = {} }: QueueOption): Readonly<Record<string, unknown>> {
+    const { taskDefaultQueue, taskDefaultQueueType, taskCreateMissingQueueType, taskQueueMaxPriority } = this.#config
+    const isDefault = name === taskDefaultQueue && this.#queues.size === 0
+    const type = isDefault ? taskDefaultQueueType : this.#queues.has(name) ? 'classic' : taskCreateMissingQueueType
+    return {
+      // As Celery: what has no type is classic.
+      ...(type === 'classic' ? {} : { 'x-queue-type': type }),
+      ...(taskQueueMaxPriority === null ? {} : { 'x-max-priority': taskQueueMaxPriority }),
+      ...given,
+    }
   }
 
   /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */
