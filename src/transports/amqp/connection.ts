@@ -248,7 +248,8 @@ export class AmqpConnection implements Connection, ConsumerHost {
   }
 
   #sharesLimit({ product, version }: AmqpLink, queue: string): boolean {
-    return product === 'RabbitMQ' && version < 400 && !this.#topology.isQuorum(queue) && !this.#parts.memory.refusesGlobalLimit
+    const isClassic = this.#topology.queue(queue) !== undefined && !this.#topology.isQuorum(queue)
+    return product === 'RabbitMQ' && version < 400 && isClassic && !this.#parts.memory.refusesGlobalLimit
   }
 
   #mustRoute({ exchange }: Destination): boolean {

@@ -1,5 +1,5 @@
 /** Questions to the broker, one after the other: a refusal ends their channel, and must not hit another question. */
-import { ConnectionError } from '../../errors.js'
+import { CeleriacError, ConnectionError } from '../../errors.js'
 import type { AmqpChannel } from '../../internal/amqp/amqplib.js'
 import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
 import { refusalOf } from '../../internal/amqp/reply.js'
@@ -27,12 +27,7 @@ export class Control {
       if (this.#channel?.isOpen !== true) this.#channel = await link.openChannel()
       return await work(this.#channel.api)
     } catch (error) {
-      if (refusalOf(error) !== undefined) {
-        // Its end is told a little later than the refusal.
-        await this.#channel?.ended
-        throw error
-      }
-      if (error instanceof ConnectionError) throw error
+      if (refusalOf(error) !== undefined || error instanceof CeleriacError) throw error
       throw new ConnectionError(`the connection to RabbitMQ was lost while it was asked`, { cause: error })
     } finally {
       unhold()

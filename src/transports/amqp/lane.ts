@@ -5,7 +5,7 @@
  * Where all queues are classic, one limit is for all of them (`global`). The server has no such limit for quorum queues, nor for any since 4.0: there each queue
  * has its own (`each`), and a new limit means a new subscription.
  */
-import { ConnectionError, QueueMissingError } from '../../errors.js'
+import { CeleriacError, ConnectionError, QueueMissingError } from '../../errors.js'
 import type { AmqpMessage } from '../../internal/amqp/amqplib.js'
 import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
 import { refusalOf, wordsOf } from '../../internal/amqp/reply.js'
@@ -14,6 +14,7 @@ import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
 import type { Held } from './delivery.js'
 import { Settlements } from './settlements.js'
+import { refused } from './topology.js'
 
 /** The server takes no larger one; 0 would be no limit. */
 const mostPrefetch = 65_535
@@ -68,7 +69,7 @@ export class Lane {
         await this.#subscribe(channel, queue)
       } catch (error) {
         this.#queues.delete(queue)
-        throw missing(queue, error)
+        throw consumeError(queue, error)
       }
     })
   }
@@ -251,7 +252,10 @@ function whyLost(reason: Error): string {
 }
 
 /** A queue that another connection has for itself is none for this one. */
-function missing(queue: string, error: unknown): unknown {
-  const code = refusalOf(error)?.code
-  return code === 404 || code === 405 ? new QueueMissingError(queue) : error
+function consumeError(queue: string, error: unknown): Error {
+  const refusal = refusalOf(error)
+  if (refusal?.code === 404 || refusal?.code === 405) return new QueueMissingError(queue)
+  if (refusal !== undefined) return refused(refusal, `to consume queue ${JSON.stringify(queue)}`)
+  if (error instanceof CeleriacError) return error
+  return new ConnectionError('the connection to RabbitMQ was lost', { cause: error })
 }
