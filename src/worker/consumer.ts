@@ -127,7 +127,11 @@ export class TaskConsumer {
 
   /** A task that runs here reports a state of its own. */
   async report(taskId: string, state: string, meta: unknown): Promise<void> {
-    for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
+    const task = [...this.#active].find(({ head }) => head.id === taskId)
+    if (task === undefined) return
+    // The pool may tell both at once, and STARTED comes first.
+    await task.run?.accepted
+    return this.#parts.settler.report(task, state, meta)
   }
 
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. */

@@ -42,7 +42,7 @@ export function testControl(broker: Broker): void {
       const name = fresh('revoked')
       const id = await client.call('interop.note', [1, name], {}, { queue: to, countdown: 2 })
       // The worker has it: it waits there or, with us, in the broker.
-      await until(async () => (await fleet.redis.llen(to)) === 0, 'the worker takes the message')
+      await until(async () => (await fleet.waiting(to)) === 0, 'the worker takes the message')
       await client.revoke([id])
       await heard(id)
       expect((await client.end(id)).error).toMatchObject({ type: 'TaskRevokedError', args: ['revoked'] })

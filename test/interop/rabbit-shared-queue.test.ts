@@ -1,3 +1,3 @@
 import { testSharedQueue } from './shared-queue-rows.js'
 
-testSharedQueue('classic')
+testSharedQueue('classic', { count: 10_000 })

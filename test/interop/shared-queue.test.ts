@@ -1,3 +1,3 @@
 import { testSharedQueue } from './shared-queue-rows.js'
 
-testSharedQueue('redis')
+testSharedQueue('redis', { count: 10_000 })

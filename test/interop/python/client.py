@@ -49,6 +49,17 @@ def get(id, timeout):
     return {"value": dumps(value), "repr": repr(value)}
 
 
+def states(id, timeout):
+    """All states that a waiting client hears of, with their data, in order."""
+    seen = []
+    result = AsyncResult(id, app=app)
+    try:
+        result.get(timeout=timeout, on_message=lambda meta: seen.append({"state": meta["status"], "info": dumps(meta["result"])}))
+    except Exception as error:
+        seen.append({"state": result.state, "info": dumps(repr(error))})
+    return seen
+
+
 def described(error):
     """What `except` and `pytest.raises` see."""
     try:
@@ -146,7 +157,7 @@ def versions():
 old = Celery("old", broker=app.conf.broker_url, backend=app.conf.result_backend)
 old.conf.task_protocol = 1
 abandoned = []
-commands = {f.__name__: f for f in (send, protocol_1, get, meta, flood, revoke, ping, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
+commands = {f.__name__: f for f in (send, protocol_1, get, states, meta, flood, revoke, ping, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
 
 for line in sys.stdin:
     command = json.loads(line)
