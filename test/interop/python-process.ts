@@ -53,6 +53,12 @@ class PythonProcess {
     return this.child.exitCode === null && this.child.signalCode === null
   }
 
+  /** kill -9, with all that it has started. */
+  async kill(): Promise<void> {
+    if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL')
+    await this.#exited
+  }
+
   /** Ends it in order, and by force when it takes too long. */
   async stop(name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.isRunning) this.child.kill(name)

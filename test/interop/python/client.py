@@ -134,10 +134,10 @@ def store_over(id, state):
     return app.backend.get_state(id)
 
 
-def bind(queue, exchange, type, routing_key):
+def bind(queue, exchange, type, routing_key, arguments=None):
     """Declares as a Python worker does when it starts."""
     with app.connection_for_write() as connection:
-        Queue(queue, Exchange(exchange, type=type), routing_key=routing_key).bind(connection.default_channel).declare()
+        Queue(queue, Exchange(exchange, type=type), routing_key=routing_key, queue_arguments=arguments).bind(connection.default_channel).declare()
 
 
 def publish_to(task, exchange, type, routing_key):
