@@ -2,7 +2,7 @@
 // What the tests need of the machine beyond npm packages: one row each. `find` is quick and starts nothing; `make` installs what is missing and throws
 // an Error that says exactly why it could not. scripts/install.mjs makes, tests ask `needs` and skip with the reason.
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -20,6 +20,12 @@ export const needs = {
     find: () => (existsSync(python) && existsSync(venvStamp) && readFileSync(venvStamp, 'utf8').startsWith(celery) ? python : undefined),
     make: makeVenv,
   },
+  // What Celery's solar schedules need.
+  ephem: {
+    what: 'PyEphem',
+    find: () => (pythonPackage('ephem') ? python : undefined),
+    make: () => run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'ephem>=4.1']),
+  },
   redis: {
     what: 'redis-server',
     find: () => inPath('redis-server'),
@@ -36,6 +42,12 @@ export const needs = {
     find: () => inPath('openssl'),
     make: () => apt('openssl'),
   },
+}
+
+/** @param {string} name Whether the venv has it. */
+function pythonPackage(name) {
+  const versions = join(venv, 'lib')
+  return existsSync(versions) && readdirSync(versions).some((version) => existsSync(join(versions, version, 'site-packages', name)))
 }
 
 function makeVenv() {

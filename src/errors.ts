@@ -203,6 +203,17 @@ export class PublishUncertainError extends CeleriacError {
   readonly code = 'ERR_PUBLISH_UNCERTAIN'
 }
 
+/** A fence held: somebody did the same before, or with a newer right to it. Nothing was published. */
+export class FencedError extends CeleriacError {
+  readonly code = 'ERR_FENCED'
+  constructor(
+    readonly key: string,
+    readonly order: number,
+  ) {
+    super(`the message was not published: the broker has let something as new as ${order} pass for ${show(key)} already`)
+  }
+}
+
 /** The broker or backend cannot be reached or used. */
 export class ConnectionError extends CeleriacError {
   readonly code: string = 'ERR_CONNECTION'
@@ -366,6 +377,24 @@ export class Reject extends CeleriacError {
   ) {
     super(reason)
   }
+}
+
+// ── beat ─────────────────────────────────────────────────────────────────────
+
+/** There is no schedule entry of that name. */
+export class ScheduleNotFoundError extends CeleriacError {
+  readonly code = 'ERR_SCHEDULE_NOT_FOUND'
+  constructor(
+    readonly entry: string,
+    readonly suggestion?: string,
+  ) {
+    super(`there is no schedule entry ${show(entry)}.${suggestion === undefined ? '' : ` Did you mean ${show(suggestion)}?`}`)
+  }
+}
+
+/** The schedule entry cannot be made or changed as asked: there is one of that name, or it is the program's own. */
+export class ScheduleConflictError extends CeleriacError {
+  readonly code = 'ERR_SCHEDULE_CONFLICT'
 }
 
 // ── the worker ───────────────────────────────────────────────────────────────

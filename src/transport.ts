@@ -38,6 +38,18 @@ export interface PublishOptions {
   readonly deadlineMs: number
   /** Wall clock, ms: the message is not delivered before. A transport without native delay ignores it and the worker defers. */
   readonly notBefore?: number
+  /** All must be passed, or nothing is published: FencedError. Only where the connection has `raiseFences`. */
+  readonly fences?: readonly Fence[]
+}
+
+/**
+ * A number that only rises, kept by the broker under its key for 30 days after it was last used. Who publishes behind a fence must bring a higher number than any
+ * before, so that of all processes that try to do one thing, one does it; `again` lets the same number pass, too.
+ */
+export interface Fence {
+  readonly key: string
+  readonly order: number
+  readonly again?: boolean
 }
 
 export interface Connection {
@@ -48,6 +60,8 @@ export interface Connection {
    * NotPublishedError when there is no such exchange, or when the default or a direct exchange finds no queue; on others such a message goes nowhere.
    */
   publish(message: Message, to: Destination, options: PublishOptions): Promise<void>
+  /** Passes fences without a message; FencedError when one holds. Missing where the broker keeps none. */
+  raiseFences?(fences: readonly Fence[]): Promise<void>
   /** QueueMissingError when one of the queues was not declared. */
   consume(options: ConsumeOptions): Promise<Consumer>
   /** Messages that wait in the queue (not the leased ones). */

@@ -29,6 +29,7 @@ export interface OpenBroker {
 }
 
 const deadlineMs = 5_000
+const to = { exchange: '', routingKey: 'q' }
 let lastId = 0
 
 export function message(more: Partial<Message> & { readonly priority?: number; readonly id?: string } = {}): Message {
@@ -216,6 +217,44 @@ export function testTransport(driver: TransportDriver): void {
       const inbox = await Inbox.open(connection)
       await inbox.gets(2)
       expect(inbox.ids).toEqual(['a', 'b'])
+    })
+
+    promise('behind a fence one message of a number is published, whoever tries and how often', async () => {
+      const other = await connect()
+      const fences = [
+        { key: 'leader', order: 2, again: true },
+        { key: 'firing', order: 1_700_000_000_000 },
+      ]
+      const tries = await Promise.allSettled(
+        [connection, other, connection].map((each, index) => each.publish(message({ id: `try-${index}` }), to, { deadlineMs, fences })),
+      )
+      expect(tries.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+      expect(tries.flatMap((each) => (each.status === 'rejected' ? [each.reason.code] : []))).toEqual(['ERR_FENCED', 'ERR_FENCED'])
+      await other.publish(message(), to, { deadlineMs, fences: [{ key: 'firing', order: 1_700_000_000_001 }] })
+      expect(await connection.size('q')).toBe(2)
+    })
+
+    promise('a fence that was raised holds what has an older number, and a held message passes no other fence', async () => {
+      const other = await connect()
+      await other.raiseFences?.([{ key: 'leader', order: 3, again: true }])
+      const late = {
+        deadlineMs,
+        fences: [
+          { key: 'firing', order: 5 },
+          { key: 'leader', order: 2, again: true },
+        ],
+      }
+      await expect(connection.publish(message(), to, late)).rejects.toMatchObject({ code: 'ERR_FENCED', key: 'leader' })
+      await expect(connection.raiseFences?.([{ key: 'leader', order: 2, again: true }])).rejects.toMatchObject({ code: 'ERR_FENCED' })
+      await connection.raiseFences?.([{ key: 'leader', order: 3, again: true }])
+      await other.publish(message(), to, {
+        deadlineMs,
+        fences: [
+          { key: 'firing', order: 5 },
+          { key: 'leader', order: 3, again: true },
+        ],
+      })
+      expect(await connection.size('q')).toBe(1)
     })
 
     promise('a header that cannot be written rejects its own message alone', async () => {

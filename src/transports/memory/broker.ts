@@ -15,7 +15,8 @@ import {
   routes,
 } from '../../protocol/routing.js'
 import type { Destination, ExchangeType, Queue, Topology } from '../../protocol/topology.js'
-import type { DeadLetter, DeadLetters } from '../../transport.js'
+import type { DeadLetter, DeadLetters, Fence } from '../../transport.js'
+import { MemoryFences } from './fences.js'
 import { MemoryQueue, type StoredMessage } from './queue.js'
 
 interface MemoryExchange {
@@ -39,6 +40,7 @@ const deadLetterLimit = 10_000
 
 export class MemoryBroker implements DeadLetters {
   readonly clock: Clock
+  readonly fences = new MemoryFences()
   readonly #deliveryLimit: number
   readonly #exchanges = new Map<string, MemoryExchange>()
   readonly #queues = new Map<string, MemoryQueue>()
@@ -82,11 +84,13 @@ export class MemoryBroker implements DeadLetters {
     return queue
   }
 
-  publish(message: Message, to: Destination, notBeforeMs: number | undefined): void {
+  publish(message: Message, to: Destination, notBeforeMs: number | undefined, fences: readonly Fence[] = []): void {
     const head = encodeHead(message, to)
     const body = typeof message.body === 'string' ? message.body : message.body.slice()
     const nowMs = this.clock.now()
-    for (const name of this.#route(to)) {
+    const names = this.#route(to)
+    this.fences.pass(fences)
+    for (const name of names) {
       const queue = this.#queues.get(name)
       if (queue === undefined) continue
       const isDelayed = notBeforeMs !== undefined && notBeforeMs > nowMs

@@ -3,7 +3,16 @@ import { ConnectionError, NotPublishedError } from '../../errors.js'
 import type { Message } from '../../protocol/message.js'
 import { decodeHead } from '../../protocol/message-head.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, DeadLetters, Delivery, PublishOptions } from '../../transport.js'
+import type {
+  Connection,
+  ConnectionCounters,
+  ConsumeOptions,
+  Consumer,
+  DeadLetters,
+  Delivery,
+  Fence,
+  PublishOptions,
+} from '../../transport.js'
 import type { MemoryBroker, Taker } from './broker.js'
 import type { MemoryQueue, StoredMessage } from './queue.js'
 
@@ -41,9 +50,14 @@ export class MemoryConnection implements Connection {
     this.#broker.declare(topology, this)
   }
 
-  async publish(message: Message, to: Destination, { notBefore }: PublishOptions): Promise<void> {
+  async publish(message: Message, to: Destination, { notBefore, fences }: PublishOptions): Promise<void> {
     if (this.#isClosed) throw new NotPublishedError('the message was not published: the connection is closed')
-    this.#broker.publish(message, to, notBefore)
+    this.#broker.publish(message, to, notBefore, fences)
+  }
+
+  async raiseFences(fences: readonly Fence[]): Promise<void> {
+    this.#refuseWhenClosed()
+    this.#broker.fences.pass(fences)
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

@@ -40,6 +40,11 @@ export class Layout {
     return `${this.#prefix}celeriac.eta.${queue}`
   }
 
+  /** The number that has passed a fence. */
+  fence(key: string): string {
+    return `${this.#prefix}celeriac.fence.${key}`
+  }
+
   /** The set of an exchange's bindings. */
   bindings(exchange: string): string {
     return `${this.#prefix}_kombu.binding.${exchange}`

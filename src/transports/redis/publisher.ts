@@ -1,12 +1,13 @@
 /** Publishes of one tick: one LPUSH for each list, however many messages. */
-import { BrokerFullError, NotPublishedError, PublishUncertainError, TimeoutError } from '../../errors.js'
+import { BrokerFullError, FencedError, NotPublishedError, PublishUncertainError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import { integerOf, LinkLostError, type RedisLink, RedisReplyError } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import { mustRoute } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
-import type { PublishOptions } from '../../transport.js'
+import type { Fence, PublishOptions } from '../../transport.js'
 import { writeEnvelope } from './envelope.js'
+import { pushFenced } from './fences.js'
 import type { Layout } from './layout.js'
 import type { RedisTopology } from './topology.js'
 
@@ -17,6 +18,7 @@ interface Entry {
   readonly envelope: string
   readonly priority: number | undefined
   readonly to: Destination
+  readonly fences: readonly Fence[] | undefined
   readonly deadlineAtMs: number
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -35,6 +37,8 @@ interface PublisherParts {
   readonly waitReplicas: number
   /** The link, or undefined when there is none. */
   readonly link: () => RedisLink | undefined
+  /** Some of it may be for this connection's own consumers. */
+  readonly onWritten: () => void
   /** Told when the server says that it cannot take writes now: another connection may find one that can. */
   readonly onElsewhere: (link: RedisLink, error: RedisReplyError) => void
 }
@@ -48,12 +52,12 @@ export class Publisher {
     this.#parts = parts
   }
 
-  publish(message: Message, to: Destination, { deadlineMs }: PublishOptions): Promise<void> {
+  publish(message: Message, to: Destination, { deadlineMs, fences }: PublishOptions): Promise<void> {
     const published = new Promise<void>((resolve, reject) => {
       // Written here: a header that cannot be written rejects this call alone (the promise takes what is thrown).
       const envelope = writeEnvelope(message, to)
       const deadlineAtMs = this.#parts.clock.monotonic() + deadlineMs
-      this.#batch.push({ envelope, priority: message.properties.priority, to, deadlineAtMs, resolve, reject, state: 'waiting' })
+      this.#batch.push({ envelope, priority: message.properties.priority, to, fences, deadlineAtMs, resolve, reject, state: 'waiting' })
       if (this.#batch.length === 1) setImmediate(() => this.#flush())
     })
     return published
@@ -79,6 +83,7 @@ export class Publisher {
       .finally(() => {
         timer.cancel()
         this.#unsettled.delete(sending)
+        this.#parts.onWritten()
       })
     this.#unsettled.add(sending)
   }
@@ -89,7 +94,9 @@ export class Publisher {
     const pushes: Push[] = []
     const work: Promise<void>[] = []
     for (const entry of batch) {
-      if (entry.to.exchange === '') pushes.push(this.#push(entry, entry.to.routingKey))
+      if (entry.to.exchange !== '') continue
+      if (entry.fences === undefined) pushes.push(this.#push(entry, entry.to.routingKey))
+      else work.push(this.#copy(link, entry, [entry.to.routingKey]))
     }
     work.push(this.#pushAll(link, pushes))
     for (const entry of batch) {
@@ -151,10 +158,20 @@ export class Publisher {
         ),
       )
     }
+    await this.#copy(link, entry, queues)
+  }
+
+  async #copy(link: RedisLink, entry: Entry, queues: readonly string[]): Promise<void> {
+    const { layout } = this.#parts
     entry.state = 'sent'
     try {
-      const commands = queues.map((queue) => link.call('LPUSH', [this.#parts.layout.listFor(queue, entry.priority), entry.envelope]))
-      await this.#confirmed(link, Promise.all(commands), [entry])
+      const lists = queues.map((queue) => layout.listFor(queue, entry.priority))
+      const { envelope } = entry
+      const pushed =
+        entry.fences === undefined
+          ? Promise.all(lists.map((list) => link.call('LPUSH', [list, envelope])))
+          : pushFenced(link, layout, entry.fences, { lists, envelope })
+      await this.#confirmed(link, pushed, [entry])
       end(entry)
     } catch (error) {
       end(entry, this.#failure(link, error))
@@ -165,6 +182,7 @@ export class Publisher {
   async #broadcast(link: RedisLink, entry: Entry): Promise<void> {
     entry.state = 'sent'
     try {
+      if (entry.fences !== undefined) await pushFenced(link, this.#parts.layout, entry.fences)
       await link.call('PUBLISH', [this.#parts.layout.channel(entry.to.exchange, entry.to.routingKey), entry.envelope])
       end(entry)
     } catch (error) {
@@ -190,7 +208,7 @@ export class Publisher {
   }
 
   #failure(link: RedisLink, error: unknown): Error {
-    if (error instanceof PublishUncertainError) return error
+    if (error instanceof PublishUncertainError || error instanceof FencedError) return error
     if (error instanceof RedisReplyError) {
       if (error.meansElsewhere) this.#parts.onElsewhere(link, error)
       const sentence = `the message was not published: Redis says ${JSON.stringify(error.message)}`

@@ -15,10 +15,11 @@ import { taskIdKey } from '../../internal/task-id.js'
 import type { Message } from '../../protocol/message.js'
 import { checkTopology } from '../../protocol/routing.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, PublishOptions } from '../../transport.js'
+import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
 import { type Claim, type ClaimedRow, type ConsumerHost, SqliteConsumer } from './consumer.js'
 import { SqliteDeadLetters } from './dead-letters.js'
 import { SqliteDelivery } from './delivery.js'
+import { forgetOldFences, passFences } from './fences.js'
 import { ensureOwner, isOwner, OwnerWatch, refreshOwner } from './owners.js'
 import { delayedMark, Publisher } from './publisher.js'
 import {
@@ -122,6 +123,15 @@ export class SqliteConnection implements Connection, ConsumerHost {
   publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(new NotPublishedError('the message was not published: the connection is closed'))
     return this.#publisher.publish(message, to, options)
+  }
+
+  async raiseFences(fences: readonly Fence[]): Promise<void> {
+    this.#refuseWhenClosed()
+    await this.#database.write((sql) => {
+      const nowMs = this.#clock.now()
+      forgetOldFences(sql, nowMs)
+      passFences(sql, fences, nowMs)
+    })
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

@@ -9,7 +9,8 @@ import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
 import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
-import type { PublishOptions } from '../../transport.js'
+import type { Fence, PublishOptions } from '../../transport.js'
+import { passFences } from './fences.js'
 import { TopologyCache } from './topology.js'
 
 /** Rung beside the queues' names when a message was published for later, so that consumers look when the next one is due. */
@@ -21,6 +22,7 @@ interface Entry {
   readonly message: Message
   readonly to: Destination
   readonly notBeforeMs: number | undefined
+  readonly fences: readonly Fence[] | undefined
   readonly deadlineAtMs: number
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
@@ -48,13 +50,13 @@ export class Publisher {
     this.#clock = clock
   }
 
-  publish(message: Message, to: Destination, { deadlineMs, notBefore }: PublishOptions): Promise<void> {
+  publish(message: Message, to: Destination, { deadlineMs, notBefore, fences }: PublishOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       // Written here and not in the transaction: a header that cannot be written rejects this call alone (the promise takes what is thrown).
       const head = encodeHead(message, to)
       const key = taskIdKey(taskIdOf(message))
       const deadlineAtMs = this.#clock.monotonic() + deadlineMs
-      this.#batch.push({ head, key, message, to, notBeforeMs: notBefore, deadlineAtMs, resolve, reject, abandoned: false })
+      this.#batch.push({ head, key, message, to, notBeforeMs: notBefore, fences, deadlineAtMs, resolve, reject, abandoned: false })
       if (this.#batch.length === 1) this.#queueBatch()
     })
   }
@@ -123,7 +125,9 @@ export class Publisher {
       if (entry.abandoned) continue
       try {
         const rows = entry.notBeforeMs !== undefined && entry.notBeforeMs > now ? delayed : ready
-        for (const queue of this.#topology.route(entry.to)) rows.push({ entry, queue, limits: this.#topology.limits(queue) ?? unlimited })
+        const queues = this.#topology.route(entry.to)
+        if (entry.fences !== undefined) passFences(sql, entry.fences, now)
+        for (const queue of queues) rows.push({ entry, queue, limits: this.#topology.limits(queue) ?? unlimited })
       } catch (error) {
         failures.set(entry, error)
       }

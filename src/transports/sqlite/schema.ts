@@ -5,6 +5,7 @@
  *   waiting   in the order in which it is claimed: rank is the priority, negated
  *   delayed   not to be claimed before `due`
  *   leases    claimed by an owner; the row is the fence: whoever settles must still have it
+ *   fences    numbers that only rise, see Fence in transport.ts
  *   owners    connections that hold leases, and the process to look for; `beat` rises while they live
  */
 export const schemaPart = 'transport'
@@ -61,4 +62,5 @@ export const schemaSteps: readonly string[] = [
    CREATE TABLE consumers (owner INTEGER, consumer INTEGER, queue TEXT, PRIMARY KEY (owner, consumer, queue)) WITHOUT ROWID;
    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
    INSERT INTO counters (name, value) VALUES ('topology', 1)`,
+  'CREATE TABLE fences (key TEXT PRIMARY KEY, position INTEGER NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID',
 ]
