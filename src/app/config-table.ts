@@ -38,7 +38,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `amqp://` RabbitMQ, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -57,7 +57,8 @@ export const configTable = {
     driverOptions,
     {},
     {
-      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+      sentence:
+        "Options of the broker's driver; see [Redis as broker](#redis-as-broker) and [RabbitMQ as broker](#rabbitmq-as-broker). The other drivers take none.",
     },
   ),
   resultBackendTransportOptions: row(
@@ -124,6 +125,13 @@ export const configTable = {
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence:
+      'The type of the default queue where taskQueues does not describe it: `quorum` declares it with `x-queue-type: quorum`, which only RabbitMQ has.',
+  }),
+  taskCreateMissingQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence: 'The same for queues that are not in taskQueues and are declared when they are used.',
+  }),
   taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
     sentence: 'The priority of messages that are sent without one; null sends none.',
   }),

@@ -92,8 +92,11 @@ export class Routes {
     const options = this.#queues.get(name)
     if (options !== undefined) return options
     checkName('queue', name)
-    if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
-    return { name }
+    const { taskCreateMissingQueues, taskDefaultQueue, taskDefaultQueueType, taskCreateMissingQueueType } = this.#config
+    if (!taskCreateMissingQueues && name !== taskDefaultQueue) throw new QueueNotFoundError(name)
+    // As Celery: the type of the default queue is asked for only where no queues are described.
+    const type = name === taskDefaultQueue && this.#queues.size === 0 ? taskDefaultQueueType : taskCreateMissingQueueType
+    return type === 'classic' ? { name } : { name, arguments: { 'x-queue-type': type } }
   }
 
   /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */
