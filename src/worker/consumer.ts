@@ -306,7 +306,9 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      void this.#run(task)
+      // Its message is another delivery by now, here or elsewhere.
+      if (task.delivery.isLost) this.#close(task)
+      else void this.#run(task)
     }
   }
 
