@@ -113,7 +113,6 @@ export interface QueueOption {
 export type QueuesInput = readonly (string | QueueOption)[] | Readonly<Record<string, Omit<QueueOption, 'name'>>>
 
 export const exchangeType: Kind<ExchangeType, ExchangeType> = oneOf('direct', 'topic', 'fanout', 'headers')
-export const queueType = oneOf('classic', 'quorum')
 
 const anyRecord = kind<Readonly<Record<string, unknown>>, Readonly<Record<string, unknown>>>('an object', (value) =>
   isRecord(value) ? value : undefined,

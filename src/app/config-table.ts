@@ -5,7 +5,7 @@
 import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
-import { celeryRetryPolicy, exchangeType, queues, queueType, retryPolicy, routes } from './config-routing.js'
+import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
 export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
 
@@ -38,7 +38,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `amqp://` RabbitMQ, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -57,7 +57,8 @@ export const configTable = {
     driverOptions,
     {},
     {
-      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+      sentence:
+        "Options of the broker's driver; see [Redis as broker](#redis-as-broker) and [RabbitMQ as broker](#rabbitmq-as-broker). The other drivers take none.",
     },
   ),
   resultBackendTransportOptions: row(
@@ -127,6 +128,13 @@ export const configTable = {
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence:
+      'The type of the default queue where taskQueues does not describe it: `quorum` declares it with `x-queue-type: quorum`, which only RabbitMQ has.',
+  }),
+  taskCreateMissingQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence: 'The same for queues that are not in taskQueues and are declared when they are used.',
+  }),
   taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
     sentence: 'The priority of messages that are sent without one; null sends none.',
   }),
@@ -141,12 +149,6 @@ export const configTable = {
   }),
   taskCreateMissingQueues: row('Routing', bool, true, {
     sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
-  }),
-  taskDefaultQueueType: row('Routing', queueType, 'classic', {
-    sentence: 'The type of the default queue at RabbitMQ, where taskQueues is not given: `quorum` declares it with `x-queue-type`.',
-  }),
-  taskCreateMissingQueueType: row('Routing', queueType, 'classic', {
-    sentence: 'The type of queues that taskCreateMissingQueues declares at RabbitMQ.',
   }),
   taskQueueMaxPriority: row('Routing', nullable(wholeNumber(1, 255)), null, {
     sentence:

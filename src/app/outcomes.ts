@@ -63,6 +63,7 @@ export function finalState(head: TaskHead, outcome: Outcome): MetaParts | undefi
     case 'revoked':
       return revoked(head.id, outcome.reason)
     case 'retry':
+    case 'replaced':
     case 'ignored':
     case 'rejected':
     case 'undecodable':

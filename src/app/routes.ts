@@ -92,20 +92,16 @@ export class Routes {
     const options = this.#queues.get(name)
     if (options !== undefined) return options
     checkName('queue', name)
-    if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
-    return { name }
+    const { taskCreateMissingQueues, taskDefaultQueue, taskDefaultQueueType, taskCreateMissingQueueType } = this.#config
+    if (!taskCreateMissingQueues && name !== taskDefaultQueue) throw new QueueNotFoundError(name)
+    // As Celery: the type of the default queue is asked for only where no queues are described.
+    const type = name === taskDefaultQueue && this.#queues.size === 0 ? taskDefaultQueueType : taskCreateMissingQueueType
+    return type === 'classic' ? { name } : { name, arguments: { 'x-queue-type': type } }
   }
 
-  #argumentsOf({ name, arguments: given = {} }: QueueOption): Readonly<Record<string, unknown>> {
-    const { taskDefaultQueue, taskDefaultQueueType, taskCreateMissingQueueType, taskQueueMaxPriority } = this.#config
-    const isDefault = name === taskDefaultQueue && this.#queues.size === 0
-    const type = isDefault ? taskDefaultQueueType : this.#queues.has(name) ? 'classic' : taskCreateMissingQueueType
-    return {
-      // As Celery: what has no type is classic.
-      ...(type === 'classic' ? {} : { 'x-queue-type': type }),
-      ...(taskQueueMaxPriority === null ? {} : { 'x-max-priority': taskQueueMaxPriority }),
-      ...given,
-    }
+  #argumentsOf({ arguments: given = {} }: QueueOption): Readonly<Record<string, unknown>> {
+    const { taskQueueMaxPriority } = this.#config
+    return taskQueueMaxPriority === null ? given : { 'x-max-priority': taskQueueMaxPriority, ...given }
   }
 
   /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */

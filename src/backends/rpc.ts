@@ -7,6 +7,7 @@ import { ConnectionError, DecodeError, ResultElsewhereError, show } from '../err
 import type { AmqpMessage } from '../internal/amqp/amqplib.js'
 import type { Clock } from '../internal/clock.js'
 import { decodeMeta, encodeMeta, type ResultMeta } from '../protocol/result.js'
+import { NoChords } from './no-chords.js'
 import { ResultWaits } from './result-waits.js'
 import type { RpcBrokers } from './rpc/brokers.js'
 import { Replies } from './rpc/replies.js'
@@ -19,9 +20,9 @@ export interface RpcBackendOptions {
   readonly persistent: boolean
 }
 
-export class RpcBackend implements ResultBackend {
+export class RpcBackend extends NoChords implements ResultBackend {
   readonly name = 'rpc'
-  readonly supports: BackendSupports = { push: true, persistent: false, durableRevoke: false, results: true }
+  readonly supports: BackendSupports = { push: true, persistent: false, durableRevoke: false, chords: false, results: true }
   readonly inbox: Inbox
   readonly #replies: Replies
   readonly #queue: ReplyQueue
@@ -31,6 +32,7 @@ export class RpcBackend implements ResultBackend {
 
   /** Connects when it is first used. */
   constructor(brokers: RpcBrokers, { maxReplies, persistent }: RpcBackendOptions, { clock }: { readonly clock: Clock }) {
+    super()
     this.#replies = new Replies({ clock, max: maxReplies })
     this.#writer = new ReplyWriter(brokers, { clock, persistent })
     this.#queue = new ReplyQueue(brokers, {

@@ -7,6 +7,7 @@ import { TaskConsumer } from '../worker/consumer.js'
 import { Presence } from '../worker/presence.js'
 import { RefusalLog } from '../worker/refusal-log.js'
 import { RevokedSet } from '../worker/revoked.js'
+import { RevokedStamps } from '../worker/revoked-stamps.js'
 import { Settler } from '../worker/settler.js'
 import type { Published, PublishLog } from './publish-log.js'
 
@@ -27,17 +28,9 @@ export async function runDue(
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
   const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
-  tasks = new TaskConsumer({
-    core,
-    backend,
-    pool,
-    settler,
-    refusals,
-    events,
-    counts,
-    revoked: new RevokedSet(() => core.clock.monotonic()),
-    hostname,
-  })
+  const now = (): number => core.clock.monotonic()
+  const revoked = { revoked: new RevokedSet(now), revokedStamps: new RevokedStamps(now) }
+  tasks = new TaskConsumer({ core, backend, pool, settler, refusals, events, counts, ...revoked, hostname })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {
     await pool.start()

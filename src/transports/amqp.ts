@@ -2,7 +2,7 @@
 import type { AmqpTarget } from '../internal/amqp/target.js'
 import type { Clock } from '../internal/clock.js'
 import type { Logger } from '../internal/logger.js'
-import type { Connection, Transport, TransportSupports } from '../transport.js'
+import type { Connection, ConnectOptions, Transport, TransportSupports } from '../transport.js'
 import { AmqpConnection, amqpExchangeTypes, type ServerMemory } from './amqp/connection.js'
 import type { AmqpBrokerOptions } from './amqp/options.js'
 
@@ -29,13 +29,8 @@ export class AmqpTransport implements Transport {
     this.#log = log
   }
 
-  connect({ signal }: { readonly signal: AbortSignal }): Promise<Connection> {
-    return new AmqpConnection({
-      target: this.#target,
-      options: this.#options,
-      memory: this.#memory,
-      clock: this.#clock,
-      log: this.#log,
-    }).open(signal)
+  connect({ signal, blocksUpToMs = 0 }: ConnectOptions): Promise<Connection> {
+    const parts = { target: this.#target, options: this.#options, memory: this.#memory, clock: this.#clock, log: this.#log, blocksUpToMs }
+    return new AmqpConnection(parts).open(signal)
   }
 }

@@ -6,7 +6,7 @@ import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } fro
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Outcome, Pool } from '../pool.js'
+import type { Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
@@ -16,6 +16,7 @@ import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedSet } from './revoked.js'
+import type { RevokedStamps } from './revoked-stamps.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
@@ -41,6 +42,7 @@ interface ConsumerParts {
   readonly revoked: RevokedSet
   readonly events: TaskEvents
   readonly counts: TaskCounts
+  readonly revokedStamps: RevokedStamps
   readonly hostname: string
 }
 
@@ -89,7 +91,7 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id) : []
+    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
     let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
     try {
       revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
@@ -142,12 +144,20 @@ export class TaskConsumer {
       const waiting = this.#waiting.indexOf(task)
       if (waiting >= 0) {
         this.#waiting.splice(waiting, 1)
-        this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       } else if (terminate !== undefined) {
         task.killSignal = terminate
         task.run?.terminate(terminate)
       }
     }
+  }
+
+  /** The same for all tasks with one of these stamps. */
+  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void {
+    const { revokedStamps } = this.#parts
+    revokedStamps.add(stamps)
+    for (const { head } of [...this.#active])
+      if (head.stampedHeaders !== null && revokedStamps.matches(head)) this.revoke(head.id, terminate)
   }
 
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
@@ -240,15 +250,19 @@ export class TaskConsumer {
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
+    if (head.resent && !delivery.redelivered && this.#isUnderWay(task, stored)) {
+      core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      delivery.ack()
+      return this.#close(task)
+    }
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
       return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
-    if (this.#parts.revoked.has(head.id)) return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+    if (this.#isRevoked(task)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
-    if (head.expiresMs !== null && head.expiresMs <= now)
-      return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
+    if (head.expiresMs !== null && head.expiresMs <= now) return this.#after(task, settler.refuse(task, 'expired'))
     if (task.definition === undefined) return this.#unknown(task)
     if (head.etaMs !== null && head.etaMs > now) {
       delivery.defer(head.etaMs)
@@ -256,6 +270,21 @@ export class TaskConsumer {
     }
     this.#parts.events.received(task)
     this.#waiting.push(task)
+  }
+
+  /** The first copy of it, and no task that took its place, which has the same id: that one has been replaced more often, or retried. */
+  #isUnderWay({ head }: ActiveTask, stored: ResultMeta | undefined): boolean {
+    if (stored !== undefined && head.replacedTaskNesting === 0) return true
+    for (const { head: other } of this.#active) {
+      const isIt = other.id === head.id && other.replacedTaskNesting === head.replacedTaskNesting && other.retries === head.retries
+      if (isIt && other !== head) return true
+    }
+    return false
+  }
+
+  #isRevoked({ head }: ActiveTask): boolean {
+    const { revoked, revokedStamps } = this.#parts
+    return revoked.has(head.id) || (head.stampedHeaders !== null && revokedStamps.matches(head))
   }
 
   #unknown(task: ActiveTask): void {
@@ -281,7 +310,9 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      void this.#run(task)
+      // Its message is another delivery by now, here or elsewhere.
+      if (task.delivery.isLost) this.#close(task)
+      else void this.#run(task)
     }
   }
 
@@ -325,10 +356,6 @@ export class TaskConsumer {
     this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
   }
 
-  #end(task: ActiveTask, outcome: Outcome): void {
-    this.#after(task, this.#parts.settler.settle(task, outcome))
-  }
-
   #after(task: ActiveTask, settled: Promise<void>): void {
     settled
       .catch((error: unknown) => {
@@ -349,3 +376,8 @@ export class TaskConsumer {
 
 const noIds: ReadonlySet<string> = new Set()
 const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
+
+/** Somebody may have run it before, or may be running it. */
+function mayHaveRun({ delivery, head }: ActiveTask): boolean {
+  return delivery.redelivered || head.resent
+}

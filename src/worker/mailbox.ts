@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { AppCore } from '../app/core.js'
 import { DeclarationMismatchError } from '../errors.js'
-import { decodeBroadcast, decodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
+import { decodeBroadcast, decodeRevoke, decodeRevokeByStamps, pidboxExchange } from '../protocol/mailbox.js'
 import type { Queue } from '../protocol/topology.js'
 import type { Connection, Consumer, Delivery } from '../transport.js'
 
 /** What the worker does when it is told to. */
 export interface Commands {
   revoke(taskId: string, terminate: NodeJS.Signals | undefined): void
+  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void
 }
 
 /** Broadcasts to this worker (Celery's pidbox): a queue of its own on the fan-out exchange. A request that cannot be read is logged and forgotten. */
@@ -65,6 +66,15 @@ export class Mailbox {
     try {
       const request = decodeBroadcast(this.#core.serializers.decode(delivery.message, { accept: ['json'] }))
       if (request.destination !== null && !request.destination.includes(this.#hostname)) return
+      if (request.method === 'revoke_by_stamped_headers') {
+        const { stamps, terminate, signal } = decodeRevokeByStamps(request.arguments)
+        this.#commands.revokeByStamps(stamps, terminate ? (signal as NodeJS.Signals) : undefined) // as below
+        this.#core.log.info(
+          { stamps: Object.fromEntries(stamps) },
+          `Tasks with these stamps flagged as revoked: ${[...stamps.keys()].join(', ')}`,
+        )
+        return
+      }
       if (request.method !== 'revoke') {
         // Python workers greet all others at each of their starts: that is no news.
         this.#core.log.debug({ method: request.method }, `this worker does not know the command ${request.method}`)

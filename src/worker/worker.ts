@@ -20,6 +20,7 @@ import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
+import { RevokedStamps } from './revoked-stamps.js'
 import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
@@ -38,6 +39,7 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #revokedStamps: RevokedStamps
   readonly #refusals: RefusalLog
   readonly #presence: Presence
   readonly #stopped = new Deferred<void>()
@@ -59,6 +61,7 @@ export class AppWorker implements Worker {
     this.#options = options
     this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
+    this.#revokedStamps = new RevokedStamps(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
     this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
     // Who only starts the worker does not ask how it ended.
@@ -173,7 +176,8 @@ export class AppWorker implements Worker {
 
   async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
-    const connection = await core.connections.connect()
+    const blocksUpToMs = pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
+    const connection = await core.connections.connect({ blocksUpToMs })
     try {
       const refusals = this.#refusals
       const { events, counts } = this.#presence
@@ -188,6 +192,7 @@ export class AppWorker implements Worker {
         events,
         counts,
         revoked: this.#revoked,
+        revokedStamps: this.#revokedStamps,
         hostname: this.hostname,
       })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
@@ -198,7 +203,7 @@ export class AppWorker implements Worker {
       const consumer = await connection.consume({
         queues: this.queues,
         prefetch: tasks.prefetch,
-        blocksUpToMs: pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000,
+        blocksUpToMs,
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })

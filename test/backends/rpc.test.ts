@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import amqplib from 'amqplib'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { ResultBackend } from '../../dist/backend.js'
+import type { ChordCounters, GroupStorage, ResultBackend } from '../../dist/backend.js'
 import { brokersOfRpc } from '../../dist/backends/rpc/brokers.js'
 import { readRpcOptions } from '../../dist/backends/rpc/option-table.js'
 import { RpcBackend } from '../../dist/backends/rpc.js'
@@ -24,6 +24,18 @@ interface Settings {
 function rpc(url: string, { persistent = false, clock = systemClock, options = {} }: Settings = {}): RpcBackend {
   const { maxReplies, ...link } = readRpcOptions(options, {})
   return new RpcBackend(brokersOfRpc('rpc://', [url], link), { maxReplies, persistent }, { clock })
+}
+
+function noChords(own: RpcBackend): ChordCounters & GroupStorage {
+  return {
+    startChord: () => own.startChord(),
+    growChord: () => own.growChord(),
+    completeChordPart: () => own.completeChordPart(),
+    endChord: () => own.endChord(),
+    saveGroup: () => own.saveGroup(),
+    group: () => own.group(),
+    forgetGroup: () => own.forgetGroup(),
+  }
 }
 
 /** As a worker stores what this caller asked for. */
@@ -63,6 +75,7 @@ describe.skipIf(skipped)(`rpc${skipped === false ? '' : ` (skipped: ${skipped})`
           const own = first ? asking : rpc(host.url, { clock })
           first = false
           return {
+            ...noChords(own),
             name: own.name,
             supports: own.supports,
             async store(stored, options) {

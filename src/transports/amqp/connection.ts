@@ -47,6 +47,8 @@ export interface AmqpConnectionParts {
   readonly memory: ServerMemory
   readonly clock: Clock
   readonly log: Logger
+  /** See ConnectOptions. */
+  readonly blocksUpToMs: number
 }
 
 export class AmqpConnection implements Connection, ConsumerHost {
@@ -64,15 +66,14 @@ export class AmqpConnection implements Connection, ConsumerHost {
   readonly #consumers = new Map<AmqpConsumer, Map<string, Promise<Lane>>>()
   readonly #lanes = new Set<Lane>()
   #consuming: AmqpLink | undefined
-  #blocksUpToSeconds = 0
   #lateSettlements = 0
   #isClosing = false
   #closing: Promise<void> | undefined
 
   constructor(parts: AmqpConnectionParts) {
-    const { target, options, clock, log, memory } = parts
+    const { target, options, clock, log, memory, blocksUpToMs } = parts
     this.#parts = parts
-    this.#links = new Links(target)
+    this.#links = new Links(target, blocksUpToMs / 1000)
     this.closed = this.#links.ended
     const link = (): AmqpLink => this.#consuming ?? this.#links.first
     this.#control = new Control(link)
@@ -117,6 +118,12 @@ export class AmqpConnection implements Connection, ConsumerHost {
         'celeriac needs RabbitMQ 3.8 or later',
       )
     }
+    const { blocksUpToMs, log } = this.#parts
+    if (link.heartbeat > 0 && Number.isFinite(blocksUpToMs) && link.heartbeat * 1500 < blocksUpToMs)
+      log.warn(
+        { heartbeat: link.heartbeat },
+        `RabbitMQ wants a sign of life every ${link.heartbeat} s, and tasks may block this process for ${blocksUpToMs / 1000} s: it may give their messages to others meanwhile. Set heartbeat in rabbitmq.conf higher, or use a pool of processes`,
+      )
     return this
   }
 
@@ -149,14 +156,6 @@ export class AmqpConnection implements Connection, ConsumerHost {
 
   async consume(options: ConsumeOptions): Promise<Consumer> {
     this.#refuseWhenClosed()
-    const blocks = options.blocksUpToMs ?? 0
-    if (Number.isFinite(blocks)) this.#blocksUpToSeconds = Math.max(this.#blocksUpToSeconds, blocks / 1000)
-    const link = await this.#consumingLink()
-    if (link.heartbeat > 0 && link.heartbeat * 1.5 < this.#blocksUpToSeconds)
-      this.#parts.log.warn(
-        { heartbeat: link.heartbeat },
-        `RabbitMQ wants a sign of life every ${link.heartbeat} s, and tasks may block this process for ${this.#blocksUpToSeconds} s: the broker may give their messages to others meanwhile. Set heartbeat in rabbitmq.conf higher, or use a pool of processes`,
-      )
     if (options.queues.some((queue) => this.#topology.isQuorum(queue))) await this.#delays.declareFor(options.queues)
     const consumer = new AmqpConsumer({ host: this, clock: this.#parts.clock, options: this.#parts.options }, options)
     this.#consumers.set(consumer, new Map())
@@ -243,7 +242,7 @@ export class AmqpConnection implements Connection, ConsumerHost {
   }
 
   async #consumingLink(): Promise<AmqpLink> {
-    this.#consuming ??= await this.#links.consuming(this.#blocksUpToSeconds)
+    this.#consuming ??= await this.#links.consuming()
     return this.#consuming
   }
 

@@ -78,7 +78,8 @@ export class GiveBacks {
 
   #delay(held: Held, deliveries: number, untilMs: number): void {
     const { clock, delays, publisher } = this.#parts
-    const seconds = Math.floor((untilMs - clock.now()) / 1000)
+    // Not before its time, and with no time left it would come right back.
+    const seconds = Math.ceil((untilMs - clock.now()) / 1000)
     if (seconds <= 0) return this.#release(held, deliveries)
     this.#move(held, async () => {
       const to = await delays.toQueue(held.queue, seconds)

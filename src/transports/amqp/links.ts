@@ -16,6 +16,7 @@ export class Links {
   /** Settles once: with the reason when one of them is lost, with undefined after `close()`. */
   readonly ended: Promise<Error | undefined>
   readonly #target: AmqpTarget
+  readonly #blocksUpToSeconds: number
   readonly #ended = new Deferred<Error | undefined>()
   readonly #abort = new AbortController()
   readonly #open = new Set<AmqpLink>()
@@ -24,8 +25,10 @@ export class Links {
   #unassigned: AmqpLink | undefined
   #isEnded = false
 
-  constructor(target: AmqpTarget) {
+  /** `blocksUpToSeconds`: see OpenAmqpLink. */
+  constructor(target: AmqpTarget, blocksUpToSeconds: number) {
     this.#target = target
+    this.#blocksUpToSeconds = blocksUpToSeconds
     this.ended = this.#ended.promise
   }
 
@@ -46,19 +49,12 @@ export class Links {
     return this.#first
   }
 
-  /** Undefined as long as there is none, or it is being opened. */
   publishing(): Promise<AmqpLink> {
-    return this.#link('publishes', () => true)
+    return this.#link('publishes')
   }
 
-  /** `blocksUpToSeconds`: see OpenAmqpLink. */
-  consuming(blocksUpToSeconds = 0): Promise<AmqpLink> {
-    return this.#link('consumes', ({ heartbeat }) => heartbeat === 0 || heartbeat * 1.5 >= blocksUpToSeconds, blocksUpToSeconds)
-  }
-
-  /** The link that consumes, if there is one. */
-  get consumer(): Promise<AmqpLink> | undefined {
-    return this.#roles.get('consumes')
+  consuming(): Promise<AmqpLink> {
+    return this.#link('consumes')
   }
 
   async close(): Promise<void> {
@@ -71,25 +67,25 @@ export class Links {
     this.#end(reason)
   }
 
-  #link(role: Role, suits: (link: AmqpLink) => boolean, blocksUpToSeconds = 0): Promise<AmqpLink> {
+  #link(role: Role): Promise<AmqpLink> {
     const known = this.#roles.get(role)
     if (known !== undefined) return known
     if (this.#isEnded) return Promise.reject(new ConnectionError('the connection to RabbitMQ is closed'))
     const unassigned = this.#unassigned
-    if (unassigned !== undefined && suits(unassigned)) {
+    if (unassigned !== undefined) {
       this.#unassigned = undefined
       const ready = Promise.resolve(unassigned)
       this.#roles.set(role, ready)
       return ready
     }
-    const opening = this.#connect(AbortSignal.any([AbortSignal.timeout(openTimeoutMs), this.#abort.signal]), role, blocksUpToSeconds)
+    const opening = this.#connect(AbortSignal.any([AbortSignal.timeout(openTimeoutMs), this.#abort.signal]), role)
     this.#roles.set(role, opening)
     opening.catch((error: unknown) => this.#end(error instanceof Error ? error : new Error(String(error))))
     return opening
   }
 
-  async #connect(signal: AbortSignal, what: string, blocksUpToSeconds = 0): Promise<AmqpLink> {
-    const link = await this.#target.open({ signal, name: `celeriac:broker:${what}`, blocksUpToSeconds })
+  async #connect(signal: AbortSignal, what: string): Promise<AmqpLink> {
+    const link = await this.#target.open({ signal, name: `celeriac:broker:${what}`, blocksUpToSeconds: this.#blocksUpToSeconds })
     if (this.#isEnded) {
       await link.close()
       throw new ConnectionError('the connection to RabbitMQ is closed')
