@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { openBackend } from '../backends/index.js'
+import { hasInbox, openBackend } from '../backends/index.js'
 import { signatureFrom } from '../canvas/from-json.js'
 import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
@@ -111,6 +111,7 @@ export class Celeriac implements AsyncDisposable {
       connections: new Connections({
         brokers: config.brokerUrl,
         backend: config.resultBackend,
+        hasInbox: hasInbox(config.resultBackend),
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
@@ -120,10 +121,11 @@ export class Celeriac implements AsyncDisposable {
             openBackend(address, {
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
+              brokers: config.brokerUrl,
+              persistent: config.resultPersistent,
               // The same server is reached in the same way.
-              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
-                ? config.brokerTransportOptions
-                : {},
+              brokerTransportOptions:
+                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
             }),
         },
       }),
@@ -220,7 +222,7 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    return new StoredResult<R>(id, this.#access)
+    return new StoredResult<R>(id, this.#access, { byId: true })
   }
 
   /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */

@@ -52,7 +52,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `amqp://` RabbitMQ, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -60,10 +60,10 @@ export const configTable = {
     kind: backendUrl,
     default: {
       says: "the broker's own store",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'disabled' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'disabled' : broker),
     },
     sentence:
-      'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
+      'Where states and results are kept; `disabled` keeps none, and `rpc://` sends them back through the broker (RabbitMQ) to the process that asked. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
     flag: '--result-backend <url>',
   } satisfies Row<Address, Address>,
   brokerTransportOptions: row(
@@ -71,7 +71,8 @@ export const configTable = {
     driverOptions,
     {},
     {
-      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+      sentence:
+        "Options of the broker's driver; see [Redis as broker](#redis-as-broker) and [RabbitMQ as broker](#rabbitmq-as-broker). The other drivers take none.",
     },
   ),
   resultBackendTransportOptions: row(
@@ -101,6 +102,9 @@ export const configTable = {
   }),
   resultExpires: row('Broker and results', expiry, 86_400, {
     sentence: 'How long a result is kept after the task has ended; null or 0 keeps it for ever.',
+  }),
+  resultPersistent: row('Broker and results', bool, false, {
+    sentence: 'Results that `rpc://` sends outlive a restart of the broker. Other backends keep what their server keeps.',
   }),
   resultExtended: row('Broker and results', bool, false, {
     sentence: "Store the task's name, arguments, worker, queue and retries with its result.",
@@ -138,6 +142,13 @@ export const configTable = {
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence:
+      'The type of the default queue where taskQueues does not describe it: `quorum` declares it with `x-queue-type: quorum`, which only RabbitMQ has.',
+  }),
+  taskCreateMissingQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence: 'The same for queues that are not in taskQueues and are declared when they are used.',
+  }),
   taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
     sentence: 'The priority of messages that are sent without one; null sends none.',
   }),
@@ -152,6 +163,10 @@ export const configTable = {
   }),
   taskCreateMissingQueues: row('Routing', bool, true, {
     sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
+  }),
+  taskQueueMaxPriority: row('Routing', nullable(wholeNumber(1, 255)), null, {
+    sentence:
+      'Declares every queue with this `x-max-priority`, unless its own arguments have one: without it RabbitMQ knows no priorities.',
   }),
 
   taskAcksLate: row('Tasks', bool, true, {

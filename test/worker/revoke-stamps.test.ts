@@ -1,6 +1,6 @@
 /** Celery's revoke_by_stamped_headers, from a broadcast. */
 import { expect, test } from 'vitest'
-import { Celeriac, chain, chord, group, TaskRevokedError } from '../../dist/index.js'
+import { chain, chord, group, TaskRevokedError } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
 
 test('tasks with a revoked stamp do not start; one of the values of a stamp is enough', async () => {
