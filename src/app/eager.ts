@@ -72,7 +72,12 @@ export class EagerRun {
 
   constructor(core: AppCore, sender: Sender) {
     this.#core = core
-    this.#execute = executeWith(core, sender)
+    this.#execute = executeWith(core, sender, {
+      starts: {
+        start: (plan) => this.#continuer.start(plan, { again: false }),
+        grow: (groupId, taskIds) => this.results.growChord(groupId, taskIds),
+      },
+    })
     this.#continuer = new Continuer({
       core,
       backend: this.results,

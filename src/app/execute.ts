@@ -6,7 +6,7 @@ import type { ResultTuple } from '../protocol/result.js'
 import { decodeBody, emptyEmbed, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
-import { asRunningTask } from './context.js'
+import { asRunningTask, type TaskStarts } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
@@ -14,8 +14,21 @@ import type { Sender } from './sender.js'
 import { callFunction, type TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
+interface Place {
+  readonly core: AppCore
+  readonly sender: Sender
+  /** Outcomes go to another process. */
+  readonly crosses: boolean
+  readonly starts: TaskStarts | undefined
+}
+
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
-export function executeWith(core: AppCore, sender: Sender): Execute {
+export function executeWith(
+  core: AppCore,
+  sender: Sender,
+  { crosses = false, starts }: Pick<Partial<Place>, 'crosses' | 'starts'> = {},
+): Execute {
+  const place: Place = { core, sender, crosses, starts }
   // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
   // before Node 24): what is here already is not awaited.
   return (request, run) => {
@@ -25,18 +38,13 @@ export function executeWith(core: AppCore, sender: Sender): Execute {
     } catch (error) {
       return Promise.resolve(undecodable(error))
     }
-    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, sender, request, run, decoded))
-    return decoded.then((value) => executeDecoded(core, sender, request, run, value), undecodable)
+    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(place, request, run, decoded))
+    return decoded.then((value) => executeDecoded(place, request, run, value), undecodable)
   }
 }
 
-function executeDecoded(
-  core: AppCore,
-  sender: Sender,
-  request: TaskRequest,
-  run: ExecuteRun,
-  decoded: unknown,
-): Outcome | Promise<Outcome> {
+function executeDecoded(place: Place, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+  const { core } = place
   let body: TaskBody
   let continuations: Continuations | null = null
   try {
@@ -44,7 +52,7 @@ function executeDecoded(
     // Most tasks are followed by nothing, and pay for no look at it.
     if (body.embed !== emptyEmbed) {
       checkContinuations(body.embed)
-      continuations = continuationsOf(body.embed)
+      continuations = continuationsOf(body.embed, place)
     }
   } catch (error) {
     return undecodable(error)
@@ -54,7 +62,7 @@ function executeDecoded(
   const task = core.registry.get(request.task)
   if (task === undefined) return notRegistered(core, request, continuations)
   run.accepted(continuations)
-  return new Execution(core, sender, task, request, info, body, continuations, run).run()
+  return new Execution(place, task, request, info, body, continuations, run).run()
 }
 
 function undecodable(error: unknown): Outcome {
@@ -62,14 +70,15 @@ function undecodable(error: unknown): Outcome {
 }
 
 class Execution {
+  readonly core: AppCore
+  readonly #starts: TaskStarts | undefined
   readonly #children: ResultTuple[] = []
   readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
 
   constructor(
-    readonly core: AppCore,
-    sender: Sender,
+    { core, sender, starts }: Place,
     readonly task: TaskDefinition,
     readonly request: TaskRequest,
     readonly info: RunInfo,
@@ -77,13 +86,15 @@ class Execution {
     readonly continuations: Continuations | null,
     run: ExecuteRun,
   ) {
+    this.core = core
+    this.#starts = starts
     this.#run = run
     this.#startedMs = core.clock.monotonic()
     this.#context = new TaskRun({ core, sender, task, info, body, run })
   }
 
   run(): Promise<Outcome> {
-    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children }
+    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
     return asRunningTask(running, () => this.#runHere())
   }
 

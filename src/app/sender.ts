@@ -10,10 +10,12 @@ import { wireOptions } from '../canvas/wire-options.js'
 import { NotPublishedError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
+import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
+import { encodeJson } from '../serializers/json.js'
 import { checkCall } from './arguments.js'
 import { enqueued, StoredResult } from './async-result.js'
 import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
@@ -54,6 +56,7 @@ export class Sender implements SignatureSender {
   readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
   readonly #replyTo = randomUUID()
+  readonly #chordTexts = new WeakMap<object, JsonText>()
 
   constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
     this.#core = core
@@ -106,7 +109,20 @@ export class Sender implements SignatureSender {
 
   /** A call of a plan as a message. */
   prepareCall(call: PlannedCall): Promise<Prepared> {
-    return this.prepare(outgoingOf(this.#core, call), call.id)
+    return this.prepare(this.#outgoing(call), call.id)
+  }
+
+  #outgoing(planned: PlannedCall): OutgoingCall {
+    const call = outgoingOf(this.#core, planned)
+    const { chord } = planned.embed
+    if (typeof chord !== 'object' || chord === null || chord instanceof JsonText) return call
+    // One object for all header tasks of a chord, which may be very many: it is written once.
+    let text = this.#chordTexts.get(chord)
+    if (text === undefined) {
+      text = new JsonText(encodeJson(chord, 'embed.chord'))
+      this.#chordTexts.set(chord, text)
+    }
+    return { ...call, embed: { ...planned.embed, chord: text } }
   }
 
   /** The call as a message, and where it goes. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
@@ -190,16 +206,31 @@ export class Sender implements SignatureSender {
   async #sendPlan(plan: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<AsyncResult<unknown>> {
     const { connections, config } = this.#core
     if (config.taskAlwaysEager) return this.#eager.plan(plan)
+    if (plan.hasChords) needChords(await connections.backend())
+    const counted: string[] = []
+    try {
+      await this.#sendSteps(plan, options, counted)
+    } catch (error) {
+      // Some headers may run, but not all of them: nobody is to count them. What went wrong here is what the caller has to know.
+      await Promise.allSettled(counted.map(async (groupId) => (await connections.backend()).endChord(groupId, { expiresSeconds: config.resultExpires })))
+      throw error
+    }
+    runningTask()?.children.push(plan.started)
+    return handleOf(this.#access, plan.result)
+  }
+
+  async #sendSteps({ steps }: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>, counted: string[]): Promise<void> {
+    const { connections, config } = this.#core
     const expiresSeconds = config.resultExpires
-    if (plan.hasChords) await needChords(await connections.backend())
     const window = new Window(sentAtOnce)
-    for (const step of plan.steps) {
+    for (const step of steps) {
       switch (step.kind) {
         case 'send':
           await window.add(this.#sendCall(step.call, options))
           break
         // What counts and restores must be there before the first part can end.
         case 'chord':
+          counted.push(step.groupId)
           await (await connections.backend()).startChord(step.groupId, { size: step.size, expiresSeconds })
           break
         case 'saveGroup':
@@ -210,12 +241,10 @@ export class Sender implements SignatureSender {
       }
     }
     await window.settled()
-    runningTask()?.children.push(plan.started)
-    return handleOf(this.#access, plan.result)
   }
 
   async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
-    const call = outgoingOf(this.#core, planned)
+    const call = this.#outgoing(planned)
     await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
   }
 

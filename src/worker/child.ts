@@ -19,7 +19,7 @@ await serveChild({
     await importTasks(core.config)
     if (core.config.logger === null)
       core.log = workerLog(core.config, { hostname: nodeName(process.argv[3]), process: `Child-${process.pid}` })
-    return { execute: executeWith(core, sender), close: () => app.close() }
+    return { execute: executeWith(core, sender, { crosses: true }), close: () => app.close() }
   },
 })
 

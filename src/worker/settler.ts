@@ -108,6 +108,7 @@ export class Settler {
       await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
     } catch (cause) {
       this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
+      task.delivery.release()
     }
   }
 
@@ -148,10 +149,19 @@ export class Settler {
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. The links stand in the message. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
     const follow = this.#follow(task, stored, await this.#continuationsIn(task))
-    if (follow !== undefined) {
-      const ended = { ...follow.ended, again: true }
-      await this.#continuer.after(ended, ended.end.status === 'SUCCESS' ? await this.#continuer.next(ended) : undefined)
+    if (follow === undefined) return task.delivery.ack()
+    const ended = { ...follow.ended, again: true }
+    let next: Next | undefined
+    try {
+      if (ended.end.status === 'SUCCESS') next = await this.#continuer.next(ended)
+    } catch (error) {
+      // It could be sent when the task ended, and cannot any more. Who waits for it is told; the message is kept for whoever can help it.
+      const reason = `it has ended, and what follows it cannot be sent: ${error instanceof Error ? error.message : String(error)}`
+      this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} goes to the dead letters: ${reason}`)
+      await this.#continuer.after({ ...ended, end: { status: 'FAILURE', error: errorToRemote(error) } })
+      return task.delivery.reject(reason)
     }
+    await this.#continuer.after(ended, next)
     task.delivery.ack()
   }
 

@@ -64,7 +64,7 @@ test('a group from a generator, and a group of nobody', async () => {
     for (let i = 0; i < 5; i++) yield add.s(i, i)
   }
   expect(await group(calls()).delay().get(deadline)).toEqual([0, 2, 4, 6, 8])
-  const nobody = await group([]).delay()
+  const nobody = await group([] as ReturnType<typeof add.si>[]).delay()
   expect([await nobody.get(), await nobody.state(), nobody.results]).toEqual([[], 'SUCCESS', []])
 })
 

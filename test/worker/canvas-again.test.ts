@@ -1,6 +1,7 @@
 /** Workflows whose tasks are delivered again: whatever was done before the crash is not done twice, and what was not is done. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { Celeriac, chain, chord, group, type TaskContext } from '../../dist/index.js'
 import { JsonText } from '../../dist/protocol/json-text.js'
 import type { ResultMeta } from '../../dist/protocol/result.js'
@@ -25,12 +26,14 @@ describe.each<[string, () => string]>([
 ])('on %s', (name, url) => {
   async function open() {
     if (name === 'redis') await server.flush()
-    const live = new LiveApp({ broker: url() })
+    const broker = url()
+    const live = new LiveApp({ broker })
     const runs: unknown[] = []
     const { app } = live
     const { core } = Celeriac.internals(app)
     const backend = await core.connections.backend()
     return {
+      url: broker,
       live,
       app,
       core,
@@ -178,6 +181,18 @@ describe.each<[string, () => string]>([
     await connection.publish(marked, { exchange: '', routingKey: 'celery' }, { deadlineMs: 5_000 })
     await it.live.work()
     expect(await it.app.result('only').get({ timeout: 20 })).toEqual({ mine: 1 })
+  })
+
+  test('a task that has ended and whose next step cannot be sent any more is a dead letter, and the rest of its chain fails', async () => {
+    await using it = await open()
+    const sent = await chain(it.add.s(1, 2).set({ taskId: 'first' }), it.add.s(10), it.add.s(100)).delay()
+    await it.ended('first', 3)
+    await it.takeAndGiveBack(1)
+    await using other = new LiveApp({ broker: it.url })
+    other.app.task('add', { args: z.tuple([z.string(), z.string()]) }, (x, y) => x + y)
+    await other.work()
+    await expect(sent.get({ timeout: 20 })).rejects.toMatchObject({ message: expect.stringContaining('invalid arguments for add') })
+    await until(async () => (await other.app.deadLetters.count()) === 1)
   })
 
   test('a task that was replaced and is delivered again is replaced by the same; what has run already does not run again', async () => {

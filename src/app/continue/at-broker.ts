@@ -4,7 +4,6 @@ import type { Connection } from '../../transport.js'
 import type { AppCore } from '../core.js'
 import type { Prepared, Sender } from '../sender.js'
 import { Continuer } from './continuer.js'
-import { outgoingOf } from './outgoing.js'
 
 interface BrokerParts {
   readonly core: AppCore
@@ -20,7 +19,7 @@ export function continuerAt({ core, sender, backend, connection, isHeld }: Broke
   return new Continuer({
     core,
     backend,
-    prepare: (call) => sender.prepare(outgoingOf(core, call), call.id),
+    prepare: (call) => sender.prepareCall(call),
     publish: (prepared, { again }) => sender.publish(again ? resent(prepared) : prepared),
     known: async (taskIds) => {
       // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.

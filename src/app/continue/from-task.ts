@@ -27,8 +27,10 @@ export async function continuerInTask(core: AppCore, sender: Sender): Promise<Co
 }
 
 export async function startFromTask(core: AppCore, sender: Sender, from: From, plan: Plan): Promise<ResultTuple> {
-  await (await continuerInTask(core, sender)).start(plan, { again: from.redelivered })
-  runningTask()?.children.push(plan.started)
+  const running = runningTask()
+  if (running?.starts !== undefined) await running.starts.start(plan)
+  else await (await continuerInTask(core, sender)).start(plan, { again: from.redelivered })
+  running?.children.push(plan.started)
   return plan.result
 }
 
@@ -55,8 +57,9 @@ export async function addToChord({ core, sender, info, chord, nth }: Addition, s
     newId: (path) => derivedId(info.id, `added/${nth}${path}`),
   })
   const [[id]] = plan.result
-  const backend = await core.connections.backend()
-  await backend.growChord(group, [id], { expiresSeconds: core.config.resultExpires })
+  const starts = runningTask()?.starts
+  if (starts !== undefined) await starts.grow(group, [id])
+  else await (await core.connections.backend()).growChord(group, [id], { expiresSeconds: core.config.resultExpires })
   await startFromTask(core, sender, info, plan)
   return sender.handle(id)
 }
