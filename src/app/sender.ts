@@ -212,7 +212,9 @@ export class Sender implements SignatureSender {
       await this.#sendSteps(plan, options, counted)
     } catch (error) {
       // Some headers may run, but not all of them: nobody is to count them. What went wrong here is what the caller has to know.
-      await Promise.allSettled(counted.map(async (groupId) => (await connections.backend()).endChord(groupId, { expiresSeconds: config.resultExpires })))
+      await Promise.allSettled(
+        counted.map(async (groupId) => (await connections.backend()).endChord(groupId, { expiresSeconds: config.resultExpires })),
+      )
       throw error
     }
     runningTask()?.children.push(plan.started)

@@ -158,8 +158,10 @@ class Planner {
     const { task_id: wanted, parent_id: parentId, ...forBody } = options
     const own = linkedBody(bodyOf(signature), listAt({ link }, 'link'), listAt({ errbacks }, 'errbacks'))
     const straightened = kindOf(own) === 'chain' ? withTasks(own, straight(tasksOf(own), true)) : own
+    // Celery lets the group that a chord is a member of win here, also when the body is a part of another chord, which then never ends.
+    const part = straightened.options.chord === undefined ? undefined : nameAt(straightened.options, 'group_id')
     const body = this.#freezer.freeze(
-      { ...straightened, options: { ...straightened.options, ...forBody } },
+      { ...straightened, options: { ...straightened.options, ...forBody, ...(part === undefined ? {} : { group_id: part }) } },
       { path: `${path}/body`, id: typeof wanted === 'string' ? wanted : undefined, groupId, rootId: nameAt(forBody, 'root_id') },
     )
     const { chain: _, chord: __, group_id: ___, group_index: ____, ...forHeader } = forBody

@@ -60,6 +60,11 @@ export class Signature implements Sig<never, unknown, true> {
     return this.call.kwargs as unknown as { header: Signature; body: Signature } // as above
   }
 
+  /** Of a chord: with another body. */
+  withBody(change: (body: Signature) => Signature): Signature {
+    return this.#withKwargs({ body: change(this.#chord.body) })
+  }
+
   set(options: ApplyOptions): Signature {
     return this.#with({ options: { ...this.call.options, ...options } })
   }
@@ -229,7 +234,8 @@ export function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {
 }
 
 /**
- * a | b | c, by Celery's rules: chains in it become part of it, a group of one is its member, group | next is a chord, an empty group is left out.
+ * a | b | c, by Celery's rules: chains in it become part of it, a group of one is its member, group | next is a chord, what follows a chord whose body
+ * is a group waits for that, an empty group is left out.
  * One that leads is kept: what follows it gets the empty list.
  */
 export function chainOf(given: readonly Signature[]): Signature {
@@ -242,12 +248,30 @@ export function chainOf(given: readonly Signature[]): Signature {
     else if (call.subtaskType === 'group' && tasks.length === 1 && only !== undefined) add(only)
     else if (call.subtaskType === 'group' && only === undefined && last !== undefined) return
     else if (call.subtaskType !== 'group' && last?.call.subtaskType === 'group') steps[steps.length - 1] = chordOf(last, step)
+    else if (last?.call.subtaskType === 'chord' && endsInGroup(last))
+      steps[steps.length - 1] = last.withBody((body) => chainOf([body, step]))
     else steps.push(step)
   }
   for (const step of given) add(step)
   const [first] = steps
   if (steps.length === 1 && first !== undefined && first.call.subtaskType !== null) return first
   return composite('chain', { tasks: steps }, steps)
+}
+
+/** Its result is a list: whatever follows it waits for all of them. */
+function endsInGroup(signature: Signature): boolean {
+  switch (signature.call.subtaskType) {
+    case 'group':
+      return true
+    case 'chord':
+      return endsInGroup(signature.call.kwargs.body as Signature) // a chord has one
+    case 'chain': {
+      const last = signature.tasks.at(-1)
+      return last !== undefined && endsInGroup(last)
+    }
+    default:
+      return false
+  }
 }
 
 /** The steps of a chain that becomes part of another: its callbacks and its id go with the last one, its errbacks with each, its other options with the first. */
