@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { planSignature } from '../../dist/canvas/planner.js'
 import { signatureOf } from '../../dist/canvas/signature.js'
-import { Celeriac, chain, chord, group, type Sig } from '../../dist/index.js'
+import { Celeriac, chord, group, type Sig } from '../../dist/index.js'
 import { LiveApp } from '../live-app.js'
 
 const deadline = { timeout: 30 }
