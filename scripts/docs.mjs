@@ -82,7 +82,7 @@ async function configPage(root) {
       lines.push(`### ${option}`, row.sentence, facts.join('\n'))
     }
   }
-  return page([...lines, ...(await redisOptions(root)), ...(await amqpOptions(root))])
+  return page([...lines, ...(await redisOptions(root)), ...(await amqpOptions(root)), ...(await rpcOptions(root))])
 }
 
 /** @param {string} root */
@@ -118,6 +118,16 @@ async function amqpOptions(root) {
     optionTable(amqpBrokerTable),
     'Options of kombu and py-amqp that have no place here are refused with what there is instead:',
     refusedTable(refusedAmqpBrokerOptions),
+  ]
+}
+
+/** @param {string} root */
+async function rpcOptions(root) {
+  const { rpcTable } = await fromBuild(root, 'backends/rpc/option-table.js')
+  return [
+    '## Results through RabbitMQ',
+    '`resultBackend: "rpc://"` sends results back through the broker to the process that asked; see [RabbitMQ](rabbitmq.md). `resultBackendTransportOptions` has these; what `brokerTransportOptions` says of the connection holds for them, too.',
+    optionTable(rpcTable),
   ]
 }
 

@@ -1,4 +1,4 @@
-import type { ResultBackend } from '../backend.js'
+import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
@@ -14,6 +14,8 @@ export interface ConnectionsOptions {
   /** Tried in order until one answers. */
   readonly brokers: readonly Address[]
   readonly backend: Address
+  /** The backend has an inbox. Default: no. */
+  readonly hasInbox?: boolean
   readonly connectTimeoutMs: number
   readonly clock: Clock
   readonly drivers: Drivers
@@ -98,6 +100,11 @@ export class Connections {
       throw error
     })
     return this.#backend
+  }
+
+  /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
+  async inbox(): Promise<Inbox | undefined> {
+    return this.#options.hasInbox === true ? (await this.backend()).inbox : undefined
   }
 
   /** Closes what was opened. The next use opens again. */
