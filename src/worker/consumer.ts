@@ -312,11 +312,11 @@ export class TaskConsumer {
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
-      else void this.#run(task)
+      else this.#run(task)
     }
   }
 
-  async #run(task: ActiveTask): Promise<void> {
+  #run(task: ActiveTask): void {
     const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
@@ -340,12 +340,12 @@ export class TaskConsumer {
             .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
       })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    const outcome = await run.outcome
-    failpoint('run.after_return')
-    this.#inPool--
-    this.#pump()
-    await settler.settle(task, outcome)
-    this.#close(task)
+    void run.outcome.then((outcome) => {
+      failpoint('run.after_return')
+      this.#inPool--
+      this.#pump()
+      return settler.settle(task, outcome).then(() => this.#close(task))
+    })
   }
 
   /** Tells tasks that run on although another worker has their message by now. */

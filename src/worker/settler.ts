@@ -2,7 +2,7 @@ import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn, embedOf } from '../app/continue/embed.js'
 import { type Ended, endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, type MetaParts, retryMessage } from '../app/outcomes.js'
+import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
 import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, WorkerLostError } from '../errors.js'
@@ -55,7 +55,38 @@ export class Settler {
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
-  async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
+    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+  }
+
+  /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
+  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
+    const write = this.#results.write(task, succeeded(outcome))
+    if (write === undefined) {
+      this.#succeeded(task, outcome)
+      return nothing
+    }
+    return write.then(
+      (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
+      () => this.#settleFully(task, outcome),
+    )
+  }
+
+  #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
+    const { core, events } = this.#parts
+    failpoint('result.after_store')
+    events.ended(task, outcome)
+    failpoint('ack.before_send')
+    task.delivery.ack()
+    if (logs(core.log, 'info')) this.#tellSuccess(task, outcome)
+  }
+
+  #tellSuccess(task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+    this.#parts.core.log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+  }
+
+  async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
       this.lateFinishers++
@@ -208,7 +239,6 @@ export class Settler {
 
   /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
   async #succeed(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const { core } = this.#parts
     const final = finalState(task.head, outcome)
     let follow: Follow | undefined
     try {
@@ -220,11 +250,7 @@ export class Settler {
     }
     if (!(await this.#end(task, outcome, final, follow))) return
     task.delivery.ack()
-    if (!logs(core.log, 'info')) return
-    core.log.info(
-      { ...fields(task), run_ms: outcome.runtimeMs },
-      `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
-    )
+    if (logs(this.#parts.core.log, 'info')) this.#tellSuccess(task, outcome)
   }
 
   /** Nothing is stored: the task goes on under its id, as another. */
@@ -366,3 +392,5 @@ function isForGood(error: unknown): error is CeleriacError {
     !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
   )
 }
+
+const nothing = Promise.resolve()
