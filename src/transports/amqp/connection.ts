@@ -28,7 +28,7 @@ import { Links } from './links.js'
 import type { AmqpBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { AmqpTopology, refused } from './topology.js'
-import { readMessage, writeMessage } from './wire.js'
+import { deliveriesOf, writeMessage } from './wire.js'
 
 /** Of AMQP; which a server has, it is asked by declaring. */
 export const amqpExchangeTypes = ['direct', 'topic', 'fanout', 'headers'] as const
@@ -232,8 +232,7 @@ export class AmqpConnection implements Connection, ConsumerHost {
     // What is out goes back: by the end of its channel, or by hand where that would be counted.
     for (const lane of this.#lanes) {
       for (const held of lane.open()) {
-        if (!this.#giveBacks.keepsCount(held.queue))
-          this.settle(held, readMessage(held.raw).deliveries, { kind: 'release', counted: false })
+        if (!this.#giveBacks.keepsCount(held.queue)) this.settle(held, deliveriesOf(held.raw), { kind: 'release', counted: false })
       }
     }
     await atMost(clock, closingMs, this.#giveBacks.idle())

@@ -10,8 +10,10 @@ import { AmqpDelivery, type Held, type Settlement } from './delivery.js'
 import type { Lane } from './lane.js'
 import type { AmqpBrokerOptions } from './options.js'
 import type { Settlements } from './settlements.js'
-import { readMessage } from './wire.js'
+import { deliveriesOf, readMessage } from './wire.js'
 
+/** A message that lost its worker so often may be what killed it, and quorum queues count all that was out: it runs alone, so that its neighbours stay below the limit. */
+const suspiciousDeliveries = 2
 /** What waits for its time here, in bytes of messages. */
 const mostHeldBytes = 64 * 1024 ** 2
 
@@ -45,6 +47,8 @@ export class AmqpConsumer implements Consumer {
   /** Given out, and not settled; by channel, since what is lost with one takes no place any more. */
   readonly #outOn = new Map<Settlements, number>()
   #timer: { readonly timer: Timer; readonly atMs: number } | undefined
+  /** The last message was suspicious, or none has come yet. */
+  #isCautious = false
   #scheduled = false
   #turn = 0
   #cancelled: Promise<void> | undefined
@@ -64,6 +68,7 @@ export class AmqpConsumer implements Consumer {
   async addQueue(queue: string): Promise<void> {
     if (this.#lanes.has(queue)) return
     const lane = await this.#parts.host.laneFor(this, queue)
+    if (lane.counts && this.#lanes.size === 0) this.#isCautious = true
     lane.limit(this.#limit)
     this.#lanes.set(queue, lane)
     try {
@@ -101,6 +106,7 @@ export class AmqpConsumer implements Consumer {
     const held: Held = { raw, queue, on }
     if (this.#cancelled !== undefined || this.#lanes.get(queue) !== lane)
       return this.#parts.host.settle(held, 0, { kind: 'release', counted: false })
+    if (lane.counts) this.#watch(raw)
     this.#enqueue(held)
     this.#soon()
   }
@@ -126,6 +132,13 @@ export class AmqpConsumer implements Consumer {
     host.settle(held, deliveries, settlement.kind === 'defer' ? { kind: 'release', counted: false } : settlement)
   }
 
+  #watch(raw: AmqpMessage): void {
+    const isSuspicious = deliveriesOf(raw) >= suspiciousDeliveries
+    if (isSuspicious === this.#isCautious) return
+    this.#isCautious = isSuspicious
+    this.#adjust()
+  }
+
   #enqueue(held: Held): void {
     const backlog = this.#backlog.get(held.queue)
     if (backlog === undefined) this.#backlog.set(held.queue, [held])
@@ -146,7 +159,8 @@ export class AmqpConsumer implements Consumer {
     const deliveries: AmqpDelivery[] = []
     let out = 0
     for (const count of this.#outOn.values()) out += count
-    while (out < this.#prefetch && this.#cancelled === undefined) {
+    const most = this.#isCautious ? Math.min(1, this.#prefetch) : this.#prefetch
+    while (out < most && this.#cancelled === undefined) {
       const held = this.#take()
       if (held === undefined) break
       const delivery = this.#open(held)
@@ -249,7 +263,7 @@ export class AmqpConsumer implements Consumer {
   /** What waits for its time takes no place of what may run; some more, since every change may have its price. */
   get #limit(): number {
     const waiting = this.#waiting.size
-    return this.#prefetch + waiting + (waiting === 0 ? 0 : Math.ceil(waiting / 8))
+    return (this.#isCautious ? 1 : this.#prefetch) + waiting + (waiting === 0 ? 0 : Math.ceil(waiting / 8))
   }
 
   #adjust(): void {
@@ -277,6 +291,6 @@ export class AmqpConsumer implements Consumer {
     }
     // In the order in which they came.
     back.sort((one, other) => one.raw.fields.deliveryTag - other.raw.fields.deliveryTag)
-    for (const held of back) host.settle(held, readMessage(held.raw).deliveries, { kind: 'release', counted: false })
+    for (const held of back) host.settle(held, deliveriesOf(held.raw), { kind: 'release', counted: false })
   }
 }

@@ -55,6 +55,11 @@ export class Lane {
     this.#parts = parts
   }
 
+  /** Whether the broker counts what is lost on it. */
+  get counts(): boolean {
+    return this.#parts.mode === 'each'
+  }
+
   get queues(): readonly string[] {
     return [...this.#queues.keys()]
   }
@@ -90,7 +95,8 @@ export class Lane {
     this.#adjusting = true
     setImmediate(() => {
       this.#adjusting = false
-      this.#next(() => this.#adjust()).catch((error: unknown) => this.#giveUp(error))
+      // A channel or link that ends meanwhile says so itself.
+      this.#next(() => this.#adjust()).catch(() => {})
     })
   }
 
@@ -183,7 +189,7 @@ export class Lane {
   #cancelled(queue: string, tag: string): void {
     const { log } = this.#parts
     if (this.#queues.get(queue)?.tag !== tag || this.#isClosed) return
-    log.warn({ queue }, `queue ${queue} was deleted under its consumer: it is declared and consumed again`)
+    log.warn({ queue }, deleted(queue))
     this.#queues.set(queue, undefined)
     void this.#again(async () => {
       const channel = await this.#opened()
@@ -206,6 +212,7 @@ export class Lane {
         this.#queues.set(queue, undefined)
         await this.#parts.declareAgain(queue)
         await this.#subscribe(opened, queue)
+        log.info({ queue }, `queue ${queue} is there again`)
       }
     })
   }
@@ -239,6 +246,10 @@ export class Lane {
   }
 }
 
+function deleted(queue: string): string {
+  return `queue ${queue} was deleted under its consumer: it is declared and consumed again`
+}
+
 /** Which timeout it was, since its remedy is not where the message is. */
 function whyLost(reason: Error): string {
   const text = refusalOf(reason)?.text ?? ''
@@ -248,6 +259,8 @@ function whyLost(reason: Error): string {
       `RabbitMQ took back all messages of this channel: one of them was not acknowledged within its consumer_timeout${timedOut === undefined ? '' : ` of ${Number(timedOut) / 1000} s`}. ` +
       'They run again, here or elsewhere. Tasks that run longer need a larger consumer_timeout in rabbitmq.conf (or by policy), or acksLate: false'
     )
+  const gone = /no queue '([\s\S]*)' in vhost/.exec(text)?.[1]
+  if (gone !== undefined) return deleted(gone)
   return `a channel to RabbitMQ was lost and is opened again; its messages run again, here or elsewhere: ${wordsOf(reason)}`
 }
 

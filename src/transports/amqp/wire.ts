@@ -67,12 +67,17 @@ export function readMessage(raw: AmqpMessage): Incoming {
     ...(priority === undefined ? {} : { priority }),
     ...(expiration === undefined ? {} : { expiration }),
   }
-  const counted = countOf(given['x-delivery-count'])
+  const deliveries = deliveriesOf(raw)
   return {
     message: { body: isText ? content.toString('utf8') : new Uint8Array(content), contentType, contentEncoding, headers, properties: read },
-    redelivered: fields.redelivered || counted > 0 || given[deliveriesHeader] !== undefined,
-    deliveries: countOf(given[deliveriesHeader]) + counted,
+    redelivered: fields.redelivered || deliveries > 0 || given[deliveriesHeader] !== undefined,
+    deliveries,
   }
+}
+
+/** How often a run of it ended abnormally: as the broker counts, and as we do where it does not. */
+export function deliveriesOf({ properties: { headers } }: AmqpMessage): number {
+  return headers === undefined ? 0 : countOf(headers[deliveriesHeader]) + countOf(headers['x-delivery-count'])
 }
 
 /** The message as it came, to be published again: nothing of it is lost but what the broker said about its delivery. */
