@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     environment: 'node',
+    globalSetup: ['test/shared-servers.ts'],
     // Processes, not threads: tests load native modules, send signals and change their working directory.
     pool: 'forks',
     maxWorkers: 2,

@@ -31,6 +31,12 @@ export const needs = {
     find: () => inPath('redis-server'),
     make: () => apt('redis-server'),
   },
+  rabbitmq: {
+    what: 'rabbitmq-server',
+    // Debian's own command in PATH changes to the user rabbitmq; what is behind it runs as anybody.
+    find: () => executable('/usr/lib/rabbitmq/bin/rabbitmq-server') ?? inPath('rabbitmq-server'),
+    make: () => apt('rabbitmq-server'),
+  },
   openssl: {
     what: 'openssl',
     find: () => inPath('openssl'),
@@ -79,12 +85,27 @@ function apt(...packages) {
     throw new Error(`install ${packages.join(' ')} with your system's package manager: there is no apt-get`)
   if (process.getuid?.() !== 0) throw new Error(`run: sudo apt-get install ${packages.join(' ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const install = () => run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+  withoutServices(() => {
+    try {
+      install()
+    } catch {
+      // Fresh images have no package lists, or old ones.
+      run('apt-get', ['update', '-q'], env)
+      install()
+    }
+  })
+}
+
+/** Debian starts a server that is installed, unless this file says no; tests start their own. @param {() => void} install */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return install()
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
   try {
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
-  } catch {
-    // Fresh images have no package lists, or old ones.
-    run('apt-get', ['update', '-q'], env)
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages], env)
+    install()
+  } finally {
+    rmSync(policy)
   }
 }
 
@@ -102,13 +123,18 @@ export function lastLine(error) {
 /** @param {string} command */
 function inPath(command) {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const file = join(folder, process.platform === 'win32' ? `${command}.exe` : command)
-    try {
-      accessSync(file, constants.X_OK)
-      return file
-    } catch {
-      // Not in this folder.
-    }
+    const file = executable(join(folder, process.platform === 'win32' ? `${command}.exe` : command))
+    if (file !== undefined) return file
   }
   return undefined
+}
+
+/** @param {string} file */
+function executable(file) {
+  try {
+    accessSync(file, constants.X_OK)
+    return file
+  } catch {
+    return undefined
+  }
 }

@@ -11,8 +11,8 @@ const manifest = JSON.parse(readFileSync(join(src, '../package.json'), 'utf8'))
 
 const ground = ['internal', 'errors']
 const contracts = ['transport', 'backend', 'pool', 'serializer', 'schedule-store']
-const app = [...ground, 'protocol', 'serializers', ...contracts, 'canvas', 'app']
-const running = [...app, 'events', 'control', 'beat', 'worker', 'http', 'telemetry', 'pools']
+const app = [...ground, 'protocol', 'serializers', ...contracts, 'canvas', 'events', 'control', 'app']
+const running = [...app, 'beat', 'worker', 'http', 'telemetry', 'pools']
 
 /** What each folder, or file of src itself, may import beside itself. Never upwards. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -33,8 +33,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   pools: [...ground, 'protocol', 'pool'],
   canvas: [...ground, 'protocol'],
   app: [...app, 'transports/index', 'backends/index'],
-  events: app,
-  control: app,
+  // What is said to monitors and asked of workers, over any connection.
+  events: [...ground, 'protocol', 'serializers', 'transport'],
+  control: [...ground, 'protocol', 'serializers', 'transport'],
   beat: app,
   worker: running,
   http: running,

@@ -3,9 +3,11 @@ import { openBackend } from '../backends/index.js'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
 import type { ApplyOptions } from '../canvas/sig.js'
+import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
 import type { Duration } from '../internal/duration.js'
+import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
@@ -21,6 +23,7 @@ import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
 import { runEagerly } from './eager.js'
+import { senderEvents } from './event-road.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
@@ -68,6 +71,7 @@ export class Celeriac implements AsyncDisposable {
   readonly #core: AppCore
   readonly #sender: Sender
   readonly #beats: BeatSide
+  #senderEvents: EventDispatcher | undefined
 
   constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
@@ -81,6 +85,8 @@ export class Celeriac implements AsyncDisposable {
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
+      lamport: new LamportClock(),
+      senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
@@ -235,6 +241,8 @@ export class Celeriac implements AsyncDisposable {
 
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
   async close(): Promise<void> {
+    // Without a promise where there is none to wait for: what is called in the same tick opens anew.
+    if (this.#senderEvents !== undefined) await this.#senderEvents.flush()
     await this.#core.connections.close()
   }
 

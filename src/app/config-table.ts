@@ -19,7 +19,7 @@ import {
 } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Beat'
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
 
 export interface Row<In, Out> {
   readonly group: Group
@@ -249,6 +249,29 @@ export const configTable = {
   logger: row('Worker', nullable(logger), null, {
     sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
     own: true,
+  }),
+
+  workerSendTaskEvents: row('Events and remote control', bool, false, {
+    sentence: 'Tell monitors what happens to tasks, from the start on; `enable_events` of remote control turns it on later.',
+    flag: '-E, --task-events',
+  }),
+  taskSendSentEvent: row('Events and remote control', bool, false, {
+    sentence: 'Tell monitors of each task that is sent (`task-sent`).',
+  }),
+  workerHeartbeatInterval: row('Events and remote control', secondsAbove0, 2, {
+    sentence: 'How often a worker tells monitors and other workers that it is there.',
+    own: true,
+    flag: '--heartbeat-interval <duration>',
+  }),
+  eventExchange: row('Events and remote control', name, 'celeryev', {
+    sentence: 'The exchange that events go through; monitors and workers must agree on it.',
+  }),
+  controlExchange: row('Events and remote control', name, 'celery', {
+    sentence:
+      'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
+  }),
+  workerEnableRemoteControl: row('Events and remote control', bool, true, {
+    sentence: 'A worker takes requests of `inspect` and `control`.',
   }),
 
   beatStore: {

@@ -23,6 +23,7 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #transports = new Map<Address, Promise<Transport>>()
+  readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
 
@@ -41,6 +42,11 @@ export class Connections {
     }
     opening.then((connection) => connection.closed.then(forget), forget)
     return opening
+  }
+
+  /** What a connection of this app goes through. */
+  transportOf(connection: Connection): Transport | undefined {
+    return this.#transportsOf.get(connection)
   }
 
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
@@ -66,7 +72,9 @@ export class Connections {
       deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
     )
     try {
-      return await transport.connect({ signal: deadline.signal })
+      const connection = await transport.connect({ signal: deadline.signal })
+      this.#transportsOf.set(connection, transport)
+      return connection
     } finally {
       timer.cancel()
     }

@@ -30,7 +30,8 @@ export class Control {
       await backend.revoke(ids, { expiresSeconds: Math.max(config.resultExpires ?? 0, revokeSecondsAtLeast) })
     }
     const connection = await connections.publisher()
-    await connection.declare({ exchanges: [pidboxExchange], queues: [] })
+    const pidbox = pidboxExchange(config.controlExchange)
+    await connection.declare({ exchanges: [pidbox], queues: [] })
     const broadcast = {
       method: 'revoke',
       arguments: encodeRevoke({ taskIds: ids, terminate, signal }),
@@ -39,7 +40,7 @@ export class Control {
       matcher: null,
     }
     const request = encodeBroadcast(broadcast, json, { clock: 0 })
-    await connection.publish(request, { exchange: pidboxExchange.name, routingKey: '' }, { deadlineMs: config.publishTimeout * 1000 })
+    await connection.publish(request, { exchange: pidbox.name, routingKey: '' }, { deadlineMs: config.publishTimeout * 1000 })
     if (!backend.supports.results || !backend.supports.durableRevoke) return
     // A message that nobody has taken will be refused by whoever takes it: its end can be told now, not when its eta comes.
     for (const taskId of ids) {

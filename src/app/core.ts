@@ -1,4 +1,6 @@
+import type { EventDispatcher } from '../events/dispatcher.js'
 import type { Clock } from '../internal/clock.js'
+import type { LamportClock } from '../internal/lamport-clock.js'
 import type { Logger } from '../internal/logger.js'
 import type { Serializers } from '../serializers/index.js'
 import type { Config } from './config.js'
@@ -17,6 +19,10 @@ export interface AppCore {
   readonly random: () => number
   /** The time now as it is written: in the app's time zone. */
   readonly isoNow: () => string
+  /** Logical time of this process, for events and remote control. */
+  readonly lamport: LamportClock
+  /** Events of a sender: `task-sent`. A worker has a dispatcher of its own. */
+  readonly senderEvents: () => EventDispatcher
   config: Config
   clock: Clock
   connections: Connections

@@ -35,6 +35,7 @@ export class Publisher {
     for (let attempt = 0; ; attempt++) {
       try {
         await withSignal(this.#publishOnce(publication, deadlineMs - (clock.monotonic() - startedMs)), signal)
+        if (config.taskSendSentEvent) this.#core.senderEvents().send('task-sent', sentFields(publication))
         return
       } catch (error) {
         const waitMs = this.#retryWaitMs(error, attempt, retry)
@@ -95,6 +96,24 @@ export class Publisher {
 }
 
 const done = Promise.resolve()
+
+/** What the message says of itself, and where it went. */
+function sentFields({ message: { headers }, routed: { to, queue } }: Publication): Readonly<Record<string, unknown>> {
+  return {
+    uuid: headers.id,
+    root_id: headers.root_id,
+    parent_id: headers.parent_id,
+    name: headers.task,
+    args: headers.argsrepr,
+    kwargs: headers.kwargsrepr,
+    retries: headers.retries,
+    eta: headers.eta,
+    expires: headers.expires,
+    queue: queue ?? null,
+    exchange: to.exchange,
+    routing_key: to.routingKey,
+  }
+}
 
 /** A broker that was not reached has no message. */
 function outcomeOf(error: unknown): unknown {

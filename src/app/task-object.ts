@@ -42,6 +42,7 @@ const optionNames: ReadonlySet<string> = new Set<keyof TaskOptions | keyof TaskS
   'rejectOnWorkerLost',
   'trackStarted',
   'ignoreResult',
+  'sendEvents',
   'storeErrorsEvenIfIgnored',
   'throws',
   'pool',

@@ -37,6 +37,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   rejectOnWorkerLost: bool,
   trackStarted: bool,
   ignoreResult: bool,
+  sendEvents: bool,
   storeErrorsEvenIfIgnored: bool,
   throws: errorClasses,
   description: text,

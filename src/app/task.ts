@@ -81,6 +81,8 @@ export interface TaskOptions {
   rejectOnWorkerLost?: boolean
   trackStarted?: boolean
   ignoreResult?: boolean
+  /** False: monitors are told nothing of this task. Default true. */
+  sendEvents?: boolean
   storeErrorsEvenIfIgnored?: boolean
   /** Errors that are part of the task's work: stored as FAILURE, logged without a stack. */
   throws?: ErrorClass[]

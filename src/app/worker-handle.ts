@@ -15,6 +15,8 @@ export interface WorkerOptions {
   maxTasksPerChild?: number
   /** Replace a child whose memory is over so many KiB. */
   maxMemoryPerChild?: number
+  /** Tell monitors and other workers every `workerHeartbeatInterval` that this one is there. Default true. */
+  heartbeat?: boolean
   /** The file that exports the app, for `prefork`: a path or file URL, with `#name` for one export of several. */
   app?: string | URL
 }

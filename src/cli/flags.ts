@@ -62,6 +62,7 @@ export function applyConfigFlags(command: Command): void {
   for (const [option, { flag }] of rows) {
     const value = flag === undefined ? undefined : values[new Option(flag).attributeName()]
     if (typeof value === 'string') given[option] = value
+    else if (value === true) given[option] = 'true'
   }
   setInEnvironment(given)
 }

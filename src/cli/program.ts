@@ -1,6 +1,6 @@
 /** The command line as Commander's program. Commands that are not used stay one line of help: their files are not loaded. */
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { packageVersion } from '../internal/package-version.js'
 import { commandTable } from './command-table.js'
 import { addGlobalFlags } from './flags.js'
 
@@ -8,7 +8,7 @@ import { addGlobalFlags } from './flags.js'
 export async function buildProgram(used: readonly string[] | 'all'): Promise<Command> {
   const program = new Command('celeriac')
     .description('Celery for TypeScript: send tasks and run them.')
-    .version(version(), '--version', 'show the version')
+    .version(packageVersion(), '--version', 'show the version')
     .enablePositionalOptions()
     .showHelpAfterError('(celeriac --help shows what there is)')
     .addHelpText('after', '\nExample: celeriac -A ./app.ts worker --concurrency 4')
@@ -21,9 +21,4 @@ export async function buildProgram(used: readonly string[] | 'all'): Promise<Com
   // Throws instead of ending the process: main.ts gives the exit code.
   for (const command of [program, ...program.commands]) command.exitOverride()
   return program
-}
-
-export function version(): string {
-  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return String(text)
 }

@@ -106,7 +106,7 @@ export class InlinePool implements Pool {
     if (run.ended) return
     this.#running.add(run)
     run.slot = this.#watchdog?.enter(run.request.id)
-    run.start(this.#onEnd)
+    run.begin(this.#onEnd)
   }
 
   readonly #onEnd = (run: InlineRun): void => {
@@ -130,6 +130,7 @@ class InlineRun implements Run {
   ended = false
   continuations: Continuations | null = null
   #isAccepted = false
+  #sinceMs = 0
   #accepted: Promise<{ readonly pid: number }> | undefined
   #accept: ((value: { readonly pid: number }) => void) | undefined
   #task: TaskSignal | undefined
@@ -157,6 +158,10 @@ class InlineRun implements Run {
     return this.#accepted
   }
 
+  get start(): { readonly pid: number; readonly sinceMs: number } | undefined {
+    return this.#isAccepted ? { pid: process.pid, sinceMs: this.#sinceMs } : undefined
+  }
+
   get task(): TaskSignal {
     this.#task ??= new TaskSignal(this.request)
     return this.#task
@@ -171,7 +176,7 @@ class InlineRun implements Run {
     else this.abort('revoked')
   }
 
-  start(onEnd: (run: InlineRun) => void): void {
+  begin(onEnd: (run: InlineRun) => void): void {
     this.#onEnd = onEnd
     this.#startLimits()
     void this.options.execute(this.request, new InlineExecution(this)).then((outcome) => this.#end(outcome))
@@ -179,6 +184,7 @@ class InlineRun implements Run {
 
   isAccepted(continuations: Continuations | null): void {
     this.#isAccepted = true
+    this.#sinceMs = this.options.clock.monotonic()
     this.continuations = continuations
     this.#accept?.({ pid: process.pid })
   }

@@ -55,6 +55,10 @@ export class PoolRun implements Run {
     })
   }
 
+  get start(): { readonly pid: number; readonly sinceMs: number } | undefined {
+    return this.#pid === undefined ? undefined : { pid: this.#pid, sinceMs: this.since }
+  }
+
   /** Made on first use: most tasks have nobody who asks. */
   get accepted(): Promise<{ readonly pid: number }> {
     this.#accepted ??= new Promise((resolve) => {

@@ -19,8 +19,13 @@ export interface Broadcast {
   readonly replyTo?: Destination
 }
 
-/** The exchange of all broadcasts, as Celery declares it. */
-export const pidboxExchange: Exchange = { name: 'celery.pidbox', type: 'fanout', durable: false, autoDelete: false }
+/** The exchange of all broadcasts of a namespace (`controlExchange`), as Celery declares it. */
+export const pidboxExchange = (namespace: string): Exchange => ({
+  name: `${namespace}.pidbox`,
+  type: 'fanout',
+  durable: false,
+  autoDelete: false,
+})
 
 /** Ids of tasks that must not start; `terminate` also ends those that run. */
 export interface RevokeRequest {
@@ -86,13 +91,39 @@ export function encodeRevoke({ taskIds, terminate, signal }: RevokeRequest): Rea
 export function decodeRevoke(args: Readonly<Record<string, unknown>>): RevokeRequest {
   const ids = typeof args.task_id === 'string' ? [args.task_id] : args.task_id
   if (!Array.isArray(ids) || !ids.every(isName)) throw invalid('arguments.task_id', 'an id or an array of ids', args.task_id)
+  return { taskIds: ids, ...decodeTermination(args) }
+}
+
+/** Stamps that tasks must not have to be started; `terminate` also ends those that run. */
+export interface RevokeByStampsRequest extends Pick<RevokeRequest, 'terminate' | 'signal'> {
+  /** Values by name: one of them is enough. */
+  readonly stamps: ReadonlyMap<string, readonly unknown[]>
+}
+
+/** Reads the arguments of `revoke_by_stamped_headers`: an object of values, or texts such as `"name=value"`. Throws InvalidMessageError. */
+export function decodeRevokeByStamps(args: Readonly<Record<string, unknown>>): RevokeByStampsRequest {
+  const { headers } = args
+  const stamps = new Map<string, readonly unknown[]>()
+  const add = (name: string, values: readonly unknown[]): void => void stamps.set(name, [...(stamps.get(name) ?? []), ...values])
+  if (isRecord(headers)) for (const [name, value] of Object.entries(headers)) add(name, Array.isArray(value) ? value : [value])
+  else if (isTexts(headers))
+    for (const text of headers) {
+      const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? []
+      if (name === undefined) throw invalid('arguments.headers', 'texts such as "name=value"', text)
+      add(name, [value])
+    }
+  else throw invalid('arguments.headers', 'an object of stamps', headers)
+  return { stamps, ...decodeTermination(args) }
+}
+
+function decodeTermination(args: Readonly<Record<string, unknown>>): Pick<RevokeRequest, 'terminate' | 'signal'> {
   const terminate = args.terminate ?? false
   if (typeof terminate !== 'boolean') throw invalid('arguments.terminate', 'true or false', terminate)
   const signal = args.signal ?? 'SIGTERM'
   // Python takes SIGTERM, TERM and term.
   if (typeof signal !== 'string' || !/^[A-Za-z0-9]{1,16}$/.test(signal)) throw invalid('arguments.signal', 'the name of a signal', signal)
   const name = signal.toUpperCase()
-  return { taskIds: ids, terminate, signal: name.startsWith('SIG') ? name : `SIG${name}` }
+  return { terminate, signal: name.startsWith('SIG') ? name : `SIG${name}` }
 }
 
 const isAbsent = (value: unknown): value is null | undefined => value === null || value === undefined

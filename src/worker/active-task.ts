@@ -16,4 +16,6 @@ export interface ActiveTask {
   run: Run | undefined
   /** Its function has started. */
   started: boolean
+  /** What a terminate ended it with, or is to end it with. */
+  killSignal: NodeJS.Signals | undefined
 }

@@ -6,7 +6,7 @@ import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } fro
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Outcome, Pool } from '../pool.js'
+import type { Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
@@ -16,7 +16,10 @@ import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedSet } from './revoked.js'
+import type { RevokedStamps } from './revoked-stamps.js'
 import type { Settler } from './settler.js'
+import type { TaskCounts } from './task-counts.js'
+import type { TaskEvents } from './task-events.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -37,6 +40,9 @@ interface ConsumerParts {
   readonly settler: Settler
   readonly refusals: RefusalLog
   readonly revoked: RevokedSet
+  readonly events: TaskEvents
+  readonly counts: TaskCounts
+  readonly revokedStamps: RevokedStamps
   readonly hostname: string
 }
 
@@ -85,13 +91,15 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const asks = backend.supports.durableRevoke || (backend.supports.results && tasks.some((task) => task.delivery.redelivered))
-    if (!asks) {
-      for (const task of tasks) this.#admit(task, undefined)
-      this.#pump()
-      return
+    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
+    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
+    try {
+      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
+    } catch (error) {
+      revoked = Promise.reject(error)
     }
-    this.#ask(tasks).catch((error: unknown) => {
+    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
+    this.#ask(tasks, revoked, again).catch((error: unknown) => {
       core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
       // Not at once: they would come right back, as often as the machine can.
       core.clock.setTimer(askAgainMs, () => {
@@ -107,6 +115,11 @@ export class TaskConsumer {
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** What it has in its hands, in the order in which it came. */
+  get held(): readonly ActiveTask[] {
+    return [...this.#active]
   }
 
   holds(taskId: string): boolean {
@@ -127,11 +140,20 @@ export class TaskConsumer {
       const waiting = this.#waiting.indexOf(task)
       if (waiting >= 0) {
         this.#waiting.splice(waiting, 1)
-        this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       } else if (terminate !== undefined) {
+        task.killSignal = terminate
         task.run?.terminate(terminate)
       }
     }
+  }
+
+  /** The same for all tasks with one of these stamps. */
+  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void {
+    const { revokedStamps } = this.#parts
+    revokedStamps.add(stamps)
+    for (const { head } of [...this.#active])
+      if (head.stampedHeaders !== null && revokedStamps.matches(head)) this.revoke(head.id, terminate)
   }
 
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
@@ -174,6 +196,7 @@ export class TaskConsumer {
         acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
         run: undefined,
         started: false,
+        killSignal: undefined,
       }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -197,15 +220,18 @@ export class TaskConsumer {
     return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
   }
 
-  async #ask(tasks: readonly ActiveTask[]): Promise<void> {
-    const { backend } = this.#parts
-    const again = tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id)
-    const [revokedIds, stored] = await Promise.all([
-      backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds,
-      again.length > 0 && backend.supports.results ? backend.getMany(again) : noMetas,
-    ])
+  async #ask(
+    tasks: readonly ActiveTask[],
+    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
+    again: readonly string[],
+  ): Promise<void> {
+    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+    this.#admitAll(tasks, revoked, stored)
+  }
+
+  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
     for (const task of tasks) {
-      if (revokedIds.has(task.head.id)) this.#parts.revoked.add(task.head.id)
+      if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
     this.#pump()
@@ -220,21 +246,41 @@ export class TaskConsumer {
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
+    if (head.resent && !delivery.redelivered && this.#isUnderWay(task, stored)) {
+      core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      delivery.ack()
+      return this.#close(task)
+    }
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
       return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
-    if (this.#parts.revoked.has(head.id)) return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+    if (this.#isRevoked(task)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
-    if (head.expiresMs !== null && head.expiresMs <= now)
-      return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
+    if (head.expiresMs !== null && head.expiresMs <= now) return this.#after(task, settler.refuse(task, 'expired'))
     if (task.definition === undefined) return this.#unknown(task)
     if (head.etaMs !== null && head.etaMs > now) {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
+    this.#parts.events.received(task)
     this.#waiting.push(task)
+  }
+
+  /** The first copy of it, and no task that took its place, which has the same id: that one has been replaced more often, or retried. */
+  #isUnderWay({ head }: ActiveTask, stored: ResultMeta | undefined): boolean {
+    if (stored !== undefined && head.replacedTaskNesting === 0) return true
+    for (const { head: other } of this.#active) {
+      const isIt = other.id === head.id && other.replacedTaskNesting === head.replacedTaskNesting && other.retries === head.retries
+      if (isIt && other !== head) return true
+    }
+    return false
+  }
+
+  #isRevoked({ head }: ActiveTask): boolean {
+    const { revoked, revokedStamps } = this.#parts
+    return revoked.has(head.id) || (head.stampedHeaders !== null && revokedStamps.matches(head))
   }
 
   #unknown(task: ActiveTask): void {
@@ -260,14 +306,15 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      void this.#run(task)
+      this.#run(task)
     }
   }
 
-  async #run(task: ActiveTask): Promise<void> {
-    const { core, pool, settler, hostname } = this.#parts
+  #run(task: ActiveTask): void {
+    const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
+    counts.add(head.task)
     failpoint('consume.before_start')
     const run = pool.run(
       requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
@@ -275,9 +322,10 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || failpoints)
+    if (!task.acksLate || tracks || events.enabled || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
+        events.started(task)
         failpoint('run.started')
         if (!task.acksLate) delivery.ack()
         if (tracks)
@@ -286,12 +334,12 @@ export class TaskConsumer {
             .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
       })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    const outcome = await run.outcome
-    failpoint('run.after_return')
-    this.#inPool--
-    this.#pump()
-    await settler.settle(task, outcome)
-    this.#close(task)
+    void run.outcome.then((outcome) => {
+      failpoint('run.after_return')
+      this.#inPool--
+      this.#pump()
+      return settler.settle(task, outcome).then(() => this.#close(task))
+    })
   }
 
   /** Tells tasks that run on although another worker has their message by now. */
@@ -300,10 +348,6 @@ export class TaskConsumer {
     if (this.#active.size === 0) return
     for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
     this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-  }
-
-  #end(task: ActiveTask, outcome: Outcome): void {
-    this.#after(task, this.#parts.settler.settle(task, outcome))
   }
 
   #after(task: ActiveTask, settled: Promise<void>): void {
@@ -326,3 +370,8 @@ export class TaskConsumer {
 
 const noIds: ReadonlySet<string> = new Set()
 const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
+
+/** Somebody may have run it before, or may be running it. */
+function mayHaveRun({ delivery, head }: ActiveTask): boolean {
+  return delivery.redelivered || head.resent
+}

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { AppCore } from '../app/core.js'
 import { DeclarationMismatchError } from '../errors.js'
-import { decodeBroadcast, decodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
+import { decodeBroadcast, decodeRevoke, decodeRevokeByStamps, pidboxExchange } from '../protocol/mailbox.js'
 import type { Queue } from '../protocol/topology.js'
 import type { Connection, Consumer, Delivery } from '../transport.js'
 
 /** What the worker does when it is told to. */
 export interface Commands {
   revoke(taskId: string, terminate: NodeJS.Signals | undefined): void
+  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void
 }
 
 /** Broadcasts to this worker (Celery's pidbox): a queue of its own on the fan-out exchange. A request that cannot be read is logged and forgotten. */
@@ -35,17 +36,18 @@ export class Mailbox {
 
   /** Two workers of one name would share one queue, and each request would reach only one of them. */
   async #declare(connection: Connection): Promise<string> {
+    const pidbox = pidboxExchange(this.#core.config.controlExchange)
     const named = (name: string): Queue => ({
       name,
       durable: false,
       exclusive: true,
       autoDelete: true,
       arguments: {},
-      bindings: [{ exchange: pidboxExchange.name, routingKey: '' }],
+      bindings: [{ exchange: pidbox.name, routingKey: '' }],
     })
-    const name = `${this.#hostname}.celery.pidbox`
+    const name = `${this.#hostname}.${pidbox.name}`
     try {
-      await connection.declare({ exchanges: [pidboxExchange], queues: [named(name)] })
+      await connection.declare({ exchanges: [pidbox], queues: [named(name)] })
       return name
     } catch (error) {
       if (!(error instanceof DeclarationMismatchError)) throw error
@@ -53,8 +55,8 @@ export class Mailbox {
         { hostname: this.#hostname },
         `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
       )
-      const own = `${this.#hostname}.${randomUUID()}.celery.pidbox`
-      await connection.declare({ exchanges: [pidboxExchange], queues: [named(own)] })
+      const own = `${this.#hostname}.${randomUUID()}.${pidbox.name}`
+      await connection.declare({ exchanges: [pidbox], queues: [named(own)] })
       return own
     }
   }
@@ -64,6 +66,15 @@ export class Mailbox {
     try {
       const request = decodeBroadcast(this.#core.serializers.decode(delivery.message, { accept: ['json'] }))
       if (request.destination !== null && !request.destination.includes(this.#hostname)) return
+      if (request.method === 'revoke_by_stamped_headers') {
+        const { stamps, terminate, signal } = decodeRevokeByStamps(request.arguments)
+        this.#commands.revokeByStamps(stamps, terminate ? (signal as NodeJS.Signals) : undefined) // as below
+        this.#core.log.info(
+          { stamps: Object.fromEntries(stamps) },
+          `Tasks with these stamps flagged as revoked: ${[...stamps.keys()].join(', ')}`,
+        )
+        return
+      }
       if (request.method !== 'revoke') {
         // Python workers greet all others at each of their starts: that is no news.
         this.#core.log.debug({ method: request.method }, `this worker does not know the command ${request.method}`)

@@ -12,12 +12,15 @@ import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
+import type { ActiveTask } from './active-task.js'
 import { TaskConsumer } from './consumer.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
+import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedSet } from './revoked.js'
+import { RevokedStamps } from './revoked-stamps.js'
 import { Settler } from './settler.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
@@ -36,7 +39,9 @@ export class AppWorker implements Worker {
   readonly #sender: Sender
   readonly #options: WorkerOptions
   readonly #revoked: RevokedSet
+  readonly #revokedStamps: RevokedStamps
   readonly #refusals: RefusalLog
+  readonly #presence: Presence
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -56,7 +61,9 @@ export class AppWorker implements Worker {
     this.#options = options
     this.#refusals = new RefusalLog(core)
     this.#revoked = new RevokedSet(() => core.clock.monotonic())
+    this.#revokedStamps = new RevokedStamps(() => core.clock.monotonic())
     this.hostname = nodeName(options.hostname)
+    this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
     if (options.signal?.aborted) this.#onAbort()
@@ -133,45 +140,63 @@ export class AppWorker implements Worker {
     })
     this.#pool = pool
     try {
-      // In this order: the processes of the pool boot while the backend is loaded and opened here.
-      const [, backend] = await Promise.all([pool.start(), core.connections.backend()])
-      await this.#consumeFirst(pool, backend)
+      // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
+      const booted = pool.start()
+      // Whoever waits for it is told: what comes before may fail first.
+      booted.catch(() => {})
+      const backend = await core.connections.backend()
+      await this.#consumeFirst(pool, backend, booted)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
       throw error
     }
     if (this.#stopping !== undefined) return
+    this.#presence.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
     if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
   }
 
   /** A broker that is not there yet is waited for, unless that is turned off. */
-  async #consumeFirst(pool: Pool, backend: ResultBackend): Promise<void> {
+  async #consumeFirst(pool: Pool, backend: ResultBackend, booted: Promise<void>): Promise<void> {
     const { clock, config, log, random } = this.#core
     const backoff = new Backoff({ ...reconnecting, random })
     while (this.#stopping === undefined) {
       try {
-        return await this.#consume(pool, backend)
+        return await this.#consume(pool, backend, booted)
       } catch (error) {
         if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
         log.error({ err: error }, `${error.message}; trying again`)
       }
+      await booted
       const waitMs = backoff.next()
       await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
     }
   }
 
-  async #consume(pool: Pool, backend: ResultBackend): Promise<void> {
+  async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
     const connection = await core.connections.connect()
     try {
       const refusals = this.#refusals
+      const { events, counts } = this.#presence
       const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
-      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, hostname: this.hostname, isHeld })
-      const tasks = new TaskConsumer({ core, backend, pool, settler, refusals, revoked: this.#revoked, hostname: this.hostname })
+      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, events, hostname: this.hostname, isHeld })
+      const tasks = new TaskConsumer({
+        core,
+        backend,
+        pool,
+        settler,
+        refusals,
+        events,
+        counts,
+        revoked: this.#revoked,
+        revokedStamps: this.#revokedStamps,
+        hostname: this.hostname,
+      })
       for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
-      const mailbox = await new Mailbox(core, this.hostname, tasks).open(connection)
+      await booted
+      const mailbox = core.config.workerEnableRemoteControl ? await new Mailbox(core, this.hostname, tasks).open(connection) : undefined
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
@@ -182,8 +207,9 @@ export class AppWorker implements Worker {
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      this.#consumers = [consumer, mailbox]
+      this.#consumers = mailbox === undefined ? [consumer] : [consumer, mailbox]
       this.#connection = connection
+      this.#presence.use(connection)
       if (this.#stopping === undefined) this.#state = 'consuming'
       void connection.closed.then((error) => {
         if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
@@ -239,6 +265,7 @@ export class AppWorker implements Worker {
       await Promise.all([...this.#tasks].map((tasks) => tasks.idle()))
       this.#cold.signal.removeEventListener('abort', cut)
       grace?.cancel()
+      await this.#presence.stop()
       await this.#connection?.close()
     } finally {
       this.#state = 'stopped'
@@ -246,6 +273,11 @@ export class AppWorker implements Worker {
       if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
       this.#stopped.resolve()
     }
+  }
+
+  /** Tasks whose function has started. */
+  #running(): readonly ActiveTask[] {
+    return [...this.#tasks].flatMap((tasks) => tasks.held).filter(({ run }) => run?.start !== undefined)
   }
 
   readonly #onAbort = (): void => {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { ResultBackend } from '../../dist/backend.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
-import { meta, testBackend } from '../conformance/backend.js'
+import { type BackendDriver, meta, testBackend } from '../conformance/backend.js'
+import { testChords } from '../conformance/chords.js'
 import { settled, until, within } from '../conformance/wait.js'
 import { expectOneWinnerEach } from './race.js'
 import { Gate, target, useRedis } from './redis-server.js'
@@ -10,7 +11,7 @@ const server = useRedis()
 const forever = { expiresSeconds: null }
 const expiresByItself = 'Redis removes what has expired by itself, and counts nothing'
 
-testBackend({
+const driver: BackendDriver = {
   name: 'redis',
   open: async (clock) => ({
     backend: async () => server.backend({ clock }),
@@ -21,7 +22,9 @@ testBackend({
     'cleanup counts what has expired, and leaves the rest': expiresByItself,
     'cleanup counts all that has expired, among any number that has not': expiresByItself,
   },
-})
+}
+testBackend(driver)
+testChords(driver)
 
 /** The states that a wait sees; `stop` ends it. */
 function watch(backend: ResultBackend, ids: readonly string[], stop = new AbortController()) {
@@ -85,13 +88,44 @@ test('stores of one tick are one call of a script, and a long queue of them a fe
   expect(String(await server.call('INFO', 'commandstats'))).toContain('cmdstat_evalsha:calls=10,')
 })
 
-test('while nothing is revoked, asking costs one question', async () => {
+/** When a worker's process knows the revoked tasks, it is told at once. */
+const knowsRevoked = (backend: ResultBackend) => until(() => !(backend.revoked(['nobody']) instanceof Promise), 'the revoked tasks')
+
+test('a process that asked once is told of revoked tasks, and asks no more', async () => {
   const backend = server.backend()
-  await backend.revoked(['a'])
+  await server.backend().revoke(['before'], { expiresSeconds: 10 })
+  expect(await backend.revoked(['before', 'after'])).toEqual(new Set(['before']))
+  await knowsRevoked(backend)
   await server.call('CONFIG', 'RESETSTAT')
-  await backend.revoked(Array.from({ length: 100 }, (_, index) => `t${index}`))
-  const statistics = String(await server.call('INFO', 'commandstats'))
-  expect([...statistics.matchAll(/cmdstat_([a-z|]+)/g)].map(([, name]) => name).sort()).toEqual(['config|resetstat', 'exists'])
+  for (let batch = 0; batch < 100; batch++) expect(backend.revoked(['before', 'after'])).toEqual(new Set(['before']))
+  expect([...String(await server.call('INFO', 'commandstats')).matchAll(/cmdstat_([a-z|]+)/g)].map(([, name]) => name)).toEqual([
+    'config|resetstat',
+  ])
+  await server.backend().revoke(['after', 'soon over'], { expiresSeconds: 10 })
+  await until(async () => (await backend.revoked(['after'])).size === 1, 'the word of it')
+  expect(await backend.revoked(['before', 'after', 'other'])).toEqual(new Set(['before', 'after']))
+})
+
+test('what was revoked while a process could not be told is known to it all the same', async () => {
+  await withGate(async (gate, backend) => {
+    await backend.revoked(['a'])
+    await knowsRevoked(backend)
+    await gate.shut()
+    await server.backend().revoke(['a'], { expiresSeconds: 10 })
+    await gate.open()
+    expect(await within(Promise.resolve(backend.revoked(['a', 'b'])), 'the answer')).toEqual(new Set(['a']))
+    await knowsRevoked(backend)
+    expect(backend.revoked(['a', 'b'])).toEqual(new Set(['a']))
+  })
+})
+
+test('more revoked tasks than a process keeps are asked about', async () => {
+  const backend = server.backend()
+  const ids = Array.from({ length: 10_001 }, (_, index) => `t${index}`)
+  await backend.revoke(ids, { expiresSeconds: 10 })
+  await backend.revoked(['t0'])
+  await until(async () => (await server.connections('celeriac:results:revoked')) === 1, 'the subscription')
+  expect((await backend.revoked([...ids, 'other'])).size).toBe(10_001)
 })
 
 test('revoked tasks are remembered together, and gone when the last is', async () => {
@@ -108,14 +142,14 @@ test('revoked tasks are remembered together, and gone when the last is', async (
 })
 
 test('groups are kept until they expire or are deleted', async () => {
-  const { groups } = server.backend({ globalKeyprefix: 'app' })
-  await groups.save([['g', null], []], { expiresSeconds: 9.5 })
+  const backend = server.backend({ globalKeyprefix: 'app' })
+  await backend.saveGroup([['g', null], []], { expiresSeconds: 9.5 })
   expect(await server.text('app_celery-taskset-meta-g')).toBe('{"result":[["g",null],[]]}')
   expect(await server.call('TTL', 'app_celery-taskset-meta-g')).toBe(10)
-  expect(await groups.restore('g')).toEqual([['g', null], []])
-  expect([await groups.delete('g'), await groups.delete('g'), await groups.restore('g')]).toEqual([true, false, undefined])
+  expect(await backend.group('g')).toEqual([['g', null], []])
+  expect([await backend.forgetGroup('g'), await backend.forgetGroup('g'), await backend.group('g')]).toEqual([true, false, undefined])
   await server.call('SET', 'app_celery-taskset-meta-g', '{"result": "no"}')
-  await expect(groups.restore('g')).rejects.toMatchObject({
+  await expect(backend.group('g')).rejects.toMatchObject({
     code: 'ERR_DECODE',
     message: expect.stringContaining('"app_celery-taskset-meta-g"'),
   })

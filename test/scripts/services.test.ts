@@ -1,11 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import amqplib from 'amqplib'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
-import { startRedis, startSentinel } from '../../scripts/services.mjs'
+import { startRabbit, startRedis, startSentinel } from '../../scripts/services.mjs'
+import { virtualHost, withoutRabbit } from '../rabbit.js'
 
 let folder = ''
 const before = process.env.CELERIAC_TEST_FOLDER
@@ -27,6 +29,24 @@ function refuses(port: number): Promise<boolean> {
     })
     socket.once('error', () => resolve(true))
   })
+}
+
+async function connected(url: string): Promise<{ connection: amqplib.ChannelModel; closed: Promise<void> }> {
+  const connection = await amqplib.connect(url)
+  connection.on('error', () => {})
+  return { connection, closed: new Promise((resolve) => connection.once('close', () => resolve())) }
+}
+
+/** Those that work in this folder or below it. */
+function processesIn(folder: string): readonly string[] {
+  const found = readdirSync('/proc').filter((name) => {
+    try {
+      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/environ`, 'utf8').includes(folder) && Number(name) !== process.pid
+    } catch {
+      return false
+    }
+  })
+  return found.map((name) => `${name} ${readFileSync(`/proc/${name}/cmdline`, 'utf8')}`)
 }
 
 test.skipIf(needs.redis?.find() === undefined)(
@@ -77,3 +97,42 @@ test.skipIf(needs.redis?.find() === undefined)('a sentinel names the server that
   }
   expect(readdirSync(folder)).toEqual([])
 })
+
+test.skipIf(withoutRabbit())(
+  'a RabbitMQ node has what it was given, keeps what was written over a kill, and leaves nothing behind (needs rabbitmq-server)',
+  async () => {
+    const node = await startRabbit({ vhosts: 1, config: { heartbeat: 7 } })
+    const { pid } = node
+    try {
+      const before = await connected(node.vhostUrl(0))
+      expect(await node.ctl('eval', 'application:get_env(rabbit, heartbeat).')).toBe('{ok,7}\n')
+      const channel = await before.connection.createConfirmChannel()
+      await channel.assertQueue('kept', { durable: true })
+      channel.sendToQueue('kept', Buffer.from('message'), { persistent: true })
+      await channel.waitForConfirms()
+      await node.kill()
+      await before.closed
+      await node.restart()
+      expect(node.pid).not.toBe(pid)
+      expect(await node.ctl('list_queues', '-p', 'v0', '--no-table-headers', 'name', 'messages')).toMatch(/^kept\s+1$/m)
+    } finally {
+      await node.stop()
+    }
+    expect(await refuses(node.port)).toBe(true)
+    expect(processesIn(folder)).toEqual([])
+    expect(readdirSync(folder)).toEqual([])
+  },
+  90_000,
+)
+
+test.skipIf(withoutRabbit())(
+  'test files have virtual hosts of their own on one shared node (needs rabbitmq-server)',
+  async () => {
+    const [one, two] = [await virtualHost(), await virtualHost()]
+    expect(new URL(one.url).port).toBe(new URL(two.url).port)
+    expect(one.url).not.toBe(two.url)
+    for (const { url } of [one, two]) await (await connected(url)).connection.close()
+    expect(await one.ctl('list_queues', '-p', one.name, '--no-table-headers', 'name')).toBe('')
+  },
+  90_000,
+)

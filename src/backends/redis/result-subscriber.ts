@@ -11,6 +11,8 @@ const pingMs = 5_000
 const pauseMs = 250
 
 export interface SubscriberOptions {
+  /** Shown by CLIENT LIST. */
+  readonly name: string
   readonly clock: Clock
   readonly onMessage: (channel: string, payload: Buffer) => void
   /** Channels that somebody waits for. */
@@ -18,6 +20,8 @@ export interface SubscriberOptions {
   readonly isWanted: (channel: string) => boolean
   /** The connection was lost, and all that is wanted is subscribed again: what was published meanwhile must be read. */
   readonly reread: () => Promise<void>
+  /** The connection was lost: nothing is heard until `reread`. */
+  readonly onLost?: () => void
 }
 
 export class ResultSubscriber {
@@ -35,7 +39,7 @@ export class ResultSubscriber {
 
   constructor(target: RedisTarget, options: SubscriberOptions) {
     this.#options = options
-    this.#holder = new LinkHolder(target, { clock: options.clock, name: 'celeriac:results:waits', onLost: () => this.#onLost() })
+    this.#holder = new LinkHolder(target, { clock: options.clock, name: options.name, onLost: () => this.#onLost() })
   }
 
   /** Somebody waits. */
@@ -79,6 +83,7 @@ export class ResultSubscriber {
 
   #onLost(): void {
     this.#losses++
+    this.#options.onLost?.()
     if (!this.#isRecovering) void this.#recover()
   }
 

@@ -56,7 +56,10 @@ redis.call('PUBLISH', key, value)
 return 1
 `)
 
-/** KEYS: the sorted set of revoked tasks. ARGV: how many ms they are remembered, and their ids. None is forgotten sooner than it was to be before. */
+/**
+ * KEYS: the sorted set of revoked tasks, which is also the channel on which workers are told. ARGV: how many ms they are remembered, and their ids. None is
+ * forgotten sooner than it was to be before.
+ */
 export const revokeScript = new Script(`
 local time = redis.call('TIME')
 local now, ms = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
@@ -64,5 +67,6 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 local until_ms = string.format('%.0f', now + ms)
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'GT', until_ms, ARGV[i]) end
 if redis.call('PTTL', KEYS[1]) < ms then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+redis.pcall('PUBLISH', KEYS[1], until_ms .. '\\n' .. table.concat(ARGV, '\\n', 2))
 return 1
 `)

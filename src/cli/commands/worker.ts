@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { importTasks } from '../../app/import-tasks.js'
+import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
 import { banner } from '../banner.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
-import { version } from '../program.js'
 import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
 import { withApp } from '../with-app.js'
@@ -43,7 +43,7 @@ export function define(command: Command): void {
         ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
       })
       if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
-      terminal.note(banner({ core, version: version(), hostname: worker.hostname, file, queues }))
+      terminal.note(banner({ core, version: packageVersion(), hostname: worker.hostname, file, queues }))
       app.on('workerReady', () => terminal.note('ready.'))
       // Its end is not waited for by beat, and beat's failure to start is the command's.
       const beat = flags.beat === true ? await app.beat().start() : undefined

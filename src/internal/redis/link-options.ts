@@ -1,8 +1,8 @@
 /** The transport options that concern the connection: those of the broker and of the result backend alike. */
 import { fields, kind, secondsAbove0, text } from '../option-kinds.js'
 import { camelCase, type OptionsOf, type OptionTable, type RefusedOptions } from '../option-table.js'
+import { tlsOptions } from '../tls.js'
 import type { SentinelAccess, TargetOptions } from './target.js'
-import { tlsOptions } from './tls.js'
 
 const sentinelWords = 'an object with username, password or tls'
 const sentinelAccess = kind<SentinelAccess, SentinelAccess>(sentinelWords, (value, option) =>

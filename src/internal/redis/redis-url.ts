@@ -1,8 +1,9 @@
 /** Redis URLs as kombu, Celery and redis-py write them. Every part of one counts or is refused. */
 import { UrlInvalidError } from '../../errors.js'
 import { didYouMean } from '../did-you-mean.js'
+import { sslParameters, tlsOfParameters } from '../ssl-parameters.js'
+import type { TlsOptions } from '../tls.js'
 import { redactUrl } from '../url.js'
-import type { TlsOptions } from './tls.js'
 
 /** Where a URL leads to, in the words of ioredis' options, `tls` apart. */
 export interface RedisAddress {
@@ -34,7 +35,7 @@ export function parseRedisUrl(url: string, { masterName, tls }: UrlContext = {})
   const isEncrypted = scheme === 'rediss' || scheme === 'valkeys'
   const parsed = parse(url)
   const parameters = parametersOf(parsed, url, isEncrypted ? sslParameters : [])
-  const encryption = isEncrypted ? { ...tlsOf(parameters, url, tls), ...tls } : tls
+  const encryption = isEncrypted ? { ...tlsOfParameters(parameters, tls, (words) => invalid(url, words)), ...tls } : tls
   return {
     ...server(parsed, url, 6379),
     db: database(parsed.pathname.slice(1), url),
@@ -79,8 +80,6 @@ function sentinels(url: string, masterName: string | undefined): RedisAddress {
   }
 }
 
-const sslParameters = ['ssl_cert_reqs', 'ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile', 'ssl_check_hostname']
-
 function parametersOf({ searchParams }: URL, url: string, known: readonly string[]): Readonly<Record<string, string>> {
   const given: Record<string, string> = {}
   for (const [name, value] of searchParams) {
@@ -93,25 +92,6 @@ function parametersOf({ searchParams }: URL, url: string, known: readonly string
     given[name] = value
   }
   return given
-}
-
-/** Python's words for what node:tls calls otherwise. */
-function tlsOf(given: Readonly<Record<string, string>>, url: string, option: TlsOptions | undefined): TlsOptions {
-  const { ssl_cert_reqs = 'required', ssl_ca_certs: ca, ssl_certfile: cert, ssl_keyfile: key, ssl_check_hostname = 'true' } = given
-  const required = ssl_cert_reqs.toLowerCase().replace(/^cert_/, '')
-  if (required === 'none') {
-    if (option?.rejectUnauthorized !== false)
-      throw invalid(
-        url,
-        'the transport option tls: { rejectUnauthorized: false } beside ssl_cert_reqs=none: a URL alone turns no verification off',
-      )
-    // For a client, Python's "optional" is "required".
-  } else if (required !== 'required' && required !== 'optional') throw invalid(url, 'ssl_cert_reqs=required')
-  const checked = /^(true|1|yes)$/i.test(ssl_check_hostname)
-  if (!checked && !/^(false|0|no)$/i.test(ssl_check_hostname)) throw invalid(url, 'ssl_check_hostname=true')
-  if (!checked && option?.servername === undefined && option?.rejectUnauthorized !== false)
-    throw invalid(url, 'the transport option tls: { servername } (the name that the certificate has) beside ssl_check_hostname=false')
-  return { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) }
 }
 
 function credentials({ username, password }: URL, url: string): { readonly username?: string; readonly password?: string } {

@@ -2,6 +2,7 @@
 import { OptionInvalidError } from '../../errors.js'
 import type { Address, OwnClient } from '../address.js'
 import { importPeer } from '../import-peer.js'
+import { readTls, type TlsOptions } from '../tls.js'
 import { redactUrl } from '../url.js'
 import type { LinkSettings } from './client-link.js'
 import { explainConnectError } from './connect-error.js'
@@ -10,7 +11,6 @@ import type { OpenLink, RedisLink, RedisTarget } from './link.js'
 import { nodeRedisLinkOptions, openNodeRedisLink } from './node-redis-link.js'
 import { classOf, databaseOf, describeRedisClient, recognizeRedisClient } from './own-client.js'
 import { parseRedisUrl, type RedisAddress } from './redis-url.js'
-import { readTls, type TlsOptions } from './tls.js'
 
 export interface TargetOptions extends LinkSettings {
   /** How long a network connection to one address may take, TLS included. Default 1500. */

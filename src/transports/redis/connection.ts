@@ -11,7 +11,7 @@ import { ConnectionError, NotPublishedError, TooLargeError } from '../../errors.
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
-import { integerOf, type RedisLink, RedisReplyError, type RedisTarget } from '../../internal/redis/link.js'
+import { integerOf, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
@@ -32,9 +32,9 @@ import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
 import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
+import { trackWith } from './tracking.js'
 import { Upkeep } from './upkeep.js'
 
-const invalidations = '__redis__:invalidate'
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
 /** Larger envelopes are refused unread. */
@@ -88,6 +88,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       clock,
       waitReplicas: options.waitReplicas,
       link: () => this.#session.commands,
+      onWritten: () => this.#wake(),
       onElsewhere: (link, error) => this.#session.giveUp(link, error),
     })
     const leaseId = (lease: number): string => this.#leaseId(lease)
@@ -125,8 +126,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       log,
       boot: this.#boot,
       leaseId,
+      onWritten: () => this.#wake(),
     })
-    this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work))
+    this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work).finally(() => this.#wake()))
     this.#pump = new Pump({
       layout: this.#layout,
       clock,
@@ -280,20 +282,13 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
-    try {
-      const id = integerOf(await listening.call('CLIENT', ['ID']))
-      await listening.subscribe([invalidations], () => {
-        this.#upkeep.busy()
-        this.#wake()
-      })
-      await commands.call('CLIENT', ['TRACKING', 'ON', 'REDIRECT', id])
-      this.#upkeep.isTold = true
-    } catch (error) {
-      if (!(error instanceof RedisReplyError)) throw error
-      if (this.#upkeep.isTold)
-        this.#log.warn({}, `Redis cannot tell of new messages (${error.message}): its lists are looked at, up to 200 times a second`)
-      this.#upkeep.isTold = false
-    }
+    const refusal = await trackWith(commands, listening, () => {
+      this.#upkeep.busy()
+      this.#wake()
+    })
+    if (refusal !== undefined && this.#upkeep.isTold)
+      this.#log.warn({}, `Redis cannot tell of new messages (${refusal}): its lists are looked at, up to 200 times a second`)
+    this.#upkeep.isTold = refusal === undefined
   }
 
   async #subscribe(queues: readonly string[], consumer: RedisConsumer, listening = this.#session.listening): Promise<void> {

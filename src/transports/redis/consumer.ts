@@ -53,6 +53,8 @@ export class RedisConsumer implements Consumer {
   /** Rises with each reason to look again. */
   #rings = 0
   #hungry = true
+  /** The last claim got all that it asked for: there is more. */
+  #isDeep = false
 
   constructor({ queues, prefetch, onDeliveries, onRefused }: ConsumeOptions, host: ConsumerHost, layout: Layout) {
     this.onDeliveries = onDeliveries
@@ -87,6 +89,8 @@ export class RedisConsumer implements Consumer {
   /** How many deliveries it may be asked for now. */
   get wanted(): number {
     if (this.isCancelled || !this.#hungry || this.#listed.length === 0) return 0
+    // A second claim beside one that is under way finds something in long queues only.
+    if (this.#requested > 0 && !this.#isDeep) return 0
     const free = this.#prefetch - this.held.size - this.#requested
     if (free <= 0) return 0
     const left = mostBytes - this.#heldBytes - this.#requested * this.#meanBytes
@@ -107,7 +111,10 @@ export class RedisConsumer implements Consumer {
   /** Its answer: `found` is undefined when there was none. */
   answered(count: number, rings: number, found: number | undefined): void {
     this.#requested -= count
-    if (found !== undefined && found < count && rings === this.#rings) this.#hungry = false
+    if (found !== undefined) {
+      this.#isDeep = found === count
+      if (found < count && rings === this.#rings) this.#hungry = false
+    }
     this.#claimsDue--
     if (this.#claimsDue > 0) return
     for (const resolve of this.#onQuiet.splice(0)) resolve()

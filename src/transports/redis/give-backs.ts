@@ -6,8 +6,12 @@ import type { RedisDelivery, Settlement } from './delivery.js'
 import type { Layout } from './layout.js'
 import type { Burial, Counters, Heard, Return, Returns } from './returns.js'
 import type { Scripts } from './scripts.js'
+import { ServerClock } from './server-clock.js'
 import type { Session } from './session.js'
 import { etaPrefix } from './sweeper.js'
+
+/** Leases in one script. */
+const batchSize = 200
 
 interface GiveBacksParts {
   readonly layout: Layout
@@ -20,6 +24,8 @@ interface GiveBacksParts {
   /** Names this process in the leases of messages that wait for their time. */
   readonly boot: string
   readonly leaseId: (lease: number) => string
+  /** Something may be there to be claimed again, now or later. */
+  readonly onWritten: () => void
 }
 
 interface Settled {
@@ -35,10 +41,12 @@ interface Deferred {
 export class GiveBacks {
   readonly #parts: GiveBacksParts
   readonly #underWay = new Set<Promise<void>>()
+  readonly #serverClock: ServerClock
   #waiting: Settled[] = []
 
   constructor(parts: GiveBacksParts) {
     this.#parts = parts
+    this.#serverClock = new ServerClock(parts.clock)
   }
 
   settle(delivery: RedisDelivery, settlement: Settlement): void {
@@ -99,15 +107,19 @@ export class GiveBacks {
   }
 
   async #defer(link: RedisLink, deferred: readonly Deferred[]): Promise<number> {
-    const { layout, clock, boot, leaseId, scripts } = this.#parts
-    const keys = [layout.unacked, layout.unackedIndex]
-    const args: string[] = []
-    for (const { delivery, untilMs } of deferred) {
-      keys.push(layout.eta(delivery.queue))
-      // As a wait, so that the server's clock and this machine's need not agree.
-      args.push(leaseId(delivery.lease), `${etaPrefix}${boot}:${delivery.lease}`, ((untilMs - clock.now()) / 1000).toFixed(6))
-    }
-    return integerOf(await scripts().defer.run(link, keys, args))
+    const { layout, boot, leaseId, scripts } = this.#parts
+    const aheadMs = await this.#serverClock.aheadMs(link)
+    const late = [...byQueue(deferred)].flatMap(([queue, all]) =>
+      batches(all).map(async (batch) => {
+        const args = batch.flatMap(({ delivery, untilMs }) => [
+          leaseId(delivery.lease),
+          `${etaPrefix}${boot}:${delivery.lease}`,
+          ((untilMs + aheadMs) / 1000).toFixed(6),
+        ])
+        return integerOf(await scripts().defer.run(link, [layout.unacked, layout.unackedIndex, layout.eta(queue)], args))
+      }),
+    )
+    return (await Promise.all(late)).reduce((sum, count) => sum + count, 0)
   }
 
   #track(work: Promise<unknown>): void {
@@ -119,7 +131,24 @@ export class GiveBacks {
           this.#parts.log.warn({ err: error }, 'messages could not be given back to Redis now; they go back when their lease ends')
         },
       )
-      .finally(() => this.#underWay.delete(done))
+      .finally(() => {
+        this.#underWay.delete(done)
+        this.#parts.onWritten()
+      })
     this.#underWay.add(done)
   }
+}
+
+function byQueue(deferred: readonly Deferred[]): ReadonlyMap<string, readonly Deferred[]> {
+  const queues = new Map<string, Deferred[]>()
+  for (const each of deferred) {
+    const same = queues.get(each.delivery.queue)
+    if (same === undefined) queues.set(each.delivery.queue, [each])
+    else same.push(each)
+  }
+  return queues
+}
+
+function batches<T>(items: readonly T[]): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / batchSize) }, (_, index) => items.slice(index * batchSize, (index + 1) * batchSize))
 }

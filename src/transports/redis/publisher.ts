@@ -37,6 +37,8 @@ interface PublisherParts {
   readonly waitReplicas: number
   /** The link, or undefined when there is none. */
   readonly link: () => RedisLink | undefined
+  /** Some of it may be for this connection's own consumers. */
+  readonly onWritten: () => void
   /** Told when the server says that it cannot take writes now: another connection may find one that can. */
   readonly onElsewhere: (link: RedisLink, error: RedisReplyError) => void
 }
@@ -81,6 +83,7 @@ export class Publisher {
       .finally(() => {
         timer.cancel()
         this.#unsettled.delete(sending)
+        this.#parts.onWritten()
       })
     this.#unsettled.add(sending)
   }

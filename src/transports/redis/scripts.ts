@@ -5,7 +5,8 @@
 import { Script } from '../../internal/redis/script.js'
 
 /**
- * Settles what is done, then claims.
+ * Settles what is done, then claims. What is made sure of before anything is written is asked by commands that write nothing here, so that no client is told of
+ * changes to what only we read.
  * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets.
  * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, acked leases.., what stands behind a message of each queue..
  * Returns: settlements that came too late, ms until the next eta (-1: none waits), then for each place something was found: its number (from 1: the lists,
@@ -24,8 +25,10 @@ if acks > 0 then
   redis.call('ZREM', index, unpack(ids))
 end
 if wanted == 0 then return {late, -1} end
-redis.call('HLEN', unacked)
-redis.call('ZCARD', index)
+if acks == 0 then
+  redis.call('HDEL', unacked, '')
+  redis.call('ZREM', index, '')
+end
 local lists = #KEYS - 2 - queues
 local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
 local prefix, number = ARGV[4], tonumber(ARGV[5])
@@ -123,27 +126,32 @@ end
 return late`
 
 /**
- * Keeps messages until their time. KEYS: unacked, its index, an eta set for each lease. ARGV: for each lease itself, its new name, seconds from now.
- * Returns how many leases were gone.
+ * Keeps messages of one queue until their time. KEYS: unacked, its index, the queue's eta set. ARGV: for each lease itself, its new name, and when (seconds since
+ * the epoch, by the server's clock). Returns how many leases were gone.
  */
 const defer = `
-local now = redis.call('TIME')
-local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
-local late = 0
-for i = 1, #KEYS - 2 do
-  local id, name = ARGV[3 * i - 2], ARGV[3 * i - 1]
-  local value = redis.call('HGET', KEYS[1], id)
-  redis.call('ZCARD', KEYS[2 + i])
-  redis.call('ZREM', KEYS[2], id)
-  if value then
-    local due = string.format('%.6f', seconds + tonumber(ARGV[3 * i]))
-    redis.call('HDEL', KEYS[1], id)
-    redis.call('HSET', KEYS[1], name, value)
-    redis.call('ZADD', KEYS[2], due, name)
-    redis.call('ZADD', KEYS[2 + i], due, name)
+local ids, late = {}, 0
+for i = 1, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
+redis.call('ZREM', KEYS[3], '')
+local values = redis.call('HMGET', KEYS[1], unpack(ids))
+redis.call('ZREM', KEYS[2], unpack(ids))
+local fields, scores = {}, {}
+for i = 1, #ids do
+  if values[i] then
+    local name = ARGV[3 * i - 1]
+    fields[#fields + 1] = name
+    fields[#fields + 1] = values[i]
+    scores[#scores + 1] = ARGV[3 * i]
+    scores[#scores + 1] = name
   else
     late = late + 1
   end
+end
+if late < #ids then
+  redis.call('HDEL', KEYS[1], unpack(ids))
+  redis.call('HSET', KEYS[1], unpack(fields))
+  redis.call('ZADD', KEYS[2], unpack(scores))
+  redis.call('ZADD', KEYS[3], unpack(scores))
 end
 return late`
 

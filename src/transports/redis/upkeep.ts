@@ -85,6 +85,9 @@ export class Upkeep {
       const linked = link()
       const swept = linked === undefined ? Promise.resolve(0) : sweeper.sweep(linked.link, linked.scripts)
       swept
+        .then((count) => {
+          if (count > 0) this.#parts.wake()
+        })
         .catch((error: unknown) => this.failed('lost messages could not be looked for', error))
         .finally(() => {
           if (this.#isRunning) this.#sweepAfter(sweepIntervalMs)

@@ -65,7 +65,7 @@ async function leases(): Promise<readonly string[]> {
 test('the message of a lost lease comes again, counted and marked as kombu marks it', async () => {
   const first = await connect({ leaseTtlMs: 60_000, sweepIntervalMs: 60_000 })
   await publish(first, 'a')
-  await (await Inbox.open(first)).gone(0)
+  await (await Inbox.open(first, { prefetch: 1 })).gone(0)
   await orphan(-1)
   const again = await (await Inbox.open(await connect())).gone(0)
   expect([again.message.headers.id, again.redelivered, again.deliveries]).toEqual(['a', true, 1])
@@ -74,7 +74,7 @@ test('the message of a lost lease comes again, counted and marked as kombu marks
 test('a late finisher is told, and its ack takes nothing away from whoever has the message now', async () => {
   const first = await connect({ leaseTtlMs: 1_200, sweepIntervalMs: 60_000 })
   await publish(first, 'a')
-  const delivery = await (await Inbox.open(first)).gone(0)
+  const delivery = await (await Inbox.open(first, { prefetch: 1 })).gone(0)
   await orphan(-1)
   const other = await connect()
   const again = await (await Inbox.open(other)).gone(0)

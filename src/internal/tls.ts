@@ -1,7 +1,7 @@
 /** How a server proves who it is: the transport option `tls`, which node:tls is given. Verification is on, and no URL turns it off. */
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { bool, fields, kind, text } from '../option-kinds.js'
+import { bool, fields, kind, text } from './option-kinds.js'
 
 /** A certificate or key: PEM text or bytes, or the path of its file. */
 export type Pem = string | Uint8Array
