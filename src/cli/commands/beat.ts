@@ -4,9 +4,9 @@ import { importTasks } from '../../app/import-tasks.js'
 import type { RedBeatOptions } from '../../beat/open-beat.js'
 import { showAddress } from '../../internal/address.js'
 import { formatDuration } from '../../internal/duration.js'
+import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
 import { addConfigFlags, beatOptions } from '../flags.js'
-import { version } from '../program.js'
 import { showTime, table } from '../times.js'
 import { UsageError } from '../usage-error.js'
 import { type CommandContext, withApp } from '../with-app.js'
@@ -73,7 +73,7 @@ async function banner({ app, core, file }: CommandContext): Promise<string> {
   const more = entries.length > shownEntries ? [`  (+${entries.length - shownEntries}: celeriac schedule list)`] : []
   const problems = entries.length === 0 ? ['! there are no entries: see beatSchedule, or celeriac schedule add'] : []
   return [
-    `celeriac ${version()}  beat  (pid ${process.pid})`,
+    `celeriac ${packageVersion()}  beat  (pid ${process.pid})`,
     ...facts.map(([key, value]) => `  ${key?.padEnd(9)}${value}`),
     ...table(rows),
     ...more,
