@@ -81,10 +81,10 @@ export class Dispatcher {
     return taskId
   }
 
-  /** The header that django-celery-beat sends, and that result backends of Python look for. */
+  /** The headers that Celery's beat (from 5.7 on) and django-celery-beat send: result backends of Python look for the name. */
   #marks({ entry, definition }: Run, { headers }: ApplyOptions): ApplyOptions {
     return {
-      headers: { ...headers, periodic_task_name: entry },
+      headers: { ...headers, celery_beat_task: true, periodic_task_name: entry },
       ...(definition.overlap === 'allow' ? {} : { ignoreResult: false }),
     }
   }

@@ -99,9 +99,8 @@ describe.skipIf(skipped)(title('beat'), () => {
             .sort(),
         ),
       )
-      for (const header of ['task', 'lang', 'retries', 'kwargsrepr', 'periodic_task_name', 'timelimit']) {
-        // The language of the sender is that of its task: Python says py.
-        if (header !== 'lang') expect(node.headers[header], header).toEqual(python.headers[header])
+      for (const header of ['task', 'retries', 'kwargsrepr', 'celery_beat_task', 'periodic_task_name', 'timelimit']) {
+        expect(node.headers[header], header).toEqual(python.headers[header])
       }
       expect(JSON.parse(Buffer.from(node.body, 'base64').toString())).toEqual(JSON.parse(Buffer.from(python.body, 'base64').toString()))
       expect(node.properties.priority).toBe(python.properties.priority)
