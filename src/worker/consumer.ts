@@ -146,6 +146,11 @@ export class TaskConsumer {
     return this.#limited.tasks
   }
 
+  /** The pool has become larger or smaller. */
+  poolChanged(): void {
+    this.#pump()
+  }
+
   limitsChanged(): void {
     this.#limited.again()
   }
