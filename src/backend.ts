@@ -1,7 +1,8 @@
 /** Contract of a result store. Waiting subscribes first and reads then, so that no result falls between. */
-import type { ResultMeta } from './protocol/result.js'
+import type { JsonText } from './protocol/json-text.js'
+import type { ResultMeta, ResultTuple, State } from './protocol/result.js'
 
-export interface ResultBackend {
+export interface ResultBackend extends ChordCounters, GroupStorage {
   readonly name: string
   readonly supports: BackendSupports
   /**
@@ -29,6 +30,59 @@ export interface ResultBackend {
   close(): Promise<void>
 }
 
+/**
+ * Counts the headers of chords that have ended. Without `supports.chords` all of these reject with NotSupportedError.
+ *
+ * A chord is known by the group id of its headers. Whoever sends one starts it first; each header completes its part when its result is stored; the part that
+ * completes the chord is its *closer*, which gets all parts, publishes the body and ends the chord then. A closer that is killed before is delivered again,
+ * completes its part again and closes again: parts are kept until the end.
+ */
+export interface ChordCounters {
+  /** Before any header is sent. The same again changes nothing, and what has ended does not start again. */
+  startChord(groupId: string, options: { readonly size: number; readonly expiresSeconds: number | null }): Promise<void>
+  /** One more part for each of these tasks, before they are sent by a header that has not ended. A task counts once, however often it is named. */
+  growChord(groupId: string, taskIds: readonly string[], options: { readonly expiresSeconds: number | null }): Promise<void>
+  /**
+   * Notes that a header has ended, in whatever state. Atomic and idempotent: a task counts once for each index, and what it brought first is kept, whatever it
+   * brings when it runs again. `size` is what the header's signature says of the chord (`chord_size`), if it says anything: with it, a chord that is not known is
+   * known to be lost; without it, the chord's sender may not have noted its size yet.
+   *
+   * - `waiting`: others are missing, another part is closing the chord, or the chord has ended.
+   * - `lost`: the store has lost the chord; its body will never be run by a part.
+   * - the parts, by index (those without one last, by task id): this is the closer. It has `chordClaimSeconds` for publishing the body; if the chord has not ended
+   *   then, the next part that is completed again closes it.
+   */
+  completeChordPart(
+    groupId: string,
+    part: ChordPart,
+    options: { readonly size?: number | undefined; readonly expiresSeconds: number | null },
+  ): Promise<'waiting' | 'lost' | readonly ChordPart[]>
+  /** The body is published: nothing is kept but that the chord has ended, for late repetitions. Safe twice. */
+  endChord(groupId: string, options: { readonly expiresSeconds: number | null }): Promise<void>
+}
+
+/** How long a closer alone publishes the body. Shorter than a lost worker's tasks take to be delivered again to somebody who knows no claims but Celery's. */
+export const chordClaimSeconds = 5
+
+export interface ChordPart {
+  readonly taskId: string
+  /** `group_index`: the place of its result among those that the body gets. Null: after all others. */
+  readonly index: number | null
+  readonly status: State
+  /** As in the meta. What a closer gets is always a `JsonText`, as it was stored. */
+  readonly result: unknown | JsonText
+}
+
+/** Which tasks belong to a group, for whoever knows no more than its id. Rejects with NotSupportedError without `supports.chords`. */
+export interface GroupStorage {
+  /** Keeps a group's tuple under the group's id, whatever was there. */
+  saveGroup(group: ResultTuple, options: { readonly expiresSeconds: number | null }): Promise<void>
+  /** Undefined: no such group is kept. */
+  group(groupId: string): Promise<ResultTuple | undefined>
+  /** Whether it was there. */
+  forgetGroup(groupId: string): Promise<boolean>
+}
+
 export interface BackendSupports {
   /** A wait is told of a new state; it does not poll. */
   readonly push: boolean
@@ -36,6 +90,8 @@ export interface BackendSupports {
   readonly persistent: boolean
   /** `revoke()` is remembered for workers that start later. */
   readonly durableRevoke: boolean
+  /** Chords are counted, and groups are kept. */
+  readonly chords: boolean
   /** False for `disabled`: nothing is stored, and waiting is refused with ResultsDisabledError. */
   readonly results: boolean
 }

@@ -18,13 +18,8 @@ export interface TaskRequest {
   readonly timeLimitMs?: number
 }
 
-/** What a run asks to be done next, from the body of its message: links and the rest of a chain. */
-export interface Continuations {
-  readonly callbacks: readonly unknown[] | null
-  readonly errbacks: readonly unknown[] | null
-  readonly chain: readonly unknown[] | null
-  readonly chord: unknown
-}
+/** What the body of a message asks to be done next (its embed: links, the rest of a chain, the body of a chord), as JSON, so that it crosses to another process as it is. */
+export type Continuations = string
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
@@ -50,6 +45,14 @@ export type Outcome =
       readonly retry: RetryRequest
       readonly runtimeMs: number
       readonly children: readonly ResultTuple[]
+    }
+  /** It handed its work and its id on (`self.replace`): what takes its place is sent, nothing is stored. */
+  | {
+      readonly status: 'replaced'
+      /** A signature of the wire, as JSON: its id, links, chain and chord are those of the task that it replaces. */
+      readonly signature: string
+      readonly runtimeMs: number
+      readonly continuations: Continuations | null
     }
   | { readonly status: 'ignored'; readonly reason: string }
   | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }

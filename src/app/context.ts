@@ -22,7 +22,14 @@ export interface RequestInfo {
   readonly headers: Readonly<Record<string, unknown>>
   /** When the soft (or else hard) time limit ends this run; null without one. */
   readonly deadline: Date | null
+  /** The group that the task is a member of. */
   readonly group: string | null
+  /** Its place among the members. */
+  readonly groupIndex: number | null
+  /** How often the task under this id was replaced before. */
+  readonly replacedTaskNesting: number
+  /** What its sender stamped it with, by name. */
+  readonly stamps: Readonly<Record<string, unknown>>
   /** The node name of the worker, as `celery@host`. */
   readonly worker: string
 }

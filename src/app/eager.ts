@@ -1,16 +1,19 @@
 import type { AsyncResult } from '../canvas/handles.js'
-import { JsonText } from '../protocol/json-text.js'
+import type { Outcome } from '../pool.js'
 import { failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
-import { decodeHead } from '../protocol/task-head.js'
-import { decodeJson } from '../serializers/json.js'
+import { decodeHead, type TaskHead } from '../protocol/task-head.js'
 import { type ResultAccess, StoredResult } from './async-result.js'
-import { continuationsAfter } from './continuations.js'
+import { Continuer, type Next } from './continue/continuer.js'
+import { embedOf } from './continue/embed.js'
+import { endOf } from './continue/ended.js'
+import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
+import { EagerStore } from './eager-store.js'
 import { executeWith } from './execute.js'
-import { finalState, isStored, metaOf, retryMessage } from './outcomes.js'
+import { finalState, isStored, type MetaParts, metaOf, retryMessage } from './outcomes.js'
 import { requestOf } from './run-request.js'
-import type { OutgoingCall, Sender } from './sender.js'
+import type { OutgoingCall, Prepared, Sender } from './sender.js'
 
 interface EagerParts {
   readonly core: AppCore
@@ -19,38 +22,13 @@ interface EagerParts {
 }
 
 /**
- * Runs a call where it is made (`taskAlwaysEager`): the message is written and read as for a worker, retries follow at once, links run too.
+ * Runs a call where it is made (`taskAlwaysEager`): the message is written and read as for a worker, retries follow at once, and so does what comes after it.
  * No broker is touched; the backend only with `taskStoreEagerResult`.
  */
 export async function runEagerly({ core, sender, access }: EagerParts, call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-  const prepared = await sender.prepare(call, id)
-  const where = { queue: prepared.routed.queue ?? prepared.routed.to.routingKey, worker: 'eager' }
-  const execute = executeWith(core)
-  let message = prepared.message
-  let meta: ResultMeta | undefined
-  const store = async (stored: ResultMeta): Promise<void> => {
-    meta = plain(stored)
-    if (core.config.taskStoreEagerResult && isStored(core, decodeHead(message), core.registry.get(call.task), stored.status))
-      await (await core.connections.backend()).store(stored, { expiresSeconds: core.config.resultExpires })
-  }
-  for (;;) {
-    const head = decodeHead(message)
-    const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
-    const outcome = await execute(request, {
-      signal: new AbortController().signal,
-      abortCause: undefined,
-      accepted: () => {},
-      storeState: (state, value) => store(metaOf(core, head, { status: state, result: value, done: false }, where)),
-    })
-    if (outcome.status === 'retry') {
-      message = retryMessage(core, message, head, outcome.retry)
-      continue
-    }
-    const final = finalState(head, outcome)
-    if (final !== undefined) await store(metaOf(core, head, final, where))
-    for (const next of continuationsAfter(core, head, outcome)) await runEagerly({ core, sender, access }, next.call, next.id)
-    break
-  }
+  const run = new EagerRun(core, sender)
+  await run.all(await sender.prepare(call, id))
+  const meta = run.results.get(id)
   if (core.config.taskEagerPropagates && meta !== undefined && isReady(meta.status) && meta.status !== 'SUCCESS') throw failureFrom(meta)
   // A task that ended by ignore() or reject() has no result: its handle says PENDING, as a stored one would.
   return new StoredResult(id, access, {
@@ -58,7 +36,64 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
   })
 }
 
-/** A local result is read from the handle, not from JSON. */
-function plain(meta: ResultMeta): ResultMeta {
-  return meta.result instanceof JsonText ? { ...meta, result: decodeJson(meta.result.text) } : meta
+/** A call and all that follows it, one after the other. */
+export class EagerRun {
+  readonly results = new EagerStore()
+  readonly #core: AppCore
+  readonly #continuer: Continuer
+  readonly #waiting: Prepared[] = []
+
+  constructor(core: AppCore, sender: Sender) {
+    this.#core = core
+    this.#continuer = new Continuer({
+      core,
+      backend: this.results,
+      prepare: (call) => sender.prepare(outgoingOf(core, call), call.id),
+      publish: async (prepared) => void this.#waiting.push(prepared),
+      known: async () => new Set(),
+    })
+  }
+
+  async all(...first: readonly Prepared[]): Promise<void> {
+    this.#waiting.push(...first)
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) await this.#run(next)
+  }
+
+  async #run(prepared: Prepared): Promise<void> {
+    const core = this.#core
+    const where = { queue: prepared.routed.queue ?? prepared.routed.to.routingKey, worker: 'eager' }
+    for (let { message } = prepared; ; ) {
+      const head = decodeHead(message)
+      const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
+      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
+      const outcome = await executeWith(core)(request, {
+        signal: new AbortController().signal,
+        abortCause: undefined,
+        accepted: () => {},
+        storeState: (state, value) => store({ status: state, result: value, done: false }),
+      })
+      if (outcome.status !== 'retry') return this.#end(head, outcome, store)
+      message = retryMessage(core, message, head, outcome.retry)
+    }
+  }
+
+  async #end(head: TaskHead, outcome: Outcome, store: (parts: MetaParts) => Promise<void>): Promise<void> {
+    const continuations = 'continuations' in outcome ? outcome.continuations : null
+    const place = { ...head, groupId: head.group, embed: embedOf(continuations), priority: undefined, again: false }
+    if (outcome.status === 'replaced') return this.#continuer.replace(place, await this.#continuer.replacement(place, outcome.signature))
+    const final = finalState(head, outcome)
+    if (final === undefined) return
+    const ended = { ...place, end: endOf(final) }
+    let next: Next | undefined
+    if (continuations !== null && outcome.status === 'success') next = await this.#continuer.next(ended)
+    await store(final)
+    await this.#continuer.after(ended, next)
+  }
+
+  async #store(head: TaskHead, meta: ResultMeta): Promise<void> {
+    const core = this.#core
+    await this.results.store(meta)
+    if (core.config.taskStoreEagerResult && isStored(core, head, core.registry.get(head.task), meta.status))
+      await (await core.connections.backend()).store(meta, { expiresSeconds: core.config.resultExpires })
+  }
 }

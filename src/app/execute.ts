@@ -7,7 +7,8 @@ import { decodeBody, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
 import { asRunningTask } from './context.js'
-import { unsupportedIn } from './continuations.js'
+import { checkContinuations, continuationsOf } from './continue/embed.js'
+import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
@@ -33,9 +34,8 @@ function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, de
   let continuations: Continuations | null
   try {
     body = decodeBody(decoded)
-    continuations = continuationsOf(body)
-    const unsupported = continuations === null ? undefined : unsupportedIn(continuations)
-    if (unsupported !== undefined) return { status: 'undecodable', reason: `${unsupported}: workflows (canvas) cannot run in this version` }
+    checkContinuations(body.embed)
+    continuations = continuationsOf(body.embed)
   } catch (error) {
     return undecodable(error)
   }
@@ -93,6 +93,10 @@ class Execution {
     return outcome
   }
 
+  #runtimeMs(): number {
+    return this.core.clock.monotonic() - this.#startedMs
+  }
+
   #call(args: readonly unknown[]): unknown {
     // The function's parameters were checked where the task was defined; here they are only a list.
     const run = this.task.run as (...args: unknown[]) => unknown
@@ -112,13 +116,15 @@ class Execution {
       status: 'success',
       result,
       repr: repr(value),
-      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      runtimeMs: this.#runtimeMs(),
       children: this.#children,
       continuations: this.continuations,
     }
   }
 
   #failed(error: unknown): Outcome {
+    if (error instanceof ReplaceSignal)
+      return { status: 'replaced', signature: error.signature, runtimeMs: this.#runtimeMs(), continuations: this.continuations }
     if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
     if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
     if (error instanceof RetrySignal) return this.#retry(error)
@@ -154,7 +160,7 @@ class Execution {
       status: 'failure',
       error: errorToRemote(error),
       expected: (task.options.throws ?? []).some((errorClass) => error instanceof errorClass),
-      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      runtimeMs: this.#runtimeMs(),
       children: this.#children,
       continuations: this.continuations,
     }
@@ -173,7 +179,7 @@ class Execution {
       status: 'retry',
       error: signal.cause === undefined ? null : errorToRemote(signal.cause),
       retry: request,
-      runtimeMs: core.clock.monotonic() - this.#startedMs,
+      runtimeMs: this.#runtimeMs(),
       children: this.#children,
     }
   }
@@ -208,11 +214,6 @@ function infoOf(request: TaskRequest): RunInfo {
   return request.context as unknown as RunInfo
 }
 
-function continuationsOf({ embed }: TaskBody): Continuations | null {
-  const { callbacks, errbacks, chain, chord } = embed
-  return callbacks === null && errbacks === null && chain === null && chord === null ? null : { callbacks, errbacks, chain, chord }
-}
-
 function stateOf(outcome: Outcome): string {
   switch (outcome.status) {
     case 'success':
@@ -226,6 +227,7 @@ function stateOf(outcome: Outcome): string {
     case 'revoked':
       return 'REVOKED'
     case 'ignored':
+    case 'replaced':
       return 'IGNORED'
     case 'rejected':
       return 'REJECTED'

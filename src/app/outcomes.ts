@@ -51,11 +51,15 @@ function extended(head: TaskHead, { queue, worker }: { queue: string; worker: st
   }
 }
 
+export function succeeded({ result, children }: Outcome & { status: 'success' }): MetaParts {
+  return { status: 'SUCCESS', result: new JsonText(result), children, done: true }
+}
+
 /** The final state of an outcome that has one: what the caller of `get()` sees. Undefined: nothing is stored for it. */
 export function finalState(head: TaskHead, outcome: Outcome): MetaParts | undefined {
   switch (outcome.status) {
     case 'success':
-      return { status: 'SUCCESS', result: new JsonText(outcome.result), children: outcome.children, done: true }
+      return succeeded(outcome)
     case 'failure':
       return failed(outcome.error, outcome.children)
     case 'killed':
@@ -63,6 +67,7 @@ export function finalState(head: TaskHead, outcome: Outcome): MetaParts | undefi
     case 'revoked':
       return revoked(head.id, outcome.reason)
     case 'retry':
+    case 'replaced':
     case 'ignored':
     case 'rejected':
     case 'undecodable':

@@ -28,8 +28,13 @@ export interface OutgoingCall extends Arguments {
   /** Links as they came in a message, instead of those of the options. */
   readonly embed?: Embed
   /** The task that sends it, when it is not the one that runs here. */
-  readonly rootId?: string
-  readonly parentId?: string
+  readonly rootId?: string | undefined
+  readonly parentId?: string | undefined
+  /** Its place in a workflow, and where its result goes on brokers that carry results. */
+  readonly groupId?: string | undefined
+  readonly groupIndex?: number | undefined
+  readonly replacedTaskNesting?: number | undefined
+  readonly replyTo?: string | undefined
 }
 
 /** A call as it goes to the broker. */
@@ -134,13 +139,16 @@ export class Sender implements SignatureSender {
       softTimeLimit,
       rootId: call.rootId ?? parent?.context.request.rootId ?? id,
       parentId: call.parentId ?? parent?.context.request.id ?? null,
+      group: call.groupId ?? null,
+      groupIndex: call.groupIndex ?? null,
+      replacedTaskNesting: call.replacedTaskNesting ?? 0,
       origin: this.#origin,
       ignoreResult: options.ignoreResult ?? null,
       stampedHeaders: options.stamps === undefined ? null : Object.keys(options.stamps),
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
-      replyTo: this.#replyTo,
+      replyTo: call.replyTo ?? this.#replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
     const serializer = serializers.get(options.serializer ?? config.taskSerializer)

@@ -1,14 +1,18 @@
 import type { AsyncResult } from '../canvas/handles.js'
+import type { Sig } from '../canvas/sig.js'
+import { signatureOf } from '../canvas/signature.js'
 import { MaxRetriesExceededError, NotSupportedError, OptionInvalidError, Retry } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
+import { parseSignature } from '../protocol/signature.js'
 import { encodeBody, type TaskBody } from '../protocol/task-body.js'
 import { isTaskHeader } from '../protocol/task-headers.js'
-import { encodeJson, json } from '../serializers/json.js'
+import { decodeJson, encodeJson, json } from '../serializers/json.js'
 import { checkPriority, timeOf } from './call-options.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
+import { ReplaceSignal, replacementOf } from './continue/replacement.js'
 import type { AppCore } from './core.js'
 import { childLogger } from './human-log.js'
 import { checkName } from './registry.js'
@@ -27,6 +31,10 @@ export interface RunInfo {
   readonly priority: number | null
   readonly headers: Readonly<Record<string, unknown>>
   readonly group: string | null
+  /** Left out where there is nothing to say: most tasks are no part of anything. */
+  readonly groupIndex?: number | undefined
+  readonly replacedTaskNesting?: number | undefined
+  readonly stamps?: Readonly<Record<string, unknown>> | undefined
   readonly expiresMs: number | null
   readonly softTimeLimitMs: number | null
   readonly timeLimitMs: number | null
@@ -73,6 +81,9 @@ export class TaskRun implements TaskContext {
       headers: info.headers,
       deadline: limitMs === null ? null : new Date(this.#startedMs + limitMs),
       group: info.group,
+      groupIndex: info.groupIndex ?? null,
+      replacedTaskNesting: info.replacedTaskNesting ?? 0,
+      stamps: info.stamps ?? {},
       worker: info.worker,
     }
   }
@@ -108,8 +119,13 @@ export class TaskRun implements TaskContext {
     return this.#retrySignal({ cause: error })
   }
 
-  replace(): never {
-    throw new NotSupportedError('self.replace()', 'workflows (canvas) cannot run in this version')
+  replace(next: Sig<never, unknown, true>): never {
+    const { info, body } = this.#parts
+    // Plain data from here on, as it will be in the message.
+    const signature = parseSignature(decodeJson(encodeJson(signatureOf(next).toJSON(), 'replacement')), 'replacement')
+    throw new ReplaceSignal(
+      encodeJson(replacementOf(signature, { id: info.id, embed: body.embed, errbacksOnHeaders: false }), 'replacement'),
+    )
   }
 
   addToChord(): Promise<AsyncResult<unknown>> {

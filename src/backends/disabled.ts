@@ -1,11 +1,12 @@
 import type { BackendSupports, ResultBackend } from '../backend.js'
 import { ResultsDisabledError } from '../errors.js'
 import type { ResultMeta } from '../protocol/result.js'
+import { NoChords } from './no-chords.js'
 
 /** No results are kept. Storing is fine and does nothing; whoever asks for a result is told why there is none. */
-export class DisabledBackend implements ResultBackend {
+export class DisabledBackend extends NoChords implements ResultBackend {
   readonly name = 'disabled'
-  readonly supports: BackendSupports = { push: false, persistent: false, durableRevoke: false, results: false }
+  readonly supports: BackendSupports = { push: false, persistent: false, durableRevoke: false, chords: false, results: false }
 
   async store(): Promise<boolean> {
     return true

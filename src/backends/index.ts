@@ -27,8 +27,8 @@ const redis: OpenDriver<Address> = async (address, { clock, transportOptions, br
     import('../internal/redis/target.js'),
     import('../internal/redis/link-options.js'),
   ])
-  const { globalKeyprefix, ...link } = readRedisBackendOptions(transportOptions, brokerTransportOptions)
-  return new RedisBackend(targetOf(address, { ...targetOptions(link), clock }), { globalKeyprefix }, { clock })
+  const { globalKeyprefix, resultChordOrdered, ...link } = readRedisBackendOptions(transportOptions, brokerTransportOptions)
+  return new RedisBackend(targetOf(address, { ...targetOptions(link), clock }), { globalKeyprefix, resultChordOrdered }, { clock })
 }
 
 const drivers: Readonly<Record<string, OpenDriver<string>>> = {

@@ -1,9 +1,10 @@
 /** Results in this process's memory: for tests, and for programs that need no more than their own process. */
-import type { BackendSupports, ResultBackend } from '../backend.js'
+import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
 import { ConnectionError, UrlInvalidError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { redactUrl } from '../internal/url.js'
-import { decodeMeta, encodeMeta, isReady, type ResultMeta } from '../protocol/result.js'
+import { decodeMeta, encodeMeta, isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
+import { MemoryChords } from './memory/chords.js'
 import { ResultWaits } from './result-waits.js'
 
 interface Stored {
@@ -19,6 +20,11 @@ class MemoryResults {
   /** Until when each revoked task is remembered. */
   readonly revokes = new Map<string, number>()
   readonly listeners = new Set<(meta: ResultMeta) => void>()
+  readonly chords: MemoryChords
+
+  constructor(clock: Clock) {
+    this.chords = new MemoryChords(clock)
+  }
 }
 
 // Mutable module state, because two backends that name the same store must meet, and nothing else of the process knows both. Held by clock, so that a test
@@ -27,7 +33,7 @@ const stores = new WeakMap<Clock, Map<string, MemoryResults>>()
 
 export class MemoryBackend implements ResultBackend {
   readonly name = 'memory'
-  readonly supports: BackendSupports = { push: true, persistent: false, durableRevoke: true, results: true }
+  readonly supports: BackendSupports = { push: true, persistent: false, durableRevoke: true, chords: true, results: true }
   readonly #clock: Clock
   readonly #shared: MemoryResults
   readonly #waits: ResultWaits
@@ -40,7 +46,7 @@ export class MemoryBackend implements ResultBackend {
       throw new UrlInvalidError(`expected a URL such as "memory://" or "memory://name", got: ${JSON.stringify(redactUrl(url))}`)
     const byName = stores.get(clock) ?? new Map<string, MemoryResults>()
     stores.set(clock, byName)
-    const shared = byName.get(name) ?? new MemoryResults()
+    const shared = byName.get(name) ?? new MemoryResults(clock)
     byName.set(name, shared)
     this.#clock = clock
     this.#shared = shared
@@ -95,9 +101,45 @@ export class MemoryBackend implements ResultBackend {
     return new Set(taskIds.filter((taskId) => (this.#shared.revokes.get(taskId) ?? 0) > nowMs))
   }
 
+  async startChord(...args: Parameters<ResultBackend['startChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.startChord(...args)
+  }
+
+  async growChord(...args: Parameters<ResultBackend['growChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.growChord(...args)
+  }
+
+  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.completeChordPart(...args)
+  }
+
+  async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.endChord(...args)
+  }
+
+  async saveGroup(...args: Parameters<ResultBackend['saveGroup']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.saveGroup(...args)
+  }
+
+  async group(groupId: string): Promise<ResultTuple | undefined> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.group(groupId)
+  }
+
+  async forgetGroup(groupId: string): Promise<boolean> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.forgetGroup(groupId)
+  }
+
   async cleanup({ nowMs }: { readonly nowMs: number }): Promise<number> {
     this.#refuseWhenClosed()
-    const { results, revokes } = this.#shared
+    const { results, revokes, chords } = this.#shared
+    chords.removeExpired(nowMs)
     for (const [taskId, expiresAtMs] of revokes) if (expiresAtMs <= nowMs) revokes.delete(taskId)
     let removed = 0
     for (const [taskId, stored] of results) if (stored.expiresAtMs <= nowMs && results.delete(taskId)) removed += 1

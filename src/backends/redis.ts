@@ -1,9 +1,10 @@
 /** Results in Redis, where and as Celery keeps them: Python and Node read and await each other's. */
-import type { BackendSupports, ResultBackend } from '../backend.js'
+import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
-import type { ResultMeta } from '../protocol/result.js'
+import type { ResultMeta, ResultTuple } from '../protocol/result.js'
+import { RedisChords } from './redis/chords.js'
 import { GroupStore } from './redis/groups.js'
 import { ResultKeys } from './redis/keys.js'
 import { closedError, LinkHolder } from './redis/link-holder.js'
@@ -17,27 +18,34 @@ const keysAtOnce = 1_000
 export interface RedisBackendOptions {
   /** Before the names of all keys and channels; Python peers have it as `result_backend_transport_options["global_keyprefix"]`. */
   readonly globalKeyprefix: string
+  /** Whether the body of a chord gets the results in the order of the headers; Python peers have it under `result_chord_ordered`. Default: true. */
+  readonly resultChordOrdered?: boolean | undefined
 }
 
 export class RedisBackend implements ResultBackend {
   readonly name = 'redis'
-  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
-  /** Group results, which are no part of the contract: not every backend has them. */
-  readonly groups: GroupStore
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
   readonly #keys: ResultKeys
   readonly #holder: LinkHolder
   readonly #writer: ResultWriter
+  readonly #chords: RedisChords
+  readonly #groups: GroupStore
   readonly #subscriber: ResultSubscriber
   readonly #waits: ResultWaits
   readonly #revoked: RevokedTasks
   #closing: Promise<void> | undefined
 
   /** Connects when it is first used. */
-  constructor(target: RedisTarget, { globalKeyprefix }: RedisBackendOptions, { clock }: { readonly clock: Clock }) {
+  constructor(
+    target: RedisTarget,
+    { globalKeyprefix, resultChordOrdered = true }: RedisBackendOptions,
+    { clock }: { readonly clock: Clock },
+  ) {
     this.#keys = new ResultKeys(globalKeyprefix)
     this.#holder = new LinkHolder(target, { clock, name: 'celeriac:results' })
     this.#writer = new ResultWriter(this.#holder, this.#keys)
-    this.groups = new GroupStore(this.#holder, this.#keys)
+    this.#chords = new RedisChords(this.#holder, this.#keys, { isOrdered: resultChordOrdered })
+    this.#groups = new GroupStore(this.#holder, this.#keys)
     this.#waits = new ResultWaits({
       open: () => this.#subscriber.open(),
       close: () => this.#subscriber.rest(),
@@ -90,6 +98,41 @@ export class RedisBackend implements ResultBackend {
   revoked(taskIds: readonly string[]): ReadonlySet<string> | Promise<ReadonlySet<string>> {
     this.#refuseWhenClosed()
     return this.#revoked.among(taskIds)
+  }
+
+  async startChord(...args: Parameters<ResultBackend['startChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.startChord(...args)
+  }
+
+  async growChord(...args: Parameters<ResultBackend['growChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.growChord(...args)
+  }
+
+  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    this.#refuseWhenClosed()
+    return this.#chords.completeChordPart(...args)
+  }
+
+  async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.endChord(...args)
+  }
+
+  async saveGroup(...args: Parameters<ResultBackend['saveGroup']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#groups.save(...args)
+  }
+
+  async group(groupId: string): Promise<ResultTuple | undefined> {
+    this.#refuseWhenClosed()
+    return this.#groups.restore(groupId)
+  }
+
+  async forgetGroup(groupId: string): Promise<boolean> {
+    this.#refuseWhenClosed()
+    return this.#groups.delete(groupId)
   }
 
   /** Redis removes what has expired by itself. */

@@ -1,12 +1,13 @@
 /** Results in the embedded database, beside the broker's tables when both URLs name one file: then a tick's results and acks are one transaction. */
-import type { BackendSupports, ResultBackend } from '../backend.js'
+import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
 import { ConnectionError, DecodeError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../internal/sqlite/location.js'
 import { taskIdKey } from '../internal/task-id.js'
-import { decodeMeta, type ResultMeta } from '../protocol/result.js'
+import { decodeMeta, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
+import { chordSchema, SqliteChords } from './sqlite/chords.js'
 import { ResultWriter } from './sqlite/result-writer.js'
 
 // `seq` rises with each state that is stored, in any process: whoever waits reads what is new since the last one it saw.
@@ -21,6 +22,7 @@ const schemaSteps: readonly string[] = [
    );
    CREATE INDEX results_by_task ON results (task_key);
    CREATE TABLE revokes (task_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID`,
+  chordSchema,
 ]
 
 // Each store pays for a look at two old results, so that what expires goes as fast as new ones come.
@@ -29,11 +31,12 @@ const cleanupWindow = 1_000
 
 export class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite'
-  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, results: true }
+  readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
   readonly #database: SqliteDatabase
   readonly #clock: Clock
   readonly #waits: ResultWaits
   readonly #writer: ResultWriter
+  readonly #chords: SqliteChords
   #unlisten: (() => void) | undefined
   #seenSeq = 0
   #readQueued = false
@@ -56,6 +59,7 @@ export class SqliteBackend implements ResultBackend {
     this.#database = database
     this.#clock = clock
     this.#writer = new ResultWriter(database, clock)
+    this.#chords = new SqliteChords(database, clock)
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
   }
 
@@ -125,6 +129,41 @@ export class SqliteBackend implements ResultBackend {
     return new Set(rows.map((row) => row.task_id))
   }
 
+  async startChord(...args: Parameters<ResultBackend['startChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.startChord(...args)
+  }
+
+  async growChord(...args: Parameters<ResultBackend['growChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.growChord(...args)
+  }
+
+  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    this.#refuseWhenClosed()
+    return this.#chords.completeChordPart(...args)
+  }
+
+  async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.endChord(...args)
+  }
+
+  async saveGroup(...args: Parameters<ResultBackend['saveGroup']>): Promise<void> {
+    this.#refuseWhenClosed()
+    return this.#chords.saveGroup(...args)
+  }
+
+  async group(groupId: string): Promise<ResultTuple | undefined> {
+    this.#refuseWhenClosed()
+    return this.#chords.group(groupId)
+  }
+
+  async forgetGroup(groupId: string): Promise<boolean> {
+    this.#refuseWhenClosed()
+    return this.#chords.forgetGroup(groupId)
+  }
+
   async cleanup({ nowMs }: { readonly nowMs: number }): Promise<number> {
     this.#refuseWhenClosed()
     let removed = 0
@@ -135,6 +174,7 @@ export class SqliteBackend implements ResultBackend {
       removed += cleaned.removed
       seq = cleaned.seq
     } while (seq > 0)
+    while (!(await this.#chords.removeExpired(nowMs)));
     return removed
   }
 
@@ -210,6 +250,7 @@ export class SqliteBackend implements ResultBackend {
         // Tried again some stores later; the store that comes with it tells what is wrong.
         () => undefined,
       )
+    this.#chords.removeExpired(this.#clock.now()).catch(() => undefined)
   }
 
   #refuseWhenClosed(): void {

@@ -69,9 +69,22 @@ export class Signature implements Sig<never, unknown, true> {
     return this.sender.send(this, options)
   }
 
-  toJSON(): WireSignature {
+  /** As `toJSON`, but the members of a chain, a group or a chord stay signatures: there may be very many of them. */
+  wire(): WireSignature {
     const { task, args, kwargs, options, subtaskType, immutable } = this.call
-    return { task, args: [...args], kwargs: { ...kwargs }, options: wireOptions(options), subtask_type: subtaskType, immutable }
+    return {
+      task,
+      args,
+      kwargs: subtaskType === null ? plain(kwargs) : kwargs,
+      options: plain(wireOptions(options)),
+      subtask_type: subtaskType,
+      immutable,
+    }
+  }
+
+  toJSON(): WireSignature {
+    const { args, kwargs, ...wire } = this.wire()
+    return { ...wire, args: [...args], kwargs: this.call.subtaskType === null ? { ...kwargs } : plain(kwargs) }
   }
 }
 
@@ -109,4 +122,10 @@ const emptySender: SignatureSender = {
   send: (signature) => {
     throw new TypeError(`${signature.task} has no members, so there is nothing to send`)
   },
+}
+
+/** Signatures among the values, alone or in lists, as data; all else stays as it is. */
+function plain(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const one = (value: unknown): unknown => (value instanceof Signature ? value.toJSON() : value)
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? value.map(one) : one(value)]))
 }

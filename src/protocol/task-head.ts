@@ -3,7 +3,7 @@ import { DecodeError, InvalidMessageError, show } from '../errors.js'
 import type { Message } from './message.js'
 import { isName, isShortText } from './name.js'
 import { isRecord, setOwn } from './plain.js'
-import { isBrokerHeader, isTaskHeader } from './task-headers.js'
+import { isBrokerHeader, isTaskHeader, resentHeader } from './task-headers.js'
 import { parseIso } from './time.js'
 
 export interface TaskHead {
@@ -35,6 +35,8 @@ export interface TaskHead {
   readonly stamps: Readonly<Record<string, unknown>>
   /** Name or MIME type of the compressor of the body. */
   readonly compression: string | null
+  /** Sent once more, by a worker that could not know whether it had been sent before. */
+  readonly resent: boolean
   /** The caller's own headers: all that neither the protocol nor a broker names. */
   readonly customHeaders: Readonly<Record<string, unknown>>
 }
@@ -73,6 +75,7 @@ export function decodeHead(message: Message): TaskHead {
     stampedHeaders: textList(headers, 'stamped_headers'),
     stamps: record(headers, 'stamps') ?? {},
     compression: optionalText(headers, 'compression'),
+    resent: headers[resentHeader] === true,
     customHeaders: customHeaders(headers),
   }
 }

@@ -14,11 +14,14 @@ export function isTaskHeader(name: string): boolean {
   return taskHeaders.has(name)
 }
 
+/** On a copy that was sent once more because nobody could say whether the first one had arrived: its consumer looks at the result before it runs anything. */
+export const resentHeader = 'x-celeriac-resent'
+
 /**
- * True for what a broker adds on the way: RabbitMQ's death and delivery counts, Celery's leftover `redelivered`.
+ * True for what a broker adds on the way: RabbitMQ's death and delivery counts, Celery's leftover `redelivered`; and our own `resentHeader`.
  * Publishing `x-death` again makes RabbitMQ drop the message as a cycle.
  */
 export function isBrokerHeader(name: string): boolean {
-  if (name === 'redelivered') return true
+  if (name === 'redelivered' || name === resentHeader) return true
   return name.startsWith('x-') && /^x-(?:death|(?:first|last)-death-\w+|delivery-count|acquired-count|opt-\S+)$/.test(name)
 }

@@ -6,7 +6,7 @@ import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } fro
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Outcome, Pool } from '../pool.js'
+import type { Pool } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
@@ -100,7 +100,7 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter((task) => task.delivery.redelivered).map((task) => task.head.id) : []
+    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
     let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
     try {
       revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
@@ -161,7 +161,7 @@ export class TaskConsumer {
     for (const task of [...this.#active].filter(which)) {
       const waiting = this.#waiting.indexOf(task)
       if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      if (waiting >= 0 || this.#limited.remove(task)) this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+      if (waiting >= 0 || this.#limited.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -262,16 +262,19 @@ export class TaskConsumer {
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
+    if (head.resent && !delivery.redelivered && this.#isUnderWay(task, stored)) {
+      core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      delivery.ack()
+      return this.#close(task)
+    }
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
       return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
-    if (this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps))
-      return this.#end(task, { status: 'revoked', reason: 'revoked', continuations: null })
+    if (this.#isRevoked(task)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
-    if (head.expiresMs !== null && head.expiresMs <= now)
-      return this.#end(task, { status: 'revoked', reason: 'expired', continuations: null })
+    if (head.expiresMs !== null && head.expiresMs <= now) return this.#after(task, settler.refuse(task, 'expired'))
     if (task.definition === undefined) return this.#unknown(task)
     if (head.etaMs !== null && head.etaMs > now) {
       delivery.defer(head.etaMs)
@@ -285,6 +288,20 @@ export class TaskConsumer {
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
     else this.#consumer?.setPrefetch(this.prefetch)
+  }
+
+  /** The first copy of it, and no task that took its place, which has the same id: that one has been replaced more often, or retried. */
+  #isUnderWay({ head }: ActiveTask, stored: ResultMeta | undefined): boolean {
+    if (stored !== undefined && head.replacedTaskNesting === 0) return true
+    for (const { head: other } of this.#active) {
+      const isIt = other.id === head.id && other.replacedTaskNesting === head.replacedTaskNesting && other.retries === head.retries
+      if (isIt && other !== head) return true
+    }
+    return false
+  }
+
+  #isRevoked({ head }: ActiveTask): boolean {
+    return this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)
   }
 
   #unknown(task: ActiveTask): void {
@@ -310,11 +327,11 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      void this.#run(task)
+      this.#run(task)
     }
   }
 
-  async #run(task: ActiveTask): Promise<void> {
+  #run(task: ActiveTask): void {
     const { core, pool, settler, events, counts, hostname } = this.#parts
     const { delivery, head, message, definition } = task
     this.#inPool++
@@ -338,12 +355,12 @@ export class TaskConsumer {
             .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
       })
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    const outcome = await run.outcome
-    failpoint('run.after_return')
-    this.#inPool--
-    this.#pump()
-    await settler.settle(task, outcome)
-    this.#close(task)
+    void run.outcome.then((outcome) => {
+      failpoint('run.after_return')
+      this.#inPool--
+      this.#pump()
+      return settler.settle(task, outcome).then(() => this.#close(task))
+    })
   }
 
   /** Tells tasks that run on although another worker has their message by now. */
@@ -352,10 +369,6 @@ export class TaskConsumer {
     if (this.#active.size === 0) return
     for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
     this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-  }
-
-  #end(task: ActiveTask, outcome: Outcome): void {
-    this.#after(task, this.#parts.settler.settle(task, outcome))
   }
 
   #after(task: ActiveTask, settled: Promise<void>): void {
@@ -378,3 +391,8 @@ export class TaskConsumer {
 
 const noIds: ReadonlySet<string> = new Set()
 const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
+
+/** Somebody may have run it before, or may be running it. */
+function mayHaveRun({ delivery, head }: ActiveTask): boolean {
+  return delivery.redelivered || head.resent
+}

@@ -1,24 +1,23 @@
-import { continuationsAfter } from '../app/continuations.js'
+import type { Continuer, Next } from '../app/continue/continuer.js'
+import { continuationsIn, embedOf } from '../app/continue/embed.js'
+import { type Ended, endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage } from '../app/outcomes.js'
-import type { Prepared, Sender } from '../app/sender.js'
+import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
+import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, show, WorkerLostError } from '../errors.js'
-import { Backoff } from '../internal/backoff.js'
+import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, WorkerLostError } from '../errors.js'
 import { failpoint } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Outcome } from '../pool.js'
+import type { Continuations, Outcome } from '../pool.js'
 import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
-import type { ResultMeta } from '../protocol/result.js'
-import { decodeBody } from '../protocol/task-body.js'
-import { encodeJson } from '../serializers/json.js'
+import type { ResultMeta, ResultTuple } from '../protocol/result.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { continuerOf } from './follow-up.js'
 import type { RefusalLog } from './refusal-log.js'
+import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-
-/** How long a result that cannot be stored is tried again before its task goes back to the queue. */
-const storeForMs = 30_000
+import { briefly, fields, label, seconds } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -32,21 +31,62 @@ interface SettlerParts {
   readonly isHeld: (taskId: string) => boolean
 }
 
+/** What is done after the state of a task is stored. */
+interface Follow {
+  readonly ended: Ended
+  readonly next?: Next
+}
+
 /**
  * The only place that turns an outcome into anything, always in this order: store the state (the first terminal one wins), publish what follows, ack.
  * A crash between two steps repeats the later ones, never skips one: each can be done twice.
  */
 export class Settler {
   readonly #parts: SettlerParts
+  readonly #results: ResultKeeper
+  readonly #continuer: Continuer
   /** Outcomes that were dropped because another worker has the message by now. */
   lateFinishers = 0
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
+    this.#results = new ResultKeeper(parts.core, parts.backend, parts.hostname)
+    this.#continuer = continuerOf(parts)
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
-  async settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
+    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+  }
+
+  /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
+  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
+    const write = this.#results.write(task, succeeded(outcome))
+    if (write === undefined) {
+      this.#succeeded(task, outcome)
+      return nothing
+    }
+    return write.then(
+      (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
+      () => this.#settleFully(task, outcome),
+    )
+  }
+
+  #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
+    const { core, events } = this.#parts
+    failpoint('result.after_store')
+    events.ended(task, outcome)
+    failpoint('ack.before_send')
+    task.delivery.ack()
+    if (logs(core.log, 'info')) this.#tellSuccess(task, outcome)
+  }
+
+  #tellSuccess(task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+    this.#parts.core.log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+  }
+
+  async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
       this.lateFinishers++
@@ -70,41 +110,73 @@ export class Settler {
     }
   }
 
-  /** A message that nobody can run, with the reason. Its task fails where its id is known, so that nobody waits for it. */
+  /** A message that nobody can run, with the reason. Its task fails where its id is known, so that nobody waits for it, nor for what would have followed it. */
   async bury(task: ActiveTask, reason: string, error: RemoteErrorData): Promise<void> {
     this.#parts.refusals.tell(error.excType, fields(task), `Task ${label(task)} goes to the dead letters: ${reason}`)
+    const continuations = await this.#continuationsIn(task)
+    const final = failed(error, [])
     try {
-      await this.#store(task, failed(error, []))
-    } finally {
-      this.#parts.events.failed(task, error)
-      task.delivery.reject(reason)
+      await this.#results.store(task, final)
+      const follow = this.#follow(task, final, continuations)
+      if (follow !== undefined) await this.#continuer.after(follow.ended)
+    } catch (cause) {
+      // Others wait for it: it comes again, and is buried when they can be told.
+      if (continuations !== null) throw cause
+      this.#discard(task, reason, error)
+      throw cause
     }
+    this.#discard(task, reason, error)
+  }
+
+  #discard(task: ActiveTask, reason: string, error: RemoteErrorData): void {
+    this.#parts.events.failed(task, error)
+    task.delivery.reject(reason)
+  }
+
+  /** A task that may not run any more: it was revoked, or has expired. */
+  async refuse(task: ActiveTask, reason: 'revoked' | 'expired'): Promise<void> {
+    await this.settle(task, { status: 'revoked', reason, continuations: await this.#continuationsIn(task) })
   }
 
   /** STARTED, or a state of the task's own. */
   async report(task: ActiveTask, state: string, value: unknown): Promise<void> {
     if (task.delivery.isLost) return
-    await this.#store(task, { status: state, result: value, done: false })
+    await this.#results.store(task, { status: state, result: value, done: false })
   }
 
-  /** The task had ended before this delivery of it: only what may be missing after the end is done again. */
+  /** The task had ended before this delivery of it: only what may be missing after the end is done again. The links stand in the message. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
-    for (const next of await this.#sendable(task, await this.#endOf(task, stored))) {
-      if (!(await this.#isKnown(next.id))) await this.#parts.sender.publish(next)
+    const follow = this.#follow(task, stored, await this.#continuationsIn(task))
+    if (follow !== undefined) {
+      const ended = { ...follow.ended, again: true }
+      await this.#continuer.after(ended, ended.end.status === 'SUCCESS' ? await this.#continuer.next(ended) : undefined)
     }
     task.delivery.ack()
   }
 
-  /** A stored end as the outcome that it was, as far as what follows it is concerned: the links stand in the message. */
-  async #endOf({ message, head }: ActiveTask, stored: ResultMeta): Promise<Outcome> {
-    const { core } = this.#parts
-    const { embed } = decodeBody(
-      await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }),
-    )
-    const rest = { runtimeMs: 0, children: [], continuations: embed }
-    if (stored.status === 'SUCCESS') return { status: 'success', result: encodeJson(stored.result, 'result'), repr: '', ...rest }
-    if (stored.status === 'REVOKED') return { status: 'revoked', reason: 'revoked', continuations: embed }
-    return { status: 'failure', error: { excType: '', excModule: null, excMessage: [], traceback: null }, expected: true, ...rest }
+  #continuationsIn({ message, head }: ActiveTask): Promise<Continuations | null> {
+    return continuationsIn(this.#parts.core, message, head)
+  }
+
+  /** Undefined: nothing follows. */
+  #follow(
+    { delivery, head, message }: ActiveTask,
+    final: Pick<MetaParts, 'status' | 'result' | 'traceback'>,
+    continuations: Continuations | null,
+  ): Follow | undefined {
+    if (continuations === null) return undefined
+    const { id, rootId, group, groupIndex, resent } = head
+    const ended: Ended = {
+      id,
+      rootId,
+      groupId: group,
+      groupIndex,
+      embed: embedOf(continuations),
+      priority: this.#parts.core.config.taskInheritParentPriority ? message.properties.priority : undefined,
+      again: delivery.redelivered || resent,
+      end: endOf(final),
+    }
+    return { ended }
   }
 
   #settle(task: ActiveTask, outcome: Outcome): Promise<void> | undefined {
@@ -118,6 +190,8 @@ export class Settler {
         return this.#finish(task, outcome)
       case 'retry':
         return this.#retry(task, outcome)
+      case 'replaced':
+        return this.#replace(task, outcome)
       case 'ignored':
         this.#parts.core.log.info(fields(task), `Task ${label(task)} ignored`)
         task.delivery.ack()
@@ -137,16 +211,18 @@ export class Settler {
     }
   }
 
-  async #finish(task: ActiveTask, outcome: Outcome, acked = true): Promise<void> {
-    if (!(await this.#end(task, outcome, await this.#sendable(task, outcome)))) return
+  async #finish(task: ActiveTask, outcome: Outcome & { status: 'failure' | 'killed' | 'revoked' }, acked = true): Promise<void> {
+    // A process that died may have taken with it what it knew of the message.
+    const continuations = outcome.continuations ?? (outcome.status === 'killed' ? await this.#continuationsIn(task) : null)
+    const final = finalState(task.head, outcome)
+    if (!(await this.#end(task, outcome, final, final && this.#follow(task, final, continuations)))) return
     if (acked) task.delivery.ack()
     else task.delivery.reject(`the task failed: ${outcome.status}`)
   }
 
   /** False: the task had ended already, by another run of it, and this outcome is dropped. */
-  async #end(task: ActiveTask, outcome: Outcome, follow: readonly Prepared[]): Promise<boolean> {
-    const final = finalState(task.head, outcome)
-    if (final !== undefined && !(await this.#store(task, follow.length === 0 ? final : withChildren(final, follow)))) {
+  async #end(task: ActiveTask, outcome: Outcome, final: MetaParts | undefined, follow: Follow | undefined): Promise<boolean> {
+    if (final !== undefined && !(await this.#results.store(task, withChildren(final, follow?.next?.children)))) {
       const stored = await this.#parts.backend.get(task.head.id)
       // It may have expired or been forgotten meanwhile: then nothing contradicts this outcome.
       if (stored !== undefined) {
@@ -155,10 +231,7 @@ export class Settler {
       }
     }
     failpoint('result.after_store')
-    for (const next of follow) {
-      await this.#parts.sender.publish(next)
-      failpoint('continuation.after_one')
-    }
+    if (follow !== undefined) await this.#continuer.after(follow.ended, follow.next)
     // That it was revoked is told when that is decided, whoever stores it first.
     if (outcome.status !== 'revoked') this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
@@ -167,21 +240,43 @@ export class Settler {
 
   /** As Celery: a task whose links cannot be sent has failed. What the end of another makes wrong is found before anything is stored. */
   async #succeed(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const { core, sender } = this.#parts
-    const follow: Prepared[] = []
+    const final = finalState(task.head, outcome)
+    let follow: Follow | undefined
     try {
-      for (const { id, call } of continuationsAfter(core, task.head, outcome)) follow.push(await sender.prepare(call, id))
+      follow = final && this.#follow(task, final, outcome.continuations)
+      if (follow !== undefined) follow = { ...follow, next: await this.#continuer.next(follow.ended) }
     } catch (error) {
       const { runtimeMs, children, continuations } = outcome
       return this.#fail(task, { status: 'failure', error: errorToRemote(error), expected: false, runtimeMs, children, continuations })
     }
-    if (!(await this.#end(task, outcome, follow))) return
+    if (!(await this.#end(task, outcome, final, follow))) return
     task.delivery.ack()
-    if (!logs(core.log, 'info')) return
-    core.log.info(
-      { ...fields(task), run_ms: outcome.runtimeMs },
-      `Task ${label(task)} succeeded in ${seconds(outcome.runtimeMs)}: ${outcome.repr}`,
-    )
+    if (logs(this.#parts.core.log, 'info')) this.#tellSuccess(task, outcome)
+  }
+
+  /** Nothing is stored: the task goes on under its id, as another. */
+  async #replace(task: ActiveTask, outcome: Outcome & { status: 'replaced' }): Promise<void> {
+    const { head, message, delivery } = task
+    const { core } = this.#parts
+    const priority = core.config.taskInheritParentPriority ? message.properties.priority : undefined
+    const replaced = {
+      ...head,
+      groupId: head.group,
+      embed: embedOf(outcome.continuations),
+      priority,
+      again: delivery.redelivered || head.resent,
+    }
+    let next: Next
+    try {
+      next = await this.#continuer.replacement(replaced, outcome.signature)
+    } catch (error) {
+      const { runtimeMs, continuations } = outcome
+      return this.#fail(task, { status: 'failure', error: errorToRemote(error), expected: false, runtimeMs, children: [], continuations })
+    }
+    await this.#continuer.replace(replaced, next)
+    failpoint('ack.before_send')
+    task.delivery.ack()
+    core.log.info(fields(task), `Task ${label(task)} replaced by new task`)
   }
 
   #fail(task: ActiveTask, outcome: Outcome & { status: 'failure' }): Promise<void> {
@@ -212,7 +307,7 @@ export class Settler {
       outcome.error === null
         ? null
         : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
-    await this.#store(task, {
+    await this.#results.store(task, {
       status: 'RETRY',
       result: error,
       traceback: outcome.error?.traceback ?? null,
@@ -261,61 +356,8 @@ export class Settler {
     }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
-    await this.#bury(task, outcome, `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`)
-  }
-
-  async #bury(task: ActiveTask, outcome: Outcome & { status: 'killed' }, reason: string): Promise<void> {
+    const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
-    for (const next of await this.#sendable(task, outcome)) await this.#parts.sender.publish(next)
-  }
-
-  /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
-  #store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
-    const { core, backend, hostname } = this.#parts
-    if (!backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
-    const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: hostname })
-    return backend.store(meta, { expiresSeconds: core.config.resultExpires }).catch((error: unknown) => {
-      core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
-      return this.#storeAgain(meta)
-    })
-  }
-
-  async #storeAgain(meta: ResultMeta): Promise<boolean> {
-    const { core, backend } = this.#parts
-    const options = { expiresSeconds: core.config.resultExpires }
-    const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random: core.random })
-    const untilMs = core.clock.monotonic() + storeForMs
-    for (;;) {
-      await new Promise<void>((resolve) => core.clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
-      try {
-        return await backend.store(meta, options)
-      } catch (error) {
-        if (core.clock.monotonic() > untilMs) throw error
-      }
-    }
-  }
-
-  /** What follows and can be sent; a link that cannot is logged, and does not keep the others back. */
-  async #sendable(task: ActiveTask, outcome: Outcome): Promise<readonly Prepared[]> {
-    const { core, sender } = this.#parts
-    const prepared: Prepared[] = []
-    for (const { id, call } of continuationsAfter(core, task.head, outcome)) {
-      try {
-        prepared.push(await sender.prepare(call, id))
-      } catch (error) {
-        core.log.error({ ...fields(task), err: error }, `${call.task}, linked to task ${label(task)}, cannot be sent`)
-      }
-    }
-    return prepared
-  }
-
-  /** Whether a task of that id is on its way already, or has ended. */
-  async #isKnown(taskId: string): Promise<boolean> {
-    const { backend, connection, isHeld } = this.#parts
-    // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.
-    if (isHeld(taskId)) return true
-    const place = await connection.locate(taskId)
-    return place === 'waiting' || place === 'leased' || (await backend.get(taskId)) !== undefined
   }
 
   #revoked(task: ActiveTask, reason: string): void {
@@ -340,16 +382,9 @@ export class Settler {
   }
 }
 
-const stored = Promise.resolve(true)
-
 /** Their ids are fixed, so they can be told before they are sent. */
-function withChildren(final: MetaParts, follow: readonly Prepared[]): MetaParts {
-  return { ...final, children: [...(final.children ?? []), ...follow.map(({ id }) => [[id, null], null] as const)] }
-}
-
-/** With at most six digits, as short as it is exact enough. */
-function seconds(ms: number): string {
-  return `${Number((ms / 1000).toFixed(6))}s`
+function withChildren(final: MetaParts, children: readonly ResultTuple[] | undefined): MetaParts {
+  return children === undefined ? final : { ...final, children: [...(final.children ?? []), ...children] }
 }
 
 /** Another run would end the same way: with a link to a queue that does not exist, for instance. */
@@ -360,14 +395,4 @@ function isForGood(error: unknown): error is CeleriacError {
   )
 }
 
-function label({ head }: ActiveTask): string {
-  return `${head.shadow ?? head.task}[${head.id}]`
-}
-
-function fields({ head, delivery }: ActiveTask): Record<string, unknown> {
-  return { task: head.task, task_id: head.id, queue: delivery.queue, retries: head.retries }
-}
-
-function briefly({ excType, excMessage }: RemoteErrorData): string {
-  return `${excType}(${excMessage.map((part) => show(part)).join(', ')})`
-}
+const nothing = Promise.resolve()

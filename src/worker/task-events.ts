@@ -57,6 +57,7 @@ export class TaskEvents {
       case 'killed':
         return this.failed(task, errorToRemote(killedError(outcome)))
       case 'ignored':
+      case 'replaced':
       case 'undecodable':
         return
       default:

@@ -67,6 +67,9 @@ test('the context tells of the message', async () => {
     headers: { tenant: 't1' },
     deadline: true,
     group: null,
+    groupIndex: null,
+    replacedTaskNesting: 0,
+    stamps: {},
     worker: 'w1@here',
     running: true,
   })

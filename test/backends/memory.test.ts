@@ -1,12 +1,15 @@
 import { MemoryBackend } from '../../dist/backends/memory.js'
-import { testBackend } from '../conformance/backend.js'
+import { type BackendDriver, testBackend } from '../conformance/backend.js'
+import { testChords } from '../conformance/chords.js'
 
 let stores = 0
 
-testBackend({
+const driver: BackendDriver = {
   name: 'memory',
   open: async (clock) => {
     const url = `memory://store-${++stores}`
     return { backend: async () => new MemoryBackend(url, { clock }), dispose: async () => {} }
   },
-})
+}
+testBackend(driver)
+testChords(driver)

@@ -132,7 +132,7 @@ withPython('a wait of Python ends with what we store', async () => {
 })
 
 withPython('groups are restored by either side', async () => {
-  const { groups } = server.backend()
+  const backend = server.backend()
   const group: ResultTuple = [
     ['node-group', null],
     [
@@ -140,9 +140,9 @@ withPython('groups are restored by either side', async () => {
       [['y', null], null],
     ],
   ]
-  await groups.save(group, { expiresSeconds: 60 })
+  await backend.saveGroup(group, { expiresSeconds: 60 })
   expect(celery({ do: 'groups' })).toEqual(['x', 'y'])
-  expect(await groups.restore('python-group')).toEqual([
+  expect(await backend.group('python-group')).toEqual([
     ['python-group', null],
     [
       [['a', null], null],

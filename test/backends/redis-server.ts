@@ -19,6 +19,7 @@ export interface Server {
   /** `silenceClock` is the clock by which a link is found to be dead. */
   backend(options?: {
     readonly globalKeyprefix?: string
+    readonly resultChordOrdered?: boolean
     readonly clock?: Clock
     readonly url?: string
     readonly silenceClock?: Clock
@@ -62,8 +63,8 @@ export function useRedis(): Server {
       const list = textOf(await link.call('CLIENT', ['LIST'])).split('\n')
       return list.filter((line) => line.includes(` name=${name} `)).length
     },
-    backend({ globalKeyprefix = '', clock = systemClock, url = server.url, silenceClock = systemClock } = {}) {
-      const backend = new RedisBackend(target(url, silenceClock), { globalKeyprefix }, { clock })
+    backend({ globalKeyprefix = '', resultChordOrdered, clock = systemClock, url = server.url, silenceClock = systemClock } = {}) {
+      const backend = new RedisBackend(target(url, silenceClock), { globalKeyprefix, resultChordOrdered }, { clock })
       opened.push(backend)
       return backend
     },
@@ -77,7 +78,7 @@ const passScript = `
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local left = redis.call('PTTL', key)
   if left >= 0 then redis.call('PEXPIRE', key, string.format('%.0f', left - ARGV[1])) end
-  if redis.call('TYPE', key).ok == 'zset' then
+  if string.find(key, 'revoked') then
     for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[1], member) end
   end
 end`

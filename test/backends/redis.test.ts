@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { ResultBackend } from '../../dist/backend.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
-import { meta, testBackend } from '../conformance/backend.js'
+import { type BackendDriver, meta, testBackend } from '../conformance/backend.js'
+import { testChords } from '../conformance/chords.js'
 import { settled, until, within } from '../conformance/wait.js'
 import { expectOneWinnerEach } from './race.js'
 import { Gate, target, useRedis } from './redis-server.js'
@@ -10,7 +11,7 @@ const server = useRedis()
 const forever = { expiresSeconds: null }
 const expiresByItself = 'Redis removes what has expired by itself, and counts nothing'
 
-testBackend({
+const driver: BackendDriver = {
   name: 'redis',
   open: async (clock) => ({
     backend: async () => server.backend({ clock }),
@@ -21,7 +22,9 @@ testBackend({
     'cleanup counts what has expired, and leaves the rest': expiresByItself,
     'cleanup counts all that has expired, among any number that has not': expiresByItself,
   },
-})
+}
+testBackend(driver)
+testChords(driver)
 
 /** The states that a wait sees; `stop` ends it. */
 function watch(backend: ResultBackend, ids: readonly string[], stop = new AbortController()) {
@@ -139,14 +142,14 @@ test('revoked tasks are remembered together, and gone when the last is', async (
 })
 
 test('groups are kept until they expire or are deleted', async () => {
-  const { groups } = server.backend({ globalKeyprefix: 'app' })
-  await groups.save([['g', null], []], { expiresSeconds: 9.5 })
+  const backend = server.backend({ globalKeyprefix: 'app' })
+  await backend.saveGroup([['g', null], []], { expiresSeconds: 9.5 })
   expect(await server.text('app_celery-taskset-meta-g')).toBe('{"result":[["g",null],[]]}')
   expect(await server.call('TTL', 'app_celery-taskset-meta-g')).toBe(10)
-  expect(await groups.restore('g')).toEqual([['g', null], []])
-  expect([await groups.delete('g'), await groups.delete('g'), await groups.restore('g')]).toEqual([true, false, undefined])
+  expect(await backend.group('g')).toEqual([['g', null], []])
+  expect([await backend.forgetGroup('g'), await backend.forgetGroup('g'), await backend.group('g')]).toEqual([true, false, undefined])
   await server.call('SET', 'app_celery-taskset-meta-g', '{"result": "no"}')
-  await expect(groups.restore('g')).rejects.toMatchObject({
+  await expect(backend.group('g')).rejects.toMatchObject({
     code: 'ERR_DECODE',
     message: expect.stringContaining('"app_celery-taskset-meta-g"'),
   })

@@ -6,10 +6,11 @@ import { openBackend } from '../../dist/backends/index.js'
 import { SqliteBackend } from '../../dist/backends/sqlite.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
-import { meta, testBackend } from '../conformance/backend.js'
+import { type BackendDriver, meta, testBackend } from '../conformance/backend.js'
+import { testChords } from '../conformance/chords.js'
 import { expectOneWinnerEach } from './race.js'
 
-testBackend({
+const driver: BackendDriver = {
   name: 'sqlite',
   open: async (clock) => {
     const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
@@ -18,7 +19,9 @@ testBackend({
       dispose: async () => rmSync(directory, { recursive: true }),
     }
   },
-})
+}
+testBackend(driver)
+testChords(driver)
 
 test('what has expired goes while new results come, without anybody asking', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))

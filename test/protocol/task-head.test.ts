@@ -39,6 +39,7 @@ test('every option of a recorded message is in its head', () => {
     origin: 'gen1@host',
     ignoreResult: true,
     replacedTaskNesting: 0,
+    resent: false,
     stampedHeaders: null,
     stamps: {},
     compression: null,

@@ -2,6 +2,15 @@
 import { DecodeError } from '../../errors.js'
 import { decodeMeta, type ResultMeta } from '../../protocol/result.js'
 
+export interface ChordKeys {
+  readonly parts: string
+  readonly growth: string
+  readonly size: string
+  readonly counted: string
+  readonly claim: string
+  readonly ours: string
+}
+
 export class ResultKeys {
   readonly #prefix: string
   readonly #task: string
@@ -24,6 +33,19 @@ export class ResultKeys {
 
   group(groupId: string): string {
     return `${this.#prefix}celery-taskset-meta-${groupId}`
+  }
+
+  /** What belongs to a chord, beside its group's own key (chord-scripts.ts). */
+  chord(groupId: string): ChordKeys {
+    const key = this.group(groupId)
+    return {
+      parts: `${key}.j`,
+      growth: `${key}.t`,
+      size: `${key}.s`,
+      counted: `${key}.d`,
+      claim: `${key}.c`,
+      ours: `${key}.celeriac`,
+    }
   }
 
   /** A sorted set of revoked tasks, by when each is forgotten (ms since the epoch, by the server's clock). */

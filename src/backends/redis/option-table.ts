@@ -1,5 +1,5 @@
 /** `resultBackendTransportOptions` of Redis. */
-import { kind } from '../../internal/option-kinds.js'
+import { bool, kind } from '../../internal/option-kinds.js'
 import { type OptionsOf, type OptionTable, readOptions } from '../../internal/option-table.js'
 import { linkOptionsIn, linkOptionTable, refusedLinkOptions } from '../../internal/redis/link-options.js'
 
@@ -8,6 +8,11 @@ export const redisBackendTable = {
     kind: kind<string, string>('text', (value) => (typeof value === 'string' ? value : undefined)),
     default: '',
     sentence: 'Stands before every key and channel, with `_` after it unless it ends in one of `:`, `_`, `-` and `.`, as in Celery.',
+  },
+  resultChordOrdered: {
+    kind: bool,
+    default: true,
+    sentence: 'Whether the body of a chord gets the results in the order of the headers. The same for all programs of a chord.',
   },
   ...linkOptionTable,
 } satisfies OptionTable

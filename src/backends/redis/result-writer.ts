@@ -5,6 +5,7 @@ import { encodeMeta, isReady, type ResultMeta } from '../../protocol/result.js'
 import type { ResultKeys } from './keys.js'
 import type { LinkHolder } from './link-holder.js'
 import { replaceScript, storeOnFullScript, storeScript } from './scripts.js'
+import { wholeSeconds } from './seconds.js'
 
 const batchSize = 100
 /** The server does nothing else while it runs a script. */
@@ -191,9 +192,4 @@ export class ResultWriter {
     this.#open--
     if (this.#open === 0) for (const drained of this.#onDrained.splice(0)) drained()
   }
-}
-
-/** Redis keeps whole seconds; 0 is for ever, as Celery has it. */
-function wholeSeconds(expiresSeconds: number | null): number {
-  return expiresSeconds === null ? 0 : Math.ceil(expiresSeconds)
 }

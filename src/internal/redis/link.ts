@@ -88,6 +88,12 @@ export function textOf(reply: Reply | undefined): string {
   throw new TypeError(`expected text from Redis, got ${reply === undefined ? 'nothing' : JSON.stringify(reply)}`)
 }
 
+/** Bytes of a reply that must be a string. */
+export function bytesOf(reply: Reply | undefined): Buffer {
+  if (reply instanceof Buffer) return reply
+  throw new TypeError(`expected bytes from Redis, got ${JSON.stringify(reply ?? null)}`)
+}
+
 /** Items of a reply that must be a list. */
 export function listOf(reply: Reply | undefined): readonly Reply[] {
   if (Array.isArray(reply)) return reply

@@ -1,0 +1,40 @@
+import type { Continuations } from '../../pool.js'
+import type { Message } from '../../protocol/message.js'
+import { parseSignature } from '../../protocol/signature.js'
+import { decodeBody, type Embed, emptyEmbed } from '../../protocol/task-body.js'
+import type { TaskHead } from '../../protocol/task-head.js'
+import { decodeJson, encodeJson } from '../../serializers/json.js'
+import type { AppCore } from '../core.js'
+import { applyOptionsOf } from '../signature-options.js'
+
+/** What is to be done after a task, as it crosses the pool; null when that is nothing. */
+export function continuationsOf(embed: Embed): Continuations | null {
+  const { callbacks, errbacks, chain, chord } = embed
+  if (isNothing(callbacks) && isNothing(errbacks) && isNothing(chain) && chord === null) return null
+  return encodeJson(embed, 'embed')
+}
+
+export function embedOf(continuations: Continuations | null): Embed {
+  // Written by `continuationsOf` in a process of this version.
+  return continuations === null ? emptyEmbed : (decodeJson(continuations) as Embed)
+}
+
+/** The same from the message itself, for a task that did not run, or of whose run nothing is left. Nothing for a body that cannot be read. */
+export async function continuationsIn(core: AppCore, message: Message, { compression }: TaskHead): Promise<Continuations | null> {
+  const content = compression === null ? message : { ...message, compression }
+  try {
+    return continuationsOf(decodeBody(await core.serializers.decode(content, { accept: core.config.acceptContent })).embed)
+  } catch (error) {
+    core.log.debug({ err: error }, 'what follows a message that cannot be read is not known')
+    return null
+  }
+}
+
+/** To be asked before a task runs: throws for what could not be sent after it. Of a chain only the next step is looked at; the others have their turn. */
+export function checkContinuations({ callbacks, errbacks, chain }: Embed): void {
+  for (const [index, given] of (callbacks ?? []).entries()) applyOptionsOf(parseSignature(given, `embed.callbacks[${index}]`).options)
+  for (const [index, given] of (errbacks ?? []).entries()) applyOptionsOf(parseSignature(given, `embed.errbacks[${index}]`).options)
+  if (chain !== null && chain.length > 0) applyOptionsOf(parseSignature(chain.at(-1), `embed.chain[${chain.length - 1}]`).options)
+}
+
+const isNothing = (list: readonly unknown[] | null): boolean => list === null || list.length === 0

@@ -1,0 +1,85 @@
+/**
+ * Chords as Celery counts them, in keys beside the group's own: `.s` size, `.t` growth, `.j` parts, `.d` which of them were counted (since 5.7), `.c` who publishes
+ * the body, or `done` (since 5.7). Ours is `.celeriac`: whoever started the chord waits for news of its loss.
+ */
+import { Script } from '../../internal/redis/script.js'
+
+const expire = `
+local function expire(seconds, ...)
+  if seconds ~= '0' then
+    for _, key in ipairs({...}) do redis.call('EXPIRE', key, seconds) end
+  end
+end
+`
+
+/** KEYS: size, claim, ours. ARGV: size, seconds (0 is for ever). */
+export const startScript = new Script(`${expire}
+if redis.call('GET', KEYS[2]) == 'done' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[3], '1')
+expire(ARGV[2], KEYS[1], KEYS[3])
+return 1
+`)
+
+/** KEYS: growth, counted, claim. ARGV: seconds, task ids. The ids stand among those of counted parts, which have their index behind them. */
+export const growScript = new Script(`${expire}
+if redis.call('GET', KEYS[3]) == 'done' then return 0 end
+for i = 2, #ARGV do
+  if redis.call('SADD', KEYS[2], '+' .. ARGV[i]) == 1 then redis.call('INCR', KEYS[1]) end
+end
+expire(ARGV[1], KEYS[1], KEYS[2])
+return 1
+`)
+
+/**
+ * KEYS: parts, growth, size, counted, claim, ours, group. ARGV: the part, what its text begins with, its name among those that are counted, its score, 1 when
+ * parts are ordered, 1 when the chord must be known, seconds, seconds of a claim.
+ * Gives how many parts there are to read when this one closes the chord, else 0; -1 when the chord is lost.
+ */
+const complete = `${expire}
+local parts, growth, size_key, counted, claim_key, ours = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local text, head, name, score, ordered, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[7]
+local claim = redis.call('GET', claim_key)
+if claim == 'done' then return 0 end
+local size = redis.call('GET', size_key)
+if not size then
+  if redis.call('EXISTS', ours) == 1 then return 0 end
+  if ARGV[6] == '1' then return -1 end
+end
+local total = size and size + (redis.call('GET', growth) or 0)
+local count = redis.call(ordered and 'ZCARD' or 'LLEN', parts)
+local is_known = redis.call('SISMEMBER', counted, name) == 1
+if not is_known and ordered and score ~= '+inf' then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', parts, score, score)) do
+    if string.sub(member, 1, #head) == head then is_known = true end
+  end
+end
+if not is_known then
+  if ordered then redis.call('ZADD', parts, score, text) else redis.call('RPUSH', parts, text) end
+  redis.call('SADD', counted, name)
+  count = count + 1
+end
+expire(seconds, unpack(KEYS))
+if not total or count < total then return 0 end
+if claim and claim ~= name and (is_known or count > total) then return 0 end
+redis.call('SET', claim_key, name, 'EX', ARGV[8])
+return count
+`
+export const completeScript = new Script(complete)
+/** The same on a server that is full. */
+export const completeOnFullScript = new Script(complete, { allowOom: true })
+
+/** KEYS: parts, claim. ARGV: the name of whose claim it was, and parts that are there twice. */
+export const takeBackScript = new Script(`
+for i = 2, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+return 1
+`)
+
+/** KEYS: claim, and those that go. ARGV: seconds for which it is known that the chord has ended. What takes away comes first, so that a full server does the rest, too. */
+export const endScript = new Script(`${expire}
+redis.call('UNLINK', unpack(KEYS, 2))
+redis.call('SET', KEYS[1], 'done')
+expire(ARGV[1], KEYS[1])
+return 1
+`)

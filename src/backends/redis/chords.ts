@@ -1,0 +1,109 @@
+/** Chords in Redis, where and as Celery counts them: headers of one chord may run in Python and in Node. */
+import { type ChordCounters, type ChordPart, chordClaimSeconds } from '../../backend.js'
+import { BackendFullError } from '../../errors.js'
+import { type Argument, bytesOf, integerOf, listOf, type Reply, textOf } from '../../internal/redis/link.js'
+import { readPart, writePart } from './chord-part.js'
+import { completeOnFullScript, completeScript, endScript, growScript, startScript, takeBackScript } from './chord-scripts.js'
+import type { ResultKeys } from './keys.js'
+import type { LinkHolder } from './link-holder.js'
+import { wholeSeconds } from './seconds.js'
+
+interface Expiry {
+  readonly expiresSeconds: number | null
+}
+
+const partsAtOnce = 2_000
+/** About what a message and its lease take: the part of a task that is done frees memory, when it is no longer than that. */
+const smallPartChars = 2_000
+
+export class RedisChords implements ChordCounters {
+  readonly #holder: LinkHolder
+  readonly #keys: ResultKeys
+  readonly #isOrdered: boolean
+
+  /** `isOrdered`: a body gets results in the order of the headers; all programs of a chord must agree. */
+  constructor(holder: LinkHolder, keys: ResultKeys, { isOrdered }: { readonly isOrdered: boolean }) {
+    this.#holder = holder
+    this.#keys = keys
+    this.#isOrdered = isOrdered
+  }
+
+  async startChord(groupId: string, { size, expiresSeconds }: Expiry & { readonly size: number }): Promise<void> {
+    const { size: sizeKey, claim, ours } = this.#keys.chord(groupId)
+    await this.#holder.run((link) => startScript.run(link, [sizeKey, claim, ours], [size, wholeSeconds(expiresSeconds)]))
+  }
+
+  async growChord(groupId: string, taskIds: readonly string[], { expiresSeconds }: Expiry): Promise<void> {
+    const { growth, counted, claim } = this.#keys.chord(groupId)
+    await this.#holder.run((link) => growScript.run(link, [growth, counted, claim], [wholeSeconds(expiresSeconds), ...taskIds]))
+  }
+
+  async completeChordPart(
+    groupId: string,
+    part: ChordPart,
+    { size, expiresSeconds }: Expiry & { readonly size?: number | undefined },
+  ): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    const { parts, growth, size: sizeKey, counted, claim, ours } = this.#keys.chord(groupId)
+    const { text, head } = writePart(part)
+    const score = part.index ?? '+inf'
+    const name = `${part.taskId}:${score}`
+    const keys = [parts, growth, sizeKey, counted, claim, ours, this.#keys.group(groupId)]
+    const mustBeKnown = size === undefined ? 0 : 1
+    const args = [text, head, name, score, this.#isOrdered ? 1 : 0, mustBeKnown, wholeSeconds(expiresSeconds), chordClaimSeconds]
+    for (;;) {
+      const count = integerOf(await this.#complete(keys, args, text.length <= smallPartChars))
+      if (count <= 0) return count === 0 ? 'waiting' : 'lost'
+      const { found, twice } = await this.#read(parts)
+      if (found.length >= count) return found
+      // Celery before 5.7 counts a task again when it ends again with another result. When nothing is there twice, the chord has ended meanwhile.
+      if (twice.length > 0) await this.#holder.run((link) => takeBackScript.run(link, [parts, claim], [name, ...twice]))
+    }
+  }
+
+  async endChord(groupId: string, { expiresSeconds }: Expiry): Promise<void> {
+    const { claim, parts, growth, size, counted, ours } = this.#keys.chord(groupId)
+    await this.#holder.run((link) => endScript.run(link, [claim, parts, growth, size, counted, ours], [wholeSeconds(expiresSeconds)]))
+  }
+
+  async #complete(keys: readonly string[], args: readonly Argument[], isSmall: boolean): Promise<Reply> {
+    try {
+      return await this.#holder.run((link) => completeScript.run(link, keys, args))
+    } catch (error) {
+      if (!(error instanceof BackendFullError && isSmall)) throw error
+      // An older server knows no such script: then it is full, as it says.
+      return await this.#holder.run((link) => completeOnFullScript.run(link, keys, args)).catch(() => Promise.reject(error))
+    }
+  }
+
+  /** All parts, in their order, and the texts of those that are there already. */
+  async #read(key: string): Promise<{ readonly found: readonly ChordPart[]; readonly twice: readonly Buffer[] }> {
+    const found: ChordPart[] = []
+    const twice: Buffer[] = []
+    const seen = new Set<string>()
+    for (;;) {
+      const page = await this.#page(key, found.length + twice.length)
+      for (const { bytes, index } of page) {
+        const part = readPart(bytes, index)
+        // Without an order nothing tells two headers with one id from one that is there twice.
+        const name = this.#isOrdered ? `${part.taskId}:${index}` : `${found.length}`
+        if (seen.has(name)) twice.push(bytes)
+        else found.push(part)
+        seen.add(name)
+      }
+      if (page.length < partsAtOnce) return { found, twice }
+    }
+  }
+
+  async #page(key: string, from: number): Promise<readonly { readonly bytes: Buffer; readonly index: number | null }[]> {
+    const to = from + partsAtOnce - 1
+    if (!this.#isOrdered) {
+      const list = listOf(await this.#holder.run((link) => link.call('LRANGE', [key, from, to])))
+      return list.map((bytes) => ({ bytes: bytesOf(bytes), index: null }))
+    }
+    const list = listOf(await this.#holder.run((link) => link.call('ZRANGE', [key, from, to, 'WITHSCORES'])))
+    return Array.from({ length: list.length / 2 }, (_, at) => {
+      const score = Number(textOf(list[2 * at + 1]))
+      return { bytes: bytesOf(list[2 * at]), index: Number.isSafeInteger(score) ? score : null }
+    })
+  }
+}
