@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { planSignature } from '../../dist/canvas/planner.js'
 import { signatureOf } from '../../dist/canvas/signature.js'
-import { Celeriac, chord, group, type Sig } from '../../dist/index.js'
+import { Celeriac, chain, chord, group, type Sig } from '../../dist/index.js'
 import { LiveApp } from '../live-app.js'
 
 const deadline = { timeout: 30 }
@@ -54,4 +54,14 @@ test('a group of 10 000 tasks is sent a thousand messages at a time', async () =
   const result = await group(Array.from({ length: 10_000 }, (_, i) => noop.s(i))).delay()
   expect(result.results).toHaveLength(10_000)
   expect(most).toBeLessThanOrEqual(1_000)
+})
+
+test('a workflow that no worker would take is refused where it is sent', async () => {
+  await using app = new Celeriac('limits', { broker: `memory://${randomUUID()}` })
+  const inc = app.task('inc', (x: number) => x + 1)
+  await expect(chain.from([inc.s(0), ...Array.from({ length: 5_001 }, () => inc.s())]).delay()).rejects.toThrow(
+    /chain has 5001 signatures, over the limit of 5000/,
+  )
+  const wide = group(Array.from({ length: 100_001 }, () => inc.s()))
+  await expect(chain(inc.s(0), wide).delay()).rejects.toThrow('more than 100000 signatures')
 })
