@@ -12,6 +12,7 @@ import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
+import { checkSignatures } from '../protocol/signature.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
@@ -119,6 +120,7 @@ export class Sender implements SignatureSender {
     // One object for all header tasks of a chord, which may be very many: it is written once.
     let text = this.#chordTexts.get(chord)
     if (text === undefined) {
+      checkSignatures([['chord', chord]])
       text = new JsonText(encodeJson(chord, 'embed.chord'))
       this.#chordTexts.set(chord, text)
     }
@@ -246,6 +248,14 @@ export class Sender implements SignatureSender {
   }
 
   async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const { callbacks, errbacks, chain } = planned.embed
+    // No worker would take it.
+    if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
+      checkSignatures([
+        ['link', callbacks],
+        ['link_error', errbacks],
+        ['chain', chain],
+      ])
     const call = this.#outgoing(planned)
     await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
   }

@@ -55,3 +55,13 @@ test('a group of 10 000 tasks is sent a thousand messages at a time', async () =
   expect(result.results).toHaveLength(10_000)
   expect(most).toBeLessThanOrEqual(1_000)
 })
+
+test('a workflow that no worker would take is refused where it is sent', async () => {
+  await using app = new Celeriac('limits', { broker: `memory://${randomUUID()}` })
+  const inc = app.task('inc', (x: number) => x + 1)
+  await expect(chain.from([inc.s(0), ...Array.from({ length: 5_001 }, () => inc.s())]).delay()).rejects.toThrow(
+    /chain has 5001 signatures, over the limit of 5000/,
+  )
+  const wide = group(Array.from({ length: 100_001 }, () => inc.s()))
+  await expect(chain(inc.s(0), wide).delay()).rejects.toThrow('more than 100000 signatures')
+})

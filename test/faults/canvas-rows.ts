@@ -13,29 +13,27 @@ import { processesOf } from '../harness/worker-process.js'
 const oneSecond = 1_000
 
 export function canvasRows(faultTest: FaultTest): void {
-  for (const pool of ['prefork', 'async'] as const) {
-    faultTest(
-      { id: 'C1', variant: pool, promise: 'one of 5 chord headers fails: the body ends with ChordError, and its errback is told once' },
-      async (scene) => {
-        await scene.worker({ pool, concurrency: 2 })
-        const failing = randomUUID()
-        const [body, errback] = expectErrback(scene)
-        const headers = [0, 1, 2, 3].map((n) => scene.sig('good', [n]))
-        const result = await scene.sendCanvas(chord(group([scene.sig('fail', ['no'], { taskId: failing }), ...headers]), body))
-        scene.neverRuns(result.id)
-        await scene.recorder.ended(5)
-        const endedAt = nowMs()
-        expect(await scene.result(result.id)).toMatchObject({
-          excType: 'ChordError',
-          message: `Dependency ${failing} raised TypeError('no')`,
-        })
-        // A machine with nothing else to do needs some milliseconds.
-        expect(nowMs() - endedAt).toBeLessThan(3 * oneSecond)
-        expect(await scene.result(errback)).toBe(result.id)
-        await scene.drained()
-      },
-    )
-  }
+  faultTest(
+    { id: 'C1', promise: 'one of 5 chord headers fails: the body ends with ChordError, and its errback is told once' },
+    async (scene) => {
+      await scene.worker({ concurrency: 2 })
+      const failing = randomUUID()
+      const [body, errback] = expectErrback(scene)
+      const headers = [0, 1, 2, 3].map((n) => scene.sig('good', [n]))
+      const result = await scene.sendCanvas(chord(group([scene.sig('fail', ['no'], { taskId: failing }), ...headers]), body))
+      scene.neverRuns(result.id)
+      await scene.recorder.ended(5)
+      const endedAt = nowMs()
+      expect(await scene.result(result.id)).toMatchObject({
+        excType: 'ChordError',
+        message: `Dependency ${failing} raised TypeError('no')`,
+      })
+      // A machine with nothing else to do needs some milliseconds.
+      expect(nowMs() - endedAt).toBeLessThan(3 * oneSecond)
+      expect(await scene.result(errback)).toBe(result.id)
+      await scene.drained()
+    },
+  )
 
   faultTest(
     { id: 'C2', variant: 'prefork', promise: "kill -9 of a chord header's child: the header runs again, and the body once", dupBound: 1 },
