@@ -95,6 +95,8 @@ export interface Run {
   readonly outcome: Promise<Outcome>
   /** Aborts the task's signal; the task decides what to do. */
   abort(cause: AbortCause): void
+  /** Ends it as revoked if it has not started, and is not about to. */
+  withdraw(): void
   /** Kills the process that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
   terminate(signal: NodeJS.Signals): void
 }
@@ -110,7 +112,11 @@ export interface Pool {
   readonly capacity: number
   /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
   readonly window: number
-  resize(processes: number): Promise<void>
+  resize(size: number): Promise<void>
+  /** What `resize` changes: processes, or runs at the same time where there are none. */
+  readonly size: number
+  /** Where code can be loaded anew: processes finish what they run, and others take their place. */
+  restart?(): Promise<void>
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
   /** Waits for what runs; when the signal aborts, kills it (outcome killed by 'shutdown'). Always ends. Safe twice. */

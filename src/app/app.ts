@@ -1,13 +1,15 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { openBackend } from '../backends/index.js'
+import { hasInbox, openBackend } from '../backends/index.js'
 import { signatureFrom } from '../canvas/from-json.js'
 import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
-import type { BeatSchedule } from '../canvas/schedules.js'
+import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
-import { DecodeError, NotSupportedError, show } from '../errors.js'
+import { ControlClient } from '../control/client.js'
+import { DecodeError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
+import type { Duration } from '../internal/duration.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { isResultTuple } from '../protocol/result.js'
@@ -16,7 +18,8 @@ import { Serializers } from '../serializers/index.js'
 import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
-import type { Beat } from './beat-handle.js'
+import type { Beat, BeatOptions } from './beat-handle.js'
+import { BeatSide } from './beat-side.js'
 import { appBrand } from './brand.js'
 import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
@@ -31,10 +34,13 @@ import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
+import { Monitor, type MonitorOptions } from './monitor.js'
+import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
 import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
+import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
@@ -51,8 +57,10 @@ type KwOf<N extends readonly string[], A extends readonly unknown[]> = Simplify<
 
 /** Options of the app: every row of docs/config.md, by our names or Celery's. */
 export type AppOptions = ConfigInput & {
-  /** Refused at run time: this version has no beat. */
+  /** What beat sends, and when: entries by name. */
   beatSchedule?: BeatSchedule
+  /** The same, as Celery spells it. */
+  beat_schedule?: BeatSchedule
 }
 
 /**
@@ -72,12 +80,13 @@ export class Celeriac implements AsyncDisposable {
   readonly deadLetters: DeadLetterBox
   readonly #core: AppCore
   readonly #sender: Sender
+  readonly #beats: BeatSide
   #senderEvents: EventDispatcher | undefined
 
-  constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
+  constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
-    if (beatSchedule !== undefined) throw noBeat('beatSchedule')
     const config = loadConfig(options)
+    const lamport = new LamportClock()
     this.#core = {
       name,
       config,
@@ -87,13 +96,22 @@ export class Celeriac implements AsyncDisposable {
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
-      lamport: new LamportClock(),
+      lamport,
+      commands: new OwnCommands(),
+      control: new ControlClient({
+        namespace: () => this.#core.config.controlExchange,
+        clock: () => this.#core.clock,
+        lamport,
+        publisher: () => this.#core.connections.publisher(),
+        connect: () => this.#core.connections.connect(),
+      }),
       senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
         brokers: config.brokerUrl,
         backend: config.resultBackend,
+        hasInbox: hasInbox(config.resultBackend),
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
@@ -103,10 +121,11 @@ export class Celeriac implements AsyncDisposable {
             openBackend(address, {
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
+              brokers: config.brokerUrl,
+              persistent: config.resultPersistent,
               // The same server is reached in the same way.
-              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
-                ? config.brokerTransportOptions
-                : {},
+              brokerTransportOptions:
+                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
             }),
         },
       }),
@@ -120,6 +139,7 @@ export class Celeriac implements AsyncDisposable {
       plan: (plan) => runPlanEagerly(eager(), plan),
     })
     for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
+    this.#beats = new BeatSide(this.#core, this.#sender, { ...celerysSchedule, ...beatSchedule })
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -202,7 +222,7 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    return new StoredResult<R>(id, this.#access)
+    return new StoredResult<R>(id, this.#access, { byId: true })
   }
 
   /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */
@@ -240,6 +260,23 @@ export class Celeriac implements AsyncDisposable {
     return this
   }
 
+  /**
+   * Listens to what workers of both languages tell: `await using monitor = await app.monitor()`, then `monitor.state.workers()`, `monitor.state.tasks()`.
+   * Task events come from workers that run with `-E`, or after `app.control.enableEvents()`.
+   */
+  monitor(options: MonitorOptions = {}): Promise<Monitor> {
+    return new Monitor(this.#core, options).open()
+  }
+
+  /**
+   * A command of remote control of the app's own, for its workers: `celeriac control <name>`, `app.control.broadcast(name)`, or Python's `app.control.broadcast`.
+   * Throws AlreadyRegisteredError for a name that is taken.
+   */
+  controlCommand(name: string, run: OwnCommand['run'], options: OwnCommandOptions = {}): this {
+    this.#core.commands.add(name, options, run)
+    return this
+  }
+
   /** A worker for this app. Nothing runs before `start()` or `run()`. */
   worker(options: WorkerOptions = {}): Worker {
     const hostname = nodeName(options.hostname)
@@ -249,9 +286,19 @@ export class Celeriac implements AsyncDisposable {
     })
   }
 
-  /** The scheduler: not in this version. */
-  beat(_options: { scheduler?: 'file' | 'redis' | 'postgres' } = {}): Beat {
-    throw noBeat('app.beat()')
+  /** Sends what is due. Any number may run, in any processes: one leads. */
+  beat(options: BeatOptions = {}): Beat {
+    return this.#beats.beat(options)
+  }
+
+  /** Schedules at run time: list, add, update, pause, resume, run, remove. */
+  get schedule(): Schedules {
+    return this.#beats.schedules
+  }
+
+  /** Celery's add_periodic_task: one entry of the program, as in `beatSchedule`; gives its name. Default name: the call as text, `add(1, 2)`. */
+  addPeriodicTask(schedule: Schedule | Duration, task: BeatCall, options: EntryOptions & { name?: string } = {}): string {
+    return this.#beats.add(schedule, task, options)
   }
 
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
@@ -297,8 +344,4 @@ function isoClock(now: () => number, timezone: string): () => string {
     if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
     return last.text
   }
-}
-
-function noBeat(what: string): NotSupportedError {
-  return new NotSupportedError(what, 'this version has no beat; send tasks with eta or countdown, or from a cron job')
 }

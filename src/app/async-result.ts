@@ -1,32 +1,36 @@
+import type { ResultBackend } from '../backend.js'
 import type { AsyncResult, Enqueued, GetOptions, GroupResult } from '../canvas/handles.js'
-import { SyncSubtaskError, TimeoutError } from '../errors.js'
+import { ResultElsewhereError, SyncSubtaskError, TimeoutError } from '../errors.js'
 import { failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta, type ResultTuple, type State } from '../protocol/result.js'
 import { runningTask } from './context.js'
 import { deadlineOf, type ResultAccess, resultsOf } from './result-wait.js'
 
-/** A handle of a task that was sent, here or elsewhere, or (with `local`) of one that ran at the call. */
+/** A handle of a task that was sent, here or elsewhere (`byId`), or (with `local`) of one that ran at the call. */
 export class StoredResult<R> implements AsyncResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly #access: ResultAccess
   readonly #local: ResultMeta | undefined
+  readonly #byId: boolean
 
   constructor(
     id: string,
     access: ResultAccess,
-    { parent = null, local }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta } = {},
+    { parent = null, local, byId = false }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta; byId?: boolean } = {},
   ) {
     this.id = id
     this.parent = parent
     this.#access = access
     this.#local = local
+    this.#byId = byId
   }
 
   async get(options: GetOptions = {}): Promise<R> {
     if (this.#local !== undefined) return settled<R>(this.#local, options)
     if (runningTask() !== undefined && options.allowInsideTask !== true) throw new SyncSubtaskError(this.id)
     const backend = await resultsOf(this.#access)
+    this.#refuseToWaitForEver(backend, options)
     const stop = deadlineOf(this.#access.clock, options, `task ${this.id}`)
     try {
       for await (const meta of backend.wait([this.id], { signal: stop.signal })) {
@@ -115,6 +119,12 @@ export class StoredResult<R> implements AsyncResult<R> {
     if (this.#local !== undefined) return this.#local
     const backend = await resultsOf(this.#access)
     return backend.get(this.id)
+  }
+
+  /** Results that go to one process only, awaited in another. Who gave a deadline learns it then. */
+  #refuseToWaitForEver({ inbox }: ResultBackend, { timeout, signal }: GetOptions): void {
+    if (!this.#byId || inbox === undefined || timeout !== undefined || signal !== undefined || inbox.expects(this.id)) return
+    throw new ResultElsewhereError(this.id, 'with rpc:// it goes to the process that sent the task, and this one did not')
   }
 }
 

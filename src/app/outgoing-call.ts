@@ -1,5 +1,6 @@
 import type { ApplyOptions } from '../canvas/sig.js'
 import type { Embed } from '../protocol/task-body.js'
+import type { Fence } from '../transport.js'
 import type { Arguments } from './arguments.js'
 import type { TaskDefinition } from './task.js'
 
@@ -10,6 +11,8 @@ export interface OutgoingCall extends Arguments {
   readonly options: ApplyOptions
   /** Links as they came in a message, instead of those of the options. */
   readonly embed?: Embed
+  /** What the broker asks before it takes the message. */
+  readonly fences?: readonly Fence[]
   /** The task that sends it, when it is not the one that runs here. */
   readonly rootId?: string | undefined
   readonly parentId?: string | undefined

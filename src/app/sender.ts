@@ -137,7 +137,7 @@ export class Sender implements SignatureSender {
     checkCallOptions(options)
     const arguments_ = call.definition === undefined ? call : checkCall(call.definition, call)
     const { args, kwargs } = arguments_ instanceof Promise ? await arguments_ : arguments_
-    const { config, clock, routes, serializers } = this.#core
+    const { config, clock, connections, routes, serializers } = this.#core
     const parent = runningTask()
     const inherited = config.taskInheritParentPriority ? parent?.priority : undefined
     const routed = routes.route({
@@ -187,7 +187,7 @@ export class Sender implements SignatureSender {
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
-      replyTo: call.replyTo ?? this.#replyTo,
+      replyTo: call.replyTo ?? (await connections.inbox())?.name ?? this.#replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
     const serializer = serializers.get(options.serializer ?? config.taskSerializer)
@@ -280,8 +280,16 @@ export class Sender implements SignatureSender {
     const prepared = await this.prepare(call, id)
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
-    await this.#publisher.publish(prepared, { retry, signal })
+    const inbox = this.#isAwaited(call) ? await this.#core.connections.inbox() : undefined
+    inbox?.expect([id])
+    await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
     if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
+  }
+
+  /** False: it is known here that the worker will store no result. */
+  #isAwaited({ definition, options }: OutgoingCall): boolean {
+    const ignored = options.ignoreResult ?? definition?.options.ignoreResult
+    return ignored !== true && !(ignored === undefined && definition !== undefined && this.#core.config.taskIgnoreResult)
   }
 
   /** The call's own options over the task's. */

@@ -5,9 +5,9 @@ import { systemClock } from '../internal/clock.js'
 import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
 import { Presence } from '../worker/presence.js'
+import { RateLimits } from '../worker/rate-limits.js'
 import { RefusalLog } from '../worker/refusal-log.js'
-import { RevokedSet } from '../worker/revoked.js'
-import { RevokedStamps } from '../worker/revoked-stamps.js'
+import { RevokedTasks } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
 import type { Published, PublishLog } from './publish-log.js'
 
@@ -35,9 +35,18 @@ export async function runDue(
     clock: systemClock,
     maxBlockMs: 0,
   })
-  const now = (): number => core.clock.monotonic()
-  const revoked = { revoked: new RevokedSet(now), revokedStamps: new RevokedStamps(now) }
-  tasks = new TaskConsumer({ core, backend, pool, settler, refusals, events, counts, ...revoked, hostname })
+  tasks = new TaskConsumer({
+    core,
+    backend,
+    pool,
+    settler,
+    refusals,
+    events,
+    counts,
+    revoked: new RevokedTasks(() => core.clock.monotonic()),
+    limits: new RateLimits(core),
+    hostname,
+  })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {
     await pool.start()

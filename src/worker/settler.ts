@@ -170,7 +170,7 @@ export class Settler {
       case 'failure':
         return this.#fail(task, outcome)
       case 'revoked':
-        tellRevoked(this.#parts.core, task, outcome.reason)
+        this.#revoked(task, outcome.reason)
         return this.#finish(task, outcome)
       case 'retry':
         return this.#retry(task, outcome)
@@ -209,7 +209,8 @@ export class Settler {
     }
     failpoint('result.after_store')
     if (follow !== undefined) await this.#continuer.after(follow.ended, follow.next)
-    this.#parts.events.ended(task, outcome)
+    // That it was revoked is told when that is decided, whoever stores it first.
+    if (outcome.status !== 'revoked') this.#parts.events.ended(task, outcome)
     failpoint('ack.before_send')
     return true
   }
@@ -245,6 +246,11 @@ export class Settler {
     failpoint('ack.before_send')
     task.delivery.ack()
     core.log.info(fields(task), `Task ${label(task)} replaced by new task`)
+  }
+
+  #revoked(task: ActiveTask, reason: string): void {
+    this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
+    tellRevoked(this.#parts.core, task, reason)
   }
 
   /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
@@ -322,7 +328,7 @@ export class Settler {
         await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
         return
       case 'terminated':
-        tellRevoked(core, task, 'terminated')
+        this.#revoked(task, 'terminated')
         await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
         return
       case 'shutdown':

@@ -1,28 +1,16 @@
 /** Celery's revoke_by_stamped_headers, from a broadcast. */
 import { expect, test } from 'vitest'
-import { Celeriac, chain, chord, group, TaskRevokedError } from '../../dist/index.js'
-import { decodeRevokeByStamps, encodeBroadcast, pidboxExchange } from '../../dist/protocol/mailbox.js'
-import { json } from '../../dist/serializers/json.js'
+import { chain, chord, group, TaskRevokedError } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
-
-async function broadcast(app: Celeriac, args: Readonly<Record<string, unknown>>): Promise<void> {
-  const { core } = Celeriac.internals(app)
-  const connection = await core.connections.publisher()
-  const pidbox = pidboxExchange(core.config.controlExchange)
-  const request = { method: 'revoke_by_stamped_headers', arguments: args, destination: null, pattern: null, matcher: null }
-  await connection.declare({ exchanges: [pidbox], queues: [] })
-  await connection.publish(encodeBroadcast(request, json, { clock: 0 }), { exchange: pidbox.name, routingKey: '' }, { deadlineMs: 5000 })
-}
 
 test('tasks with a revoked stamp do not start; one of the values of a stamp is enough', async () => {
   await using live = new LiveApp()
   const one = live.app.task('one', () => 1)
   await live.work()
-  await broadcast(live.app, { headers: { tenant: ['a', 'b'], job: 7 } })
-  await until(() => live.said('Tasks with these stamps flagged as revoked').length === 1)
+  await live.app.control.revokeByStampedHeaders({ tenant: ['a', 'b'], job: '7' }, { limit: 1 })
   const revoked = [{ tenant: 'a' }, { tenant: ['x', 'b'] }, { job: 7, tenant: 'free' }]
   for (const stamps of revoked) await expect(one.applyAsync([], { stamps }).get({ timeout: 20 })).rejects.toBeInstanceOf(TaskRevokedError)
-  for (const stamps of [{ tenant: 'c' }, { job: '7' }, { other: 'a' }])
+  for (const stamps of [{ tenant: 'c' }, { job: 8 }, { other: 'a' }])
     expect(await one.applyAsync([], { stamps }).get({ timeout: 20 })).toBe(1)
 })
 
@@ -36,7 +24,7 @@ test('with terminate, running tasks with the stamp are stopped, and others go on
   await live.work({ concurrency: 2 })
   const [stopped, other] = [wait.applyAsync([], { stamps: { tenant: 'a' } }), wait.applyAsync([], { stamps: { tenant: 'b' } })]
   await until(() => runs === 2)
-  await broadcast(live.app, { headers: ['tenant=a'], terminate: true, signal: 'TERM' })
+  await live.app.control.revokeByStampedHeaders({ tenant: 'a' }, { terminate: true, limit: 1 })
   expect(await stopped.get({ timeout: 20 })).toBe('stopped')
   expect(await (await other).ready()).toBe(false)
 })
@@ -46,8 +34,7 @@ test('a revoked member ends its chord with the reason, and the tasks that follow
   const add = live.app.task('add', (x: number, y: number) => x + y)
   const sum = live.app.task('sum', (list: number[]) => list.length)
   await live.work()
-  await broadcast(live.app, { headers: { tenant: 'a' } })
-  await until(() => live.said('Tasks with these stamps flagged as revoked').length === 1)
+  await live.app.control.revokeByStampedHeaders({ tenant: 'a' }, { limit: 1 })
   const body = await chord(group(add.s(1, 1), add.s(2, 2).stamp({ tenant: 'a' })), sum.s()).delay()
   await expect(body.get({ timeout: 20 })).rejects.toMatchObject({
     excType: 'ChordError',
@@ -55,27 +42,4 @@ test('a revoked member ends its chord with the reason, and the tasks that follow
   })
   const last = await chain(add.s(1, 1), add.s(2).stamp({ tenant: 'a' }), add.s(3), add.s(4)).delay()
   await expect(last.get({ timeout: 20 })).rejects.toBeInstanceOf(TaskRevokedError)
-})
-
-test.each<[Record<string, unknown>, unknown]>([
-  [
-    { headers: { a: 1, b: [2, 3] } },
-    [
-      ['a', [1]],
-      ['b', [2, 3]],
-    ],
-  ],
-  [
-    { headers: ['a=1', 'a=2', 'b=x=y'] },
-    [
-      ['a', ['1', '2']],
-      ['b', ['x=y']],
-    ],
-  ],
-])('%j is read as Celery does', (args, stamps) => {
-  expect([...decodeRevokeByStamps(args).stamps]).toEqual(stamps)
-})
-
-test.each([[{}], [{ headers: 'a=1' }], [{ headers: ['a'] }], [{ headers: { a: 1 }, terminate: 'yes' }]])('%j is refused', (args) => {
-  expect(() => decodeRevokeByStamps(args)).toThrow(/arguments\./)
 })

@@ -191,9 +191,9 @@ export class Continuer {
   async #failAll(window: readonly Doomed[], cause: Cause): Promise<void> {
     const { backend, core } = this.#parts
     const { error, status, again, priority } = cause
-    const options = { expiresSeconds: core.config.resultExpires }
+    const { resultExpires: expiresSeconds } = core.config
     const stored = window.filter(({ ignoresResult }) => backend.supports.results && !ignoresResult)
-    await Promise.all(stored.map((task) => backend.store(this.#metaOf(task, cause), options)))
+    await Promise.all(stored.map((task) => backend.store(this.#metaOf(task, cause), { expiresSeconds, replyTo: task.replyTo })))
     for (const { id, rootId, groupId, groupIndex, chord, errbacks } of window) {
       await this.#tell({ id, rootId: rootId ?? cause.rootId }, errbacks, again)
       const embed = { callbacks: null, errbacks: null, chain: null, chord }

@@ -15,6 +15,8 @@ export interface Doomed {
   /** Those who asked to be told of its failure: of the body of a chord. */
   readonly errbacks: readonly unknown[]
   readonly ignoresResult: boolean
+  /** Where its failure goes, where results are messages: a signature that was sent has it. */
+  readonly replyTo: string | undefined
 }
 
 /** A signature, and what is around it. */
@@ -85,6 +87,7 @@ function doomed(id: string, options: Options): Omit<Doomed, 'chord'> {
     groupIndex: typeof index === 'number' ? index : null,
     errbacks: [],
     ignoresResult: ignores === true,
+    replyTo: nameAt(options, 'reply_to'),
   }
 }
 

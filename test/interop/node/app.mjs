@@ -13,7 +13,7 @@ export const app = new Celeriac('interop', {
 
 /** @type {Redis | undefined} Opened by the first task that needs it: the parent process runs none. */
 let opened
-const store = () => (opened ??= new Redis(process.env.INTEROP_BROKER ?? ''))
+const store = () => (opened ??= new Redis(process.env.INTEROP_STORE ?? ''))
 
 /** Says that it is here, then waits until the test opens the gate. */
 async function passGate(/** @type {string} */ name) {

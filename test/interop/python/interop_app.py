@@ -16,7 +16,7 @@ app = Celery("interop", broker=os.environ["INTEROP_BROKER"], backend=os.environ[
 app.conf.update(accept_content=["json", "msgpack", "yaml"], broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 app.conf.update(json.loads(os.environ.get("INTEROP_CONFIG", "{}")))
 
-store = Redis.from_url(os.environ["INTEROP_BROKER"], decode_responses=True)
+store = Redis.from_url(os.environ["INTEROP_STORE"], decode_responses=True)
 
 
 def pass_gate(name):
