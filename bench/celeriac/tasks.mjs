@@ -23,3 +23,5 @@ export const wait = app.task('bench.wait', async (/** @type {number} */ ms) => {
 export const stamped = app.task('bench.stamped', (/** @type {number} */ sentNs) => stamp(sentNs))
 
 export const late = app.task('bench.late', (/** @type {number} */ dueMs) => stampLate(dueMs))
+
+export const total = app.task('bench.total', (/** @type {number[]} */ numbers) => numbers.reduce((sum, number) => sum + number, 0))
