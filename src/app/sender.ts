@@ -5,8 +5,7 @@ import { mappedTask } from '../canvas/members.js'
 import type { Plan, PlannedCall } from '../canvas/plan.js'
 import { planSignature } from '../canvas/planner.js'
 import type { ApplyOptions } from '../canvas/sig.js'
-import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { wireOptions } from '../canvas/wire-options.js'
+import { listOf, plainOptions, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { NotPublishedError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
@@ -78,13 +77,13 @@ export class Sender implements SignatureSender {
       return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
     try {
       checkCallOptions(options)
-      const plan = planSignature(signature.wire(), {
-        options: wireOptions(options),
+      const { retry = own.retry, signal = own.signal, ...rest } = options
+      const plan = planSignature(signature.set({ retry: undefined, signal: undefined }).wire(), {
+        options: plainOptions(rest),
         newId: () => newTaskId(this.#core.clock.now()),
         replyTo: this.#replyTo,
         errbacksOnHeaders: this.errbacksOnHeaders,
       })
-      const { retry = own.retry, signal = own.signal } = options
       return enqueued(plan.result[0][0], this.#sendPlan(plan, { retry, signal }))
     } catch (error) {
       // As every other refusal of a call: not thrown at once, but told by the promise.

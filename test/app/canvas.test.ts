@@ -331,5 +331,8 @@ test('what cannot be sent is refused in words, before anything is sent', async (
   // @ts-expect-error there is no such option
   await expect(chain(add.s(1, 1).set({ quue: 'x' }), add.s(2)).delay()).rejects.toThrow('Did you mean "queue"?')
   await expect(chain(add.s(1, 1), add.s(2).set({ unique: 'x' })).delay()).rejects.toThrow(NotSupportedError)
+  await expect(chain(add.s(1, 1), add.s(2).set({ retry: false })).delay()).rejects.toThrow('give it to the call that sends the workflow')
+  await expect(chain(add.s(1, 1), add.s(2)).set({ retry: false }).delay()).resolves.toMatchObject({ id: expect.any(String) })
+  await expect(chain(add.s(1, 1), add.s(2)).applyAsync({ signal: AbortSignal.abort(new Error('stopped')) })).rejects.toThrow('stopped')
   await expect(group(add.s(1, 1), add.s(2, 2)).applyAsync({ retry: false, tx: undefined })).resolves.toMatchObject({ parent: null })
 })
