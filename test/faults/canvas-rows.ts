@@ -218,7 +218,7 @@ export function canvasRows(faultTest: FaultTest): void {
       variant: 'random',
       promise: '60 random workflows while workers are killed 5 times: each gives what its evaluation gives',
       // What a killed worker has begun is begun again.
-      dupBound: 50,
+      dupBound: 100,
       timeoutMs: 120_000,
     },
     async (scene) => {
