@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import { type ApplyOptions, chain, chord, group, type TaskContext } from '../../dist/index.js'
+import { type ApplyOptions, Celeriac, chain, chord, group, type TaskContext } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
 
 let live: LiveApp
@@ -128,4 +128,36 @@ test('links may be workflows themselves', async () => {
   await until(() => heard.includes(22) && heard.includes(21))
   await tasks.add.applyAsync([30, 1], { link: group(tasks.add.s(1), tasks.add.s(2)).pipe(tasks.hear.s() as never) as never })
   await until(() => heard.some((one) => Array.isArray(one) && one.includes(32) && one.includes(33)))
+})
+
+test('with taskInheritParentPriority, what follows a task has its priority; without it, its own', async () => {
+  for (const [taskInheritParentPriority, expected] of [
+    [true, [7, 7]],
+    [false, [0, 0]],
+  ] as const) {
+    await using other = new LiveApp({ taskInheritParentPriority, taskQueues: [{ name: 'celery' }, { name: 'later' }] })
+    const { add } = tasksOf(other)
+    await other.work({ queues: ['celery'] })
+    const later = { queue: 'later' }
+    await chain(add.s(1, 1).set({ priority: 7, link: add.s(2).set(later) }), add.s(3).set(later)).delay()
+    const { core } = Celeriac.internals(other.app)
+    const connection = await core.connections.connect()
+    await connection.declare(core.routes.topology('later'))
+    const priorities: unknown[] = []
+    await connection.consume({
+      queues: ['later'],
+      prefetch: 10,
+      onDeliveries: (deliveries) => void priorities.push(...deliveries.map(({ message }) => message.properties.priority)),
+    })
+    await until(() => priorities.length === 2)
+    expect(priorities).toEqual(expected)
+    await connection.close()
+  }
+})
+
+test('stamps stay with a task that is retried', async () => {
+  const again = live.app.task('again', { bind: true }, (self: TaskContext): unknown =>
+    self.request.retries === 0 ? self.retry({ countdown: 0 }) : self.request.stamps,
+  )
+  expect(await again.applyAsync([], { stamps: { tenant: 'a' } }).get({ timeout: 20 })).toEqual({ tenant: 'a' })
 })
