@@ -12,6 +12,6 @@ const amqpTest = amqpTestAt(() => url)
 
 canvasRows((row, body) => {
   const hasPart =
-    row.variant === 'random' || (row.id === 'C4' && row.variant === 'prefork' && /chord|ack/.test(row.promise.split(',')[0] ?? ''))
+    row.variant === 'random' || (row.id === 'C4' && row.variant === 'prefork' && /after_count|ack/.test(row.promise.split(',')[0] ?? ''))
   if (hasPart) amqpTest({ ...row, type: 'classic' }, body)
 })

@@ -226,7 +226,7 @@ amqpTest(
     timeoutMs: 90_000,
   },
   async (scene) => {
-    await scene.worker({ concurrency: 3 })
+    await scene.worker({ concurrency: 3, options: { publishTimeout: 3 } })
     const hold = scene.sig('hold', ['go'])
     const chained = await scene.sendCanvas(chain(hold, scene.sig('echo', ['next'])))
     const body = await scene.sendCanvas(chord(group([hold, hold]), scene.sig('echo')))
