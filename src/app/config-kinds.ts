@@ -6,6 +6,7 @@ import type { Logger } from '../internal/logger.js'
 import { isRecord, jsonFromText, kind, numberFromText } from '../internal/option-kinds.js'
 import { classOf, recognizeRedisClient } from '../internal/redis/own-client.js'
 import { redactUrl } from '../internal/url.js'
+import { parseRate } from './rate.js'
 
 /** Seconds; null, as 0, is never. */
 export const expiry = kind<Duration | null, number | null>(
@@ -36,6 +37,27 @@ export const bytes = kind<number | `${number}${keyof typeof byteUnits}`, number>
       return String(value)
     },
   },
+)
+
+/** How often tasks may start: `10/s`, `5/m`, `1/h`, or a number for each second. */
+export const rate = kind<string | number, string | number>('a rate such as "10/s", "5/m" or "1/h"', (value) =>
+  (typeof value === 'string' || typeof value === 'number') && parseRate(value) !== undefined ? value : undefined,
+)
+
+/** The bounds of a pool that changes its size, as `max,min` in Celery's order, or as an object. */
+export const poolBounds = kind<string | { readonly min: number; readonly max: number }, { readonly min: number; readonly max: number }>(
+  'two whole numbers, the larger one first, such as "10,2"',
+  (value) => {
+    const [, max, min = '1'] = typeof value === 'string' ? (/^(\d+)(?:,(\d+))?$/.exec(value) ?? []) : []
+    const bounds =
+      typeof value === 'object' && value !== null
+        ? { min: Reflect.get(value, 'min'), max: Reflect.get(value, 'max') }
+        : { min: Number(min), max: Number(max) }
+    return Number.isSafeInteger(bounds.min) && Number.isSafeInteger(bounds.max) && bounds.min >= 1 && bounds.max >= bounds.min
+      ? bounds
+      : undefined
+  },
+  { show: ({ max, min }) => `${max},${min}` },
 )
 
 /** A queue, exchange or routing key: what `NameInvalidError` refuses is refused here already. */
@@ -76,6 +98,13 @@ export const backendUrl = kind<Address, Address>(
   },
   { show: showAddress },
 )
+
+const storeWords = 'a URL such as "sqlite://", "redis://host:6379/0" or "file://./schedules.json"'
+
+/** A store of schedules. */
+export const storeUrl = kind<Address, Address>(`${storeWords}${orClient}`, (value, option) => address(value, option, storeWords), {
+  show: showAddress,
+})
 
 function address(value: unknown, option: string, expected: string): Address {
   if (typeof value === 'string' && urlPattern.test(value)) return value

@@ -4,10 +4,24 @@
  */
 import type { Address } from '../internal/address.js'
 import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
-import { backendUrl, brokerUrls, bytes, deliveryMode, driverOptions, expiry, logger, logLevel, name, timeZone } from './config-kinds.js'
+import {
+  backendUrl,
+  brokerUrls,
+  bytes,
+  deliveryMode,
+  driverOptions,
+  expiry,
+  logger,
+  logLevel,
+  name,
+  poolBounds,
+  rate,
+  storeUrl,
+  timeZone,
+} from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
 
 export interface Row<In, Out> {
   readonly group: Group
@@ -178,6 +192,9 @@ export const configTable = {
   taskIgnoreResult: row('Tasks', bool, false, { sentence: 'Store no states and results, unless the task or the call says otherwise.' }),
   taskStoreErrorsEvenIfIgnored: row('Tasks', bool, false, { sentence: 'Store the failure of a task whose result is ignored.' }),
   taskTrackStarted: row('Tasks', bool, false, { sentence: 'Store the state STARTED when a task begins to run.' }),
+  taskAllowErrorCbOnChordHeader: row('Tasks', bool, false, {
+    sentence: 'Errbacks of a chord are sent for each of its header tasks that fails, too, and not for its body alone.',
+  }),
   taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Kill the process of a task that runs longer, in pools that can.',
     flag: '--time-limit <duration>',
@@ -185,6 +202,9 @@ export const configTable = {
   taskSoftTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Abort the signal of a task that runs longer, with SoftTimeLimitExceeded.',
     flag: '--soft-time-limit <duration>',
+  }),
+  taskDefaultRateLimit: row('Tasks', nullable(rate), null, {
+    sentence: 'How often tasks of one name may start on each worker, unless the task says otherwise: `10/s`, `5/m`, `1/h`.',
   }),
   taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
   taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),
@@ -231,6 +251,16 @@ export const configTable = {
     sentence: 'Replace a child process that has more memory than so many KiB after a task.',
     flag: '--max-memory-per-child <KiB>',
   }),
+  workerAutoscale: row('Worker', nullable(poolBounds), null, {
+    sentence: 'Make the pool as large as the tasks that the worker holds need, between the second number and the first.',
+    own: true,
+    flag: '--autoscale <max,min>',
+  }),
+  workerDisableRateLimits: row('Worker', bool, false, { sentence: 'Keep to no rate limits of tasks.' }),
+  workerStateDb: row('Worker', nullable(text), null, {
+    sentence: 'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own.',
+    flag: '-S, --statedb <path>',
+  }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {
     sentence:
       'How long SIGQUIT, a second SIGINT and `stop({ mode: "soft" })` wait for running tasks before they cut them off; then their signal aborts, and a second later they go back to their queue.',
@@ -275,6 +305,34 @@ export const configTable = {
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  beatStore: {
+    group: 'Beat',
+    kind: storeUrl,
+    default: {
+      says: "the broker's own store; with RabbitMQ, `sqlite://`",
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+    },
+    sentence:
+      'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',
+    own: true,
+    flag: '--store <url>',
+  } satisfies Row<Address, Address>,
+  beatLease: row('Beat', secondsAbove0, 10, {
+    sentence: 'Another beat takes over when the one that leads has been silent for so long.',
+    own: true,
+    flag: '--lease <duration>',
+  }),
+  beatMaxLoopInterval: row('Beat', secondsAbove0, 1, {
+    sentence: 'How long beat sleeps at most before it looks at the clock and for changes of the schedule.',
+    flag: '--max-interval <duration>',
+  }),
+  beatCronStartingDeadline: row('Beat', nullable(seconds), null, {
+    sentence: 'A crontab time that was missed by more is left out, in entries without a `misfire` of their own; null is no limit.',
+  }),
+  beatHistory: row('Beat', wholeNumber(1), 100, {
+    sentence: 'How many runs are kept in the history of each entry.',
+    own: true,
   }),
 }
 

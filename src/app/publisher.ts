@@ -4,7 +4,7 @@ import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainEr
 import { toMs } from '../internal/duration.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { Message } from '../protocol/message.js'
-import type { Connection } from '../transport.js'
+import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
 import type { Routed } from './routes.js'
 
@@ -12,6 +12,8 @@ export interface Publication {
   readonly message: Message
   readonly routed: Routed
   readonly notBefore: number | undefined
+  /** Held by one of them, the publish throws FencedError. */
+  readonly fences?: readonly Fence[] | undefined
   /** Where the result comes to: it is there before the message goes out. */
   readonly inbox?: Inbox | undefined
 }
@@ -46,7 +48,7 @@ export class Publisher {
     }
   }
 
-  async #publishOnce({ message, routed, notBefore, inbox }: Publication, deadlineMs: number): Promise<void> {
+  async #publishOnce({ message, routed, notBefore, fences, inbox }: Publication, deadlineMs: number): Promise<void> {
     const opening = inbox?.open()
     if (opening !== undefined) await opening
     const connection = await this.#core.connections.publisher()
@@ -56,7 +58,8 @@ export class Publisher {
       if (declared !== undefined) await declared
     }
     failpoint('publish.before_send')
-    await connection.publish(message, routed.to, notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore })
+    const options = notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore }
+    await connection.publish(message, routed.to, fences === undefined ? options : { ...options, fences })
     failpoint('publish.after_send')
   }
 

@@ -25,13 +25,23 @@ export function addGlobalFlags(command: Command): Command {
 
 /** The rows of the table that have a flag and are no global ones. */
 export function workerOptions(): readonly OptionName[] {
-  return rows.filter(([option, row]) => row.flag !== undefined && !globalOptions.includes(option)).map(([option]) => option)
+  return rows
+    .filter(([option, row]) => row.flag !== undefined && row.group !== 'Beat' && !globalOptions.includes(option))
+    .map(([option]) => option)
+}
+
+/** Those of beat, and of the log that every process that stays has. */
+export function beatOptions(): readonly OptionName[] {
+  const own = rows.filter(([, row]) => row.flag !== undefined && row.group === 'Beat').map(([option]) => option)
+  return [...own, 'include', 'workerLogLevel', 'workerLogFormat']
 }
 
 export function addConfigFlags(command: Command, options: readonly OptionName[]): void {
   for (const option of options) {
     const { flag, sentence } = configTable[option] as (typeof rows)[number][1] // rows differ only in what their kind takes and gives
-    if (flag !== undefined) command.addOption(new Option(flag, describe(sentence)).argParser((text) => checked(option, flag, text)))
+    if (flag === undefined) continue
+    const added = new Option(flag, describe(sentence))
+    command.addOption(added.isBoolean() ? added : added.argParser((text) => checked(option, flag, text)))
   }
 }
 

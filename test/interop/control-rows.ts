@@ -84,9 +84,10 @@ export function testControl(broker: Broker): void {
       expect((await callers.python.end(other)).error).toMatchObject({ type: 'TaskRevokedError' })
     })
 
-    test('commands that this version does not have do no harm, and leave nothing behind', async () => {
+    test('answers to commands that nobody knows, and to those who do not wait, leave nothing behind', async () => {
       const before = await fleet.redis.keys('*')
-      expect(await fleet.client.ask('ping', { timeout: 0.2 })).toEqual([])
+      expect(await fleet.client.ask('ping', { timeout: 2 })).toEqual([`node0@${hostname()}`])
+      await fleet.client.ask('broadcast', { command: 'no_such', timeout: 0.001 })
       const { python } = fleet.callers
       expect(await python.end(await python.call('interop.where', [], {}, { queue: 'node' }))).toEqual({ value: 'node' })
       const lists = (await fleet.redis.keys('*')).filter((key) => !before.includes(key) && key.endsWith('.pidbox'))

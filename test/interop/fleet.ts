@@ -32,6 +32,8 @@ export interface FleetSettings {
   /** Queues of the Node worker; none: there is no Node worker. */
   readonly node?: readonly string[]
   readonly concurrency?: number
+  /** Further flags of the workers of both languages, such as `-E`. */
+  readonly flags?: readonly string[]
   /** The number of the Redis database. */
   readonly db?: number
   /** Celery's configuration of the Python worker and client, in its own names. */
@@ -101,21 +103,21 @@ export class Fleet implements AsyncDisposable {
   }
 
   async startPython(queues: readonly string[]): Promise<PythonWorker> {
-    const { concurrency = 1 } = this.#settings
+    const { concurrency = 1, flags = [] } = this.#settings
     const name = `python${this.pythonWorkers.length}@%h`
-    const worker = new PythonWorker({ ...this.#pythonSettings, queues, name, concurrency })
+    const worker = new PythonWorker({ ...this.#pythonSettings, queues, name, concurrency, flags })
     this.pythonWorkers.push(worker)
     return worker.ready()
   }
 
   async startNode(queues: readonly string[], nodeOptions = this.#settings.nodeOptions ?? {}): Promise<WorkerProcess> {
-    const { concurrency = 1 } = this.#settings
+    const { concurrency = 1, flags = [] } = this.#settings
     const name = `node${this.nodeWorkers.length}@%h`
     const worker = new WorkerProcess({
       app: nodeApp,
       folder: this.folder,
       concurrency,
-      args: ['-Q', queues.join(','), '-n', name],
+      args: ['-Q', queues.join(','), '-n', name, ...flags],
       env: {
         CELERIAC_BROKER_URL: this.url,
         CELERIAC_RESULT_BACKEND: this.backendUrl,
