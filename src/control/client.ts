@@ -78,6 +78,8 @@ export class ControlClient {
         if (signal?.aborted) return resolve()
         inbox.listen(ticket, (reply) => {
           if (reply === undefined) return reject(new NotPublishedError('the connection to the broker was lost while workers were asked'))
+          // Some may come together with the last one.
+          if (replies.length === most) return
           replies.push(reply)
           onReply?.(reply)
           if (replies.length === most) timer.end()

@@ -12,6 +12,8 @@ interface AutoscalerParts {
   readonly pool: Pool
   readonly clock: Clock
   readonly log: Logger
+  /** Never rejects. */
+  readonly resize: (size: number) => Promise<void>
   /** Tasks that the worker holds, running or not. */
   readonly held: () => number
 }
@@ -71,8 +73,8 @@ export class Autoscaler {
   }
 
   #resize(size: number): void {
-    const { pool, log } = this.#parts
+    const { pool, log, resize } = this.#parts
     log.info({ from: pool.size, to: size }, `Scaling ${size > pool.size ? 'up' : 'down'} to ${size} processes.`)
-    pool.resize(size).catch((error: unknown) => log.error({ err: error }, `the pool could not be brought to ${size}`))
+    void resize(size)
   }
 }

@@ -150,6 +150,11 @@ export class TaskConsumer {
     return this.#limited.tasks
   }
 
+  /** The pool has become larger or smaller. */
+  poolChanged(): void {
+    this.#pump()
+  }
+
   limitsChanged(): void {
     this.#limited.again()
   }

@@ -17,6 +17,7 @@ export class StateFile {
   readonly #revoked: RevokedTasks
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
+  #isOpen = false
 
   constructor(core: AppCore, path: string, revoked: RevokedTasks) {
     this.#core = core
@@ -39,6 +40,7 @@ export class StateFile {
     }
     // A folder that cannot be written to is told at the start, not when something would be lost.
     await this.#write()
+    this.#isOpen = true
     this.#revoked.onChange = () => {
       this.#timer ??= this.#core.clock.setTimer(gatherMs, () => {
         this.#timer = undefined
@@ -49,7 +51,9 @@ export class StateFile {
     }
   }
 
+  /** Safe where `open()` has failed. */
   async close(): Promise<void> {
+    if (!this.#isOpen) return
     this.#timer?.cancel()
     this.#revoked.onChange = () => {}
     await this.#writing

@@ -159,7 +159,14 @@ export class AppWorker implements Worker {
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
     if (bounds !== null)
-      this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held: () => this.#held().length })
+      this.#autoscaler = new Autoscaler({
+        bounds,
+        pool,
+        clock: core.clock,
+        log: core.log,
+        held: () => this.#held().length,
+        resize: (size) => this.#resizePool(pool, size),
+      })
     this.#meetOthers()
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
@@ -340,6 +347,7 @@ export class AppWorker implements Worker {
         return Math.max(0, ...[...worker.#tasks].map((tasks) => tasks.prefetch))
       },
       held: () => this.#held(),
+      resizePool: (size) => this.#resizePool(pool, size),
       limited: () => [...this.#tasks].flatMap((tasks) => tasks.limited),
       limitsChanged: () => {
         for (const tasks of this.#tasks) tasks.limitsChanged()
@@ -347,6 +355,12 @@ export class AppWorker implements Worker {
       endRevoked: (signal, which) => this.#endRevoked(signal, which),
       stop: () => void this.stop(),
     }
+  }
+
+  async #resizePool(pool: Pool, size: number): Promise<void> {
+    const resized = pool.resize(size)
+    for (const tasks of this.#tasks) tasks.poolChanged()
+    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
   }
 
   #held(): readonly ActiveTask[] {

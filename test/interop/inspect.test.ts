@@ -34,6 +34,15 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     return { ours: answers[node], theirs: answers[snake] }
   }
 
+  /** The same from a client that is there already: quicker than a program that starts. */
+  async function ask(
+    command: string,
+    args: Readonly<Record<string, unknown>> = {},
+  ): Promise<{ readonly ours: unknown; readonly theirs: unknown }> {
+    const answers = await fleet.client.ask<Record<string, unknown>[]>('broadcast', { command, arguments: args, timeout: 5, limit: 2 })
+    return { ours: answers.find((answer) => node in answer)?.[node], theirs: answers.find((answer) => snake in answer)?.[snake] }
+  }
+
   test('celery status lists the Node worker', async () => {
     const said = await celery('status', '-t', '3')
     expect(said).toContain(`${node}: OK`)
@@ -44,12 +53,13 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   test.each(['ping', 'active', 'reserved', 'scheduled', 'revoked'])(
     '%s of an idle worker is what a Python worker answers',
     async (command) => {
-      const { ours, theirs } = await inspect(command)
+      const { ours, theirs } = await ask(command)
       expect(ours).toEqual(theirs)
     },
   )
 
   test.each(['stats', 'active_queues', 'clock', 'report', 'conf', 'registered'])('%s has the shape of a Python answer', async (command) => {
+    // Each through the program itself, too: it shows what it does not understand as an error.
     const { ours, theirs } = await inspect(command)
     expect(typeof ours).toBe(typeof theirs)
     if (command === 'active_queues') expect(shapeOf(ours)).toEqual(shapeOf(theirs))
@@ -73,15 +83,15 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       ids[queue] = [first, await fleet.callers.python.call('interop.add', [1], { b: 2 }, { queue, priority: 3 })]
     }
     try {
-      const active = await inspect('active')
+      const active = await ask('active')
       expect(shapeOf(active.ours)).toEqual(shapeOf(active.theirs))
       expect(active.ours).toMatchObject([
         { id: ids.node?.[0], name: 'interop.gate', args: [gates.node], kwargs: {}, hostname: node, delivery_info: { routing_key: 'node' } },
       ])
-      const reserved = await inspect('reserved')
+      const reserved = await ask('reserved')
       expect(shapeOf(reserved.ours)).toEqual(shapeOf(reserved.theirs))
       expect(reserved.ours).toMatchObject([{ id: ids.node?.[1], args: [1], kwargs: { b: 2 }, time_start: null, worker_pid: null }])
-      const found = await inspect('query_task', ...Object.values(ids).flat())
+      const found = await ask('query_task', { ids: Object.values(ids).flat() })
       expect(found.ours).toMatchObject({
         [ids.node?.[0] ?? '']: ['active', { id: ids.node?.[0] }],
         [ids.node?.[1] ?? '']: ['reserved', {}],

@@ -31,6 +31,7 @@ const help = [
 ].join('\n')
 
 /** The keys of what a terminal has sent at once: arrows are three characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: terminals send them
 export const keysOf = (sent: string): readonly string[] => sent.match(/\u001b\[[A-Za-z]|[\s\S]/g) ?? []
 
 /** The state of the screen over that of the cluster. */

@@ -1,28 +1,24 @@
 import { InvalidMessageError, show } from '../../errors.js'
 import type { ExchangeType } from '../../protocol/topology.js'
-import type { CommandHandler, Panel } from '../panel.js'
+import type { CommandHandler } from '../panel.js'
 import { name, optionalName, wholeNumber } from './arguments.js'
 
 const byAutoscaler = (command: string): { readonly error: string } => ({
   error: `${command} is not supported with autoscale. Adjust autoscale range instead.`,
 })
 
+/** The answer does not wait for processes to start. */
 export const pool_grow: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_grow')
-  resize(panel, wholeNumber(n ?? 1, 'n', 0))
+  void panel.resizePool(panel.pool.size + wholeNumber(n ?? 1, 'n', 0))
   return { ok: 'pool will grow' }
 }
 
 export const pool_shrink: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_shrink')
-  resize(panel, -wholeNumber(n ?? 1, 'n', 0))
+  // One remains in any case.
+  void panel.resizePool(Math.max(1, panel.pool.size - wholeNumber(n ?? 1, 'n', 0)))
   return { ok: 'pool will shrink' }
-}
-
-/** The answer does not wait for processes to start. One remains in any case. */
-function resize({ pool, core }: Panel, by: number): void {
-  const size = Math.max(1, pool.size + by)
-  pool.resize(size).catch((error: unknown) => core.log.error({ err: error }, `the pool could not be brought to ${size}`))
 }
 
 export const pool_restart: CommandHandler = ({ pool, core }) => {
