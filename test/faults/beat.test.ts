@@ -208,10 +208,9 @@ for (const driver of drivers.filter((name) => name !== 'file')) {
 
   statementTest(
     {
-      id: 'B15 beat.after_publish_before_save',
+      id: 'B.15',
       driver,
-      promise:
-        'a beat is killed after it has published and before it could write that down: nothing is sent twice, and nothing is left out',
+      promise: 'kill -9 at beat.after_publish_before_save: nothing is sent twice, and nothing is left out',
       timeoutMs: 60_000,
     },
     async () => {
