@@ -1,6 +1,6 @@
 // @ts-check
 // Writes what can be derived: docs/config.md, docs/errors.md and docs/cli.md from the built code, and snippets in README.md and docs from files that are
-// type-checked and run, and the tables of docs/guarantees.md from the drivers and from what the fault tests have seen. `--check` writes nothing and fails when a file is not what it would be.
+// type-checked and run, and tables from the drivers and from what the fault tests have seen. `--check` writes nothing and fails when a file is not what it would be.
 //
 // A snippet is a fenced block below `<!-- from examples/hello/tasks.ts -->`, or `<!-- from examples/hello/main.mjs#sending -->` for the lines between
 // `// region sending` and `// endregion`.
@@ -21,8 +21,12 @@ export async function makeDocs(root) {
   for (const path of ['README.md', ...markdownIn(root, 'docs')]) {
     if (!docs.has(path) && existsSync(join(root, path))) docs.set(path, fillSnippets(readFileSync(join(root, path), 'utf8'), root, path))
   }
+  for (const [path, text] of docs) {
+    if (text.includes('<!-- from the drivers -->')) docs.set(path, fillAbilities(text, await driversOf(root)))
+  }
   const guarantees = docs.get('docs/guarantees.md')
-  if (guarantees !== undefined) docs.set('docs/guarantees.md', await guaranteesPage(root, guarantees))
+  if (guarantees !== undefined)
+    docs.set('docs/guarantees.md', fillSeen(guarantees, readFileSync(join(root, 'docs/reliability-results.md'), 'utf8')))
   return docs
 }
 
@@ -82,7 +86,7 @@ async function configPage(root) {
       lines.push(`### ${option}`, row.sentence, facts.join('\n'))
     }
   }
-  return page([...lines, ...(await redisOptions(root))])
+  return page([...lines, ...(await redisOptions(root)), ...(await amqpOptions(root)), ...(await rpcOptions(root))])
 }
 
 /** @param {string} root */
@@ -104,6 +108,30 @@ async function redisOptions(root) {
     `Refused, as for the broker: ${Object.keys(refusedLinkOptions)
       .map((option) => `\`${option}\``)
       .join(', ')}.`,
+  ]
+}
+
+/** @param {string} root */
+async function amqpOptions(root) {
+  const { amqpBrokerTable, refusedAmqpBrokerOptions } = await fromBuild(root, 'transports/amqp/option-table.js')
+  const { amqpSchemes } = await fromBuild(root, 'internal/amqp/schemes.js')
+  return [
+    '## RabbitMQ as broker',
+    `URLs start with ${amqpSchemes.map((/** @type {string} */ scheme) => `\`${scheme}:\``).join(', ')}: \`amqp://user:password@host:5672/vhost\` (\`amqp://host//\` is the virtual host \`/\`), \`amqps://\` with TLS (and \`ssl_ca_certs\`, \`ssl_certfile\`, \`ssl_keyfile\`, \`ssl_cert_reqs\`, \`ssl_check_hostname\` as in Celery), \`?heartbeat=10\`. They need the \`amqplib\` package.`,
+    '`brokerTransportOptions` has these; each may be spelled as Celery does (`confirm_publish`), times are seconds or text with a unit.',
+    optionTable(amqpBrokerTable),
+    'Options of kombu and py-amqp that have no place here are refused with what there is instead:',
+    refusedTable(refusedAmqpBrokerOptions),
+  ]
+}
+
+/** @param {string} root */
+async function rpcOptions(root) {
+  const { rpcTable } = await fromBuild(root, 'backends/rpc/option-table.js')
+  return [
+    '## Results through RabbitMQ',
+    '`resultBackend: "rpc://"` sends results back through the broker to the process that asked; see [RabbitMQ](rabbitmq.md). `resultBackendTransportOptions` has these; what `brokerTransportOptions` says of the connection holds for them, too.',
+    optionTable(rpcTable),
   ]
 }
 
@@ -156,14 +184,12 @@ export function errorClasses(source) {
   return found
 }
 
-/** @param {string} root @param {string} page */
-async function guaranteesPage(root, page) {
+/** @param {string} root */
+async function driversOf(root) {
   const { openTransport } = await fromBuild(root, 'transports/index.js')
   const { systemClock } = await fromBuild(root, 'internal/clock.js')
-  const urls = ['sqlite://', 'redis://localhost', 'memory://']
-  const drivers = await Promise.all(urls.map((url) => openTransport(url, { clock: systemClock })))
-  const results = readFileSync(join(root, 'docs/reliability-results.md'), 'utf8')
-  return fillSeen(fillAbilities(page, drivers), results)
+  const urls = ['sqlite://', 'redis://localhost', 'amqp://localhost', 'memory://']
+  return Promise.all(urls.map((url) => openTransport(url, { clock: systemClock })))
 }
 
 /** @param {string} root */

@@ -1,6 +1,7 @@
 /** Contract of a pool: where task functions run. A pool runs requests and gives outcomes; it knows neither brokers nor results. */
 import type { RemoteErrorData } from './protocol/remote-error.js'
 import type { ResultTuple } from './protocol/result.js'
+import type { Embed } from './protocol/task-body.js'
 
 /** One run of a task: plain data, so that it can cross to another process. The body stays as it came; the place that runs it decodes it. */
 export interface TaskRequest {
@@ -18,8 +19,8 @@ export interface TaskRequest {
   readonly timeLimitMs?: number
 }
 
-/** What the body of a message asks to be done next (its embed: links, the rest of a chain, the body of a chord), as JSON, so that it crosses to another process as it is. */
-export type Continuations = string
+/** What the body of a message asks to be done next (links, the rest of a chain, the body of a chord): as JSON where it crosses to another process. */
+export type Continuations = Embed | string
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
@@ -54,8 +55,8 @@ export type Outcome =
       readonly runtimeMs: number
       readonly continuations: Continuations | null
     }
-  | { readonly status: 'ignored'; readonly reason: string }
-  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
+  | { readonly status: 'ignored'; readonly reason: string; readonly continuations: Continuations | null }
+  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string; readonly continuations: Continuations | null }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
   | { readonly status: 'undecodable'; readonly reason: string }
   | {
@@ -94,6 +95,8 @@ export interface Run {
   readonly outcome: Promise<Outcome>
   /** Aborts the task's signal; the task decides what to do. */
   abort(cause: AbortCause): void
+  /** Ends it as revoked if it has not started, and is not about to. */
+  withdraw(): void
   /** Kills the process that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
   terminate(signal: NodeJS.Signals): void
 }
@@ -109,7 +112,11 @@ export interface Pool {
   readonly capacity: number
   /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
   readonly window: number
-  resize(processes: number): Promise<void>
+  resize(size: number): Promise<void>
+  /** What `resize` changes: processes, or runs at the same time where there are none. */
+  readonly size: number
+  /** Where code can be loaded anew: processes finish what they run, and others take their place. */
+  restart?(): Promise<void>
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
   /** Waits for what runs; when the signal aborts, kills it (outcome killed by 'shutdown'). Always ends. Safe twice. */

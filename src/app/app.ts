@@ -1,34 +1,44 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { openBackend } from '../backends/index.js'
-import type { AsyncResult, Enqueued } from '../canvas/handles.js'
+import { hasInbox, openBackend } from '../backends/index.js'
+import { signatureFrom } from '../canvas/from-json.js'
+import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
-import type { ApplyOptions } from '../canvas/sig.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
+import { ControlClient } from '../control/client.js'
+import { DecodeError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
 import type { Duration } from '../internal/duration.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
+import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import type { Beat, BeatOptions } from './beat-handle.js'
 import { BeatSide } from './beat-side.js'
 import { appBrand } from './brand.js'
+import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
 import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { senderEvents } from './event-road.js'
+import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
+import { Monitor, type MonitorOptions } from './monitor.js'
+import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
+import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
@@ -76,6 +86,7 @@ export class Celeriac implements AsyncDisposable {
   constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
     const config = loadConfig(options)
+    const lamport = new LamportClock()
     this.#core = {
       name,
       config,
@@ -85,13 +96,22 @@ export class Celeriac implements AsyncDisposable {
       serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
-      lamport: new LamportClock(),
+      lamport,
+      commands: new OwnCommands(),
+      control: new ControlClient({
+        namespace: () => this.#core.config.controlExchange,
+        clock: () => this.#core.clock,
+        lamport,
+        publisher: () => this.#core.connections.publisher(),
+        connect: () => this.#core.connections.connect(),
+      }),
       senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
       clock: systemClock,
       log: config.logger ?? silentLogger,
       connections: new Connections({
         brokers: config.brokerUrl,
         backend: config.resultBackend,
+        hasInbox: hasInbox(config.resultBackend),
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
@@ -101,19 +121,24 @@ export class Celeriac implements AsyncDisposable {
             openBackend(address, {
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
+              brokers: config.brokerUrl,
+              persistent: config.resultPersistent,
               // The same server is reached in the same way.
-              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
-                ? config.brokerTransportOptions
-                : {},
+              brokerTransportOptions:
+                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
             }),
         },
       }),
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
+    for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
     this.#beats = new BeatSide(this.#core, this.#sender, { ...celerysSchedule, ...beatSchedule })
   }
 
@@ -197,7 +222,27 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    return new StoredResult<R>(id, this.#access)
+    return new StoredResult<R>(id, this.#access, { byId: true })
+  }
+
+  /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */
+  resultFromTuple<R = unknown>(tuple: unknown): AsyncResult<R> {
+    if (!isResultTuple(tuple)) throw new DecodeError(`expected a result tuple [[id, parent], members], got: ${show(tuple)}`)
+    // What the tasks return is the caller's claim: they run elsewhere.
+    return handleOf(this.#access, tuple) as AsyncResult<R>
+  }
+
+  /** The group whose handle was saved with `save()`, here or in Python; undefined when the result backend has none of that id. */
+  async restoreGroup<R extends readonly unknown[] = unknown[]>(id: string): Promise<GroupResult<R> | undefined> {
+    const tuple = await (await resultsOf(this.#access)).group(id)
+    // A tuple with members is a group's; what they return is the caller's claim.
+    return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
+  }
+
+  /** A signature from its JSON (the object, or its text), as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
+    // What it takes and gives is the caller's claim: only the task knows.
+    return signatureFrom(typeof json === 'string' ? decodeJson(json) : json, this.#sender) as unknown as Sig<unknown, R, true>
   }
 
   /** Names of the tasks that are registered here. */
@@ -212,6 +257,23 @@ export class Celeriac implements AsyncDisposable {
 
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
     this.#core.hooks.on(signal, listener)
+    return this
+  }
+
+  /**
+   * Listens to what workers of both languages tell: `await using monitor = await app.monitor()`, then `monitor.state.workers()`, `monitor.state.tasks()`.
+   * Task events come from workers that run with `-E`, or after `app.control.enableEvents()`.
+   */
+  monitor(options: MonitorOptions = {}): Promise<Monitor> {
+    return new Monitor(this.#core, options).open()
+  }
+
+  /**
+   * A command of remote control of the app's own, for its workers: `celeriac control <name>`, `app.control.broadcast(name)`, or Python's `app.control.broadcast`.
+   * Throws AlreadyRegisteredError for a name that is taken.
+   */
+  controlCommand(name: string, run: OwnCommand['run'], options: OwnCommandOptions = {}): this {
+    this.#core.commands.add(name, options, run)
     return this
   }
 
@@ -255,17 +317,22 @@ export class Celeriac implements AsyncDisposable {
     return { core: app.#core, sender: app.#sender }
   }
 
-  get #access() {
+  get #access(): ResultAccess {
     const core = this.#core
-    return {
+    const access: ResultAccess = {
       get connections() {
         return core.connections
       },
       get clock() {
         return core.clock
       },
-      revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
+      get expiresSeconds() {
+        return core.config.resultExpires
+      },
+      revoke: (ids, options) => this.control.revoke([...ids], options),
+      handle: (tuple, parent) => handleOf(access, tuple, { parent }),
     }
+    return access
   }
 }
 

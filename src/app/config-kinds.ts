@@ -6,6 +6,7 @@ import type { Logger } from '../internal/logger.js'
 import { isRecord, jsonFromText, kind, numberFromText } from '../internal/option-kinds.js'
 import { classOf, recognizeRedisClient } from '../internal/redis/own-client.js'
 import { redactUrl } from '../internal/url.js'
+import { parseRate } from './rate.js'
 
 /** Seconds; null, as 0, is never. */
 export const expiry = kind<Duration | null, number | null>(
@@ -38,6 +39,27 @@ export const bytes = kind<number | `${number}${keyof typeof byteUnits}`, number>
   },
 )
 
+/** How often tasks may start: `10/s`, `5/m`, `1/h`, or a number for each second. */
+export const rate = kind<string | number, string | number>('a rate such as "10/s", "5/m" or "1/h"', (value) =>
+  (typeof value === 'string' || typeof value === 'number') && parseRate(value) !== undefined ? value : undefined,
+)
+
+/** The bounds of a pool that changes its size, as `max,min` in Celery's order, or as an object. */
+export const poolBounds = kind<string | { readonly min: number; readonly max: number }, { readonly min: number; readonly max: number }>(
+  'two whole numbers, the larger one first, such as "10,2"',
+  (value) => {
+    const [, max, min = '1'] = typeof value === 'string' ? (/^(\d+)(?:,(\d+))?$/.exec(value) ?? []) : []
+    const bounds =
+      typeof value === 'object' && value !== null
+        ? { min: Reflect.get(value, 'min'), max: Reflect.get(value, 'max') }
+        : { min: Number(min), max: Number(max) }
+    return Number.isSafeInteger(bounds.min) && Number.isSafeInteger(bounds.max) && bounds.min >= 1 && bounds.max >= bounds.min
+      ? bounds
+      : undefined
+  },
+  { show: ({ max, min }) => `${max},${min}` },
+)
+
 /** A queue, exchange or routing key: what `NameInvalidError` refuses is refused here already. */
 export const name = kind<string, string>('1 to 255 printable characters', (value) => (isName(value) ? value : undefined))
 
@@ -48,7 +70,7 @@ export function isName(value: unknown): value is string {
 
 const urlPattern = /^[a-z][a-z0-9+.-]*:\/\//i
 const brokerWords = 'a URL such as "sqlite://", or a list of them'
-const backendWords = 'a URL such as "sqlite://", or "disabled"'
+const backendWords = 'a URL such as "sqlite://", "rpc://", or "disabled"'
 const orClient = '; or { client } with a Redis client of yours'
 
 /**
@@ -67,10 +89,13 @@ export const brokerUrls = kind<Address | readonly Address[], readonly Address[]>
   { show: (addresses) => addresses.map(showAddress).join(';') },
 )
 
-/** A result backend, or `disabled`. */
+/** A result backend, or `disabled`. Names without a server may come without slashes, as Celery has them. */
 export const backendUrl = kind<Address, Address>(
   `${backendWords}${orClient}`,
-  (value, option) => (value === 'disabled' || value === 'disabled://' ? 'disabled' : address(value, option, backendWords)),
+  (value, option) => {
+    if (value === 'disabled' || value === 'disabled://') return 'disabled'
+    return value === 'rpc' ? 'rpc://' : address(value, option, backendWords)
+  },
   { show: showAddress },
 )
 

@@ -14,6 +14,8 @@ import {
   logger,
   logLevel,
   name,
+  poolBounds,
+  rate,
   storeUrl,
   timeZone,
 } from './config-kinds.js'
@@ -50,7 +52,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `amqp://` RabbitMQ, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -58,10 +60,10 @@ export const configTable = {
     kind: backendUrl,
     default: {
       says: "the broker's own store",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'disabled' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'disabled' : broker),
     },
     sentence:
-      'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
+      'Where states and results are kept; `disabled` keeps none, and `rpc://` sends them back through the broker (RabbitMQ) to the process that asked. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
     flag: '--result-backend <url>',
   } satisfies Row<Address, Address>,
   brokerTransportOptions: row(
@@ -69,7 +71,8 @@ export const configTable = {
     driverOptions,
     {},
     {
-      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+      sentence:
+        "Options of the broker's driver; see [Redis as broker](#redis-as-broker) and [RabbitMQ as broker](#rabbitmq-as-broker). The other drivers take none.",
     },
   ),
   resultBackendTransportOptions: row(
@@ -99,6 +102,9 @@ export const configTable = {
   }),
   resultExpires: row('Broker and results', expiry, 86_400, {
     sentence: 'How long a result is kept after the task has ended; null or 0 keeps it for ever.',
+  }),
+  resultPersistent: row('Broker and results', bool, false, {
+    sentence: 'Results that `rpc://` sends outlive a restart of the broker. Other backends keep what their server keeps.',
   }),
   resultExtended: row('Broker and results', bool, false, {
     sentence: "Store the task's name, arguments, worker, queue and retries with its result.",
@@ -136,6 +142,13 @@ export const configTable = {
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence:
+      'The type of the default queue where taskQueues does not describe it: `quorum` declares it with `x-queue-type: quorum`, which only RabbitMQ has.',
+  }),
+  taskCreateMissingQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence: 'The same for queues that are not in taskQueues and are declared when they are used.',
+  }),
   taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
     sentence: 'The priority of messages that are sent without one; null sends none.',
   }),
@@ -150,6 +163,10 @@ export const configTable = {
   }),
   taskCreateMissingQueues: row('Routing', bool, true, {
     sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
+  }),
+  taskQueueMaxPriority: row('Routing', nullable(wholeNumber(1, 255)), null, {
+    sentence:
+      'Declares every queue with this `x-max-priority`, unless its own arguments have one: without it RabbitMQ knows no priorities.',
   }),
 
   taskAcksLate: row('Tasks', bool, true, {
@@ -175,6 +192,9 @@ export const configTable = {
   taskIgnoreResult: row('Tasks', bool, false, { sentence: 'Store no states and results, unless the task or the call says otherwise.' }),
   taskStoreErrorsEvenIfIgnored: row('Tasks', bool, false, { sentence: 'Store the failure of a task whose result is ignored.' }),
   taskTrackStarted: row('Tasks', bool, false, { sentence: 'Store the state STARTED when a task begins to run.' }),
+  taskAllowErrorCbOnChordHeader: row('Tasks', bool, false, {
+    sentence: 'Errbacks of a chord are sent for each of its header tasks that fails, too, and not for its body alone.',
+  }),
   taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Kill the process of a task that runs longer, in pools that can.',
     flag: '--time-limit <duration>',
@@ -182,6 +202,9 @@ export const configTable = {
   taskSoftTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Abort the signal of a task that runs longer, with SoftTimeLimitExceeded.',
     flag: '--soft-time-limit <duration>',
+  }),
+  taskDefaultRateLimit: row('Tasks', nullable(rate), null, {
+    sentence: 'How often tasks of one name may start on each worker, unless the task says otherwise: `10/s`, `5/m`, `1/h`.',
   }),
   taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
   taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),
@@ -227,6 +250,16 @@ export const configTable = {
   workerMaxMemoryPerChild: row('Worker', nullable(wholeNumber(1)), null, {
     sentence: 'Replace a child process that has more memory than so many KiB after a task.',
     flag: '--max-memory-per-child <KiB>',
+  }),
+  workerAutoscale: row('Worker', nullable(poolBounds), null, {
+    sentence: 'Make the pool as large as the tasks that the worker holds need, between the second number and the first.',
+    own: true,
+    flag: '--autoscale <max,min>',
+  }),
+  workerDisableRateLimits: row('Worker', bool, false, { sentence: 'Keep to no rate limits of tasks.' }),
+  workerStateDb: row('Worker', nullable(text), null, {
+    sentence: 'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own.',
+    flag: '-S, --statedb <path>',
   }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {
     sentence:

@@ -1,8 +1,8 @@
-import type { ResultBackend } from '../backend.js'
+import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
-import type { Connection, Transport } from '../transport.js'
+import type { Connection, ConnectOptions, Transport } from '../transport.js'
 
 /** How drivers are opened: the real ones by their address, or a test's own. */
 export interface Drivers {
@@ -14,6 +14,8 @@ export interface ConnectionsOptions {
   /** Tried in order until one answers. */
   readonly brokers: readonly Address[]
   readonly backend: Address
+  /** The backend has an inbox. Default: no. */
+  readonly hasInbox?: boolean
   readonly connectTimeoutMs: number
   readonly clock: Clock
   readonly drivers: Drivers
@@ -26,6 +28,8 @@ export class Connections {
   readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
+  /** Of who asked for the most: all connections of this process are blocked with it. */
+  #blocksUpToMs = 0
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -50,7 +54,8 @@ export class Connections {
   }
 
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
-  async connect(): Promise<Connection> {
+  async connect({ blocksUpToMs = 0 }: Omit<ConnectOptions, 'signal'> = {}): Promise<Connection> {
+    this.#blocksUpToMs = Math.max(this.#blocksUpToMs, blocksUpToMs)
     let last: unknown
     for (const address of this.#options.brokers) {
       try {
@@ -72,7 +77,7 @@ export class Connections {
       deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
     )
     try {
-      const connection = await transport.connect({ signal: deadline.signal })
+      const connection = await transport.connect({ signal: deadline.signal, blocksUpToMs: this.#blocksUpToMs })
       this.#transportsOf.set(connection, transport)
       return connection
     } finally {
@@ -95,6 +100,11 @@ export class Connections {
       throw error
     })
     return this.#backend
+  }
+
+  /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
+  async inbox(): Promise<Inbox | undefined> {
+    return this.#options.hasInbox === true ? (await this.backend()).inbox : undefined
   }
 
   /** Closes what was opened. The next use opens again. */

@@ -1,18 +1,69 @@
-import { NotSupportedError } from '../errors.js'
-import { encodeBroadcast, encodeRevoke, pidboxExchange } from '../protocol/mailbox.js'
-import { json } from '../serializers/json.js'
+import type { Audience, Reply } from '../control/client.js'
+import { findCommand } from '../control/command-table.js'
+import { NotSupportedError, OptionInvalidError } from '../errors.js'
+import { type Duration, toMs } from '../internal/duration.js'
+import { encodeRevoke } from '../protocol/mailbox.js'
 import type { AppCore } from './core.js'
+import { Inspect, type Replies } from './inspect.js'
 import { revokedMeta } from './outcomes.js'
 
 /** Revoked ids are kept for a day at least: as long as results are, or longer. */
 const revokeSecondsAtLeast = 86_400
 
-/** Steers workers from any program that has the app. */
+/** Which workers a request is for, and how long their answers are waited for. */
+export interface BroadcastOptions {
+  /** Node names: these workers, and no others. Default: all. */
+  destination?: readonly string[]
+  /** A shell pattern of node names, such as `mail-*@*`. */
+  pattern?: string
+  /** The only way to read `pattern`. */
+  matcher?: 'glob'
+  /** Ends when no worker has answered for so long. Default 1 s. */
+  timeout?: Duration
+  /** Ends after so many answers. Default: the number of names in `destination`. */
+  limit?: number
+  /** Told of each answer as it comes. */
+  onReply?: (reply: Reply) => void
+}
+
+/** What Celery's commands answer. */
+export type CommandOutcome = { readonly ok: string } | { readonly error: string }
+
+/** Steers workers from any program that has the app: those of celeriac and of Python. */
 export class Control {
   readonly #core: AppCore
 
   constructor(core: AppCore) {
     this.#core = core
+  }
+
+  /** Asks workers: `app.control.inspect({ destination }).active()`. */
+  inspect(options: BroadcastOptions = {}): Inspect {
+    return new Inspect((method, args, timeout) => this.broadcast(method, args, timeout === undefined ? options : { timeout, ...options }))
+  }
+
+  /** Runs a command, Celery's or one of the app's own (`app.controlCommand`), at all workers or at some; what they answered. */
+  async broadcast<Answer = unknown>(
+    method: string,
+    args: Readonly<Record<string, unknown>> = {},
+    options: BroadcastOptions = {},
+  ): Promise<Replies<Answer>> {
+    const { timeout = findCommand(method)?.timeout ?? 1, limit, onReply } = options
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
+      throw new OptionInvalidError('limit', 'a whole number above 0', limit)
+    const request = { method, arguments: args, ...audienceOf(options) }
+    const replies = await this.#core.control.ask(request, { timeoutMs: toMs(timeout, 'timeout'), limit, onReply })
+    // The type is the caller's claim about what the workers run.
+    return Object.fromEntries(replies.map(({ hostname, reply }) => [hostname, reply as Answer]))
+  }
+
+  /** As `broadcast`, and nobody answers: settles when the broker has the request. */
+  async cast(
+    method: string,
+    args: Readonly<Record<string, unknown>> = {},
+    options: Pick<BroadcastOptions, keyof Audience> = {},
+  ): Promise<void> {
+    await this.#core.control.tell({ method, arguments: args, ...audienceOf(options) })
   }
 
   /**
@@ -29,24 +80,27 @@ export class Control {
     if (backend.supports.durableRevoke) {
       await backend.revoke(ids, { expiresSeconds: Math.max(config.resultExpires ?? 0, revokeSecondsAtLeast) })
     }
-    const connection = await connections.publisher()
-    const pidbox = pidboxExchange(config.controlExchange)
-    await connection.declare({ exchanges: [pidbox], queues: [] })
-    const broadcast = {
-      method: 'revoke',
-      arguments: encodeRevoke({ taskIds: ids, terminate, signal }),
-      destination: null,
-      pattern: null,
-      matcher: null,
-    }
-    const request = encodeBroadcast(broadcast, json, { clock: 0 })
-    await connection.publish(request, { exchange: pidbox.name, routingKey: '' }, { deadlineMs: config.publishTimeout * 1000 })
+    await this.cast('revoke', encodeRevoke({ taskIds: ids, terminate, signal }))
     if (!backend.supports.results || !backend.supports.durableRevoke) return
+    const connection = await connections.publisher()
     // A message that nobody has taken will be refused by whoever takes it: its end can be told now, not when its eta comes.
     for (const taskId of ids) {
       if ((await connection.locate(taskId)) !== 'waiting') continue
       await backend.store(revokedMeta(this.#core, taskId), { expiresSeconds: config.resultExpires })
     }
+  }
+
+  /** Tasks with one of these stamps will not start on workers that are up, and with `terminate` those that run are stopped. */
+  revokeByStampedHeaders(
+    headers: Readonly<Record<string, string | readonly string[]>>,
+    { terminate = false, signal = 'SIGTERM', ...options }: BroadcastOptions & { terminate?: boolean; signal?: NodeJS.Signals } = {},
+  ): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('revoke_by_stamped_headers', { headers, terminate, signal }, options)
+  }
+
+  /** As `revoke` with `terminate`. */
+  terminate(id: string | string[], { signal = 'SIGTERM' }: { signal?: NodeJS.Signals } = {}): Promise<void> {
+    return this.revoke(id, { terminate: true, signal })
   }
 
   /** Removes all waiting messages of a queue; how many they were. Default: the default queues. */
@@ -58,12 +112,88 @@ export class Control {
     return purged
   }
 
-  inspect(): Promise<unknown> {
-    return unavailable('control.inspect()')
+  /** Which workers are there. */
+  ping(options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('ping', {}, options)
   }
 
-  rateLimit(_task: string, _rate: string): Promise<void> {
-    return unavailable('control.rateLimit()')
+  /** How often a task may start on each worker from now on: `10/s`, `5/m`, `1/h`; 0 is no limit. */
+  rateLimit(task: string, rate: string | number, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('rate_limit', { task_name: task, rate_limit: rate }, options)
+  }
+
+  /** The time limits of a task from now on; what is not given is taken away. */
+  timeLimit(task: string, limits: { soft?: Duration; hard?: Duration }, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    const seconds = (limit: Duration | undefined, name: string): number | null => (limit === undefined ? null : toMs(limit, name) / 1000)
+    return this.broadcast(
+      'time_limit',
+      { task_name: task, soft: seconds(limits.soft, 'soft'), hard: seconds(limits.hard, 'hard') },
+      options,
+    )
+  }
+
+  /** Workers tell monitors what happens to their tasks, from now on. */
+  enableEvents(options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('enable_events', {}, options)
+  }
+
+  disableEvents(options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('disable_events', {}, options)
+  }
+
+  /** Workers send a heartbeat out of turn. */
+  heartbeat(options: Pick<BroadcastOptions, keyof Audience> = {}): Promise<void> {
+    return this.cast('heartbeat', {}, options)
+  }
+
+  /** By so many processes, or tasks at the same time. */
+  poolGrow(n = 1, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('pool_grow', { n }, options)
+  }
+
+  poolShrink(n = 1, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('pool_shrink', { n }, options)
+  }
+
+  /** Processes finish what they run, and others load the app anew. */
+  poolRestart(options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('pool_restart', {}, options)
+  }
+
+  /** The bounds of workers that were started with `--autoscale`. */
+  autoscale(max: number, min: number, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('autoscale', { max, min }, options)
+  }
+
+  /** Workers take tasks from this queue, too. Where nothing else is said it is the queue that the worker's own options describe. */
+  addConsumer(
+    queue: string,
+    {
+      exchange,
+      exchangeType,
+      routingKey,
+      ...options
+    }: BroadcastOptions & { exchange?: string; exchangeType?: string; routingKey?: string } = {},
+  ): Promise<Replies<CommandOutcome>> {
+    const named = Object.entries({ exchange, exchange_type: exchangeType, routing_key: routingKey }).filter(
+      ([, value]) => value !== undefined,
+    )
+    return this.broadcast('add_consumer', { queue, ...Object.fromEntries(named) }, options)
+  }
+
+  /** Workers take no more tasks from this queue. */
+  cancelConsumer(queue: string, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    return this.broadcast('cancel_consumer', { queue }, options)
+  }
+
+  /** Workers stop when what they run has ended. Settles when the request is at the broker: none answers. */
+  shutdown(options: Pick<BroadcastOptions, keyof Audience> = {}): Promise<void> {
+    return this.cast('shutdown', {}, options)
+  }
+
+  /** The workers choose one of them, which sends the task `action` (a signature) when `topic` is `task`. Needs gossip, and two workers where one of them is Python's. */
+  election(id: string, topic: string, action?: unknown, options: Pick<BroadcastOptions, keyof Audience> = {}): Promise<void> {
+    return this.cast('election', { id, topic, action: action ?? null }, options)
   }
 
   pause(_queue: string): Promise<void> {
@@ -75,6 +205,12 @@ export class Control {
   }
 }
 
+function audienceOf({ destination, pattern, matcher }: Pick<BroadcastOptions, 'destination' | 'pattern' | 'matcher'>): Audience {
+  if (matcher !== undefined && matcher !== 'glob')
+    throw new OptionInvalidError('matcher', '"glob": regular expressions of others are run by no worker', matcher)
+  return { destination, pattern }
+}
+
 function unavailable(what: string): Promise<never> {
-  return Promise.reject(new NotSupportedError(what, 'workers of this version take revoke only'))
+  return Promise.reject(new NotSupportedError(what, 'workers of this version cannot be told to leave a queue alone; use cancelConsumer()'))
 }

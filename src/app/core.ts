@@ -1,3 +1,4 @@
+import type { ControlClient } from '../control/client.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import type { Clock } from '../internal/clock.js'
 import type { LamportClock } from '../internal/lamport-clock.js'
@@ -6,6 +7,7 @@ import type { Serializers } from '../serializers/index.js'
 import type { Config } from './config.js'
 import type { Connections } from './connections.js'
 import type { Hooks } from './hooks.js'
+import type { OwnCommands } from './own-commands.js'
 import type { Registry } from './registry.js'
 import type { Routes } from './routes.js'
 
@@ -23,6 +25,10 @@ export interface AppCore {
   readonly lamport: LamportClock
   /** Events of a sender: `task-sent`. A worker has a dispatcher of its own. */
   readonly senderEvents: () => EventDispatcher
+  /** Asks workers. */
+  readonly control: ControlClient
+  /** Commands of remote control that the app has added. */
+  readonly commands: OwnCommands
   config: Config
   clock: Clock
   connections: Connections

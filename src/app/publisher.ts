@@ -1,3 +1,4 @@
+import type { Inbox } from '../backend.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
@@ -13,6 +14,8 @@ export interface Publication {
   readonly notBefore: number | undefined
   /** Held by one of them, the publish throws FencedError. */
   readonly fences?: readonly Fence[] | undefined
+  /** Where the result comes to: it is there before the message goes out. */
+  readonly inbox?: Inbox | undefined
 }
 
 /** Puts messages at the broker: declares their queues once a connection, tries again as the retry policy says. */
@@ -45,7 +48,9 @@ export class Publisher {
     }
   }
 
-  async #publishOnce({ message, routed, notBefore, fences }: Publication, deadlineMs: number): Promise<void> {
+  async #publishOnce({ message, routed, notBefore, fences, inbox }: Publication, deadlineMs: number): Promise<void> {
+    const opening = inbox?.open()
+    if (opening !== undefined) await opening
     const connection = await this.#core.connections.publisher()
     const queues = routed.queue === undefined ? this.#core.routes.queuesAt(routed.to.exchange) : [routed.queue]
     for (const queue of queues) {

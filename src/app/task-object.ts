@@ -76,7 +76,11 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
       'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency',
     )
   checkTaskOptions(name, own)
-  if (own.rateLimit !== undefined) throw new NotSupportedError(`the option rateLimit of task ${name}`, 'this version has no rate limits')
+  if (typeof own.rateLimit === 'object' && (own.rateLimit.key !== undefined || own.rateLimit.scope === 'cluster'))
+    throw new NotSupportedError(
+      `the option rateLimit of task ${name} with a key, or for the cluster`,
+      'in this version a limit counts on each worker by itself; give the task a queue of its own and one worker',
+    )
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
 }
 

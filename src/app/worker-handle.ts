@@ -15,6 +15,10 @@ export interface WorkerOptions {
   maxTasksPerChild?: number
   /** Replace a child whose memory is over so many KiB. */
   maxMemoryPerChild?: number
+  /** Listen to what other workers say of themselves, and take part in elections. Default: on Redis and RabbitMQ, as Celery. */
+  gossip?: boolean
+  /** Ask other workers at the start which tasks are revoked. Default: on Redis and RabbitMQ, as Celery. */
+  mingle?: boolean
   /** Tell monitors and other workers every `workerHeartbeatInterval` that this one is there. Default true. */
   heartbeat?: boolean
   /** The file that exports the app, for `prefork`: a path or file URL, with `#name` for one export of several. */

@@ -1,6 +1,7 @@
 /** Sends one run of an entry: its call with the id of its instant, behind the broker's fences. */
 import type { AppCore } from '../app/core.js'
-import type { OutgoingCall, Sender } from '../app/sender.js'
+import type { OutgoingCall } from '../app/outgoing-call.js'
+import type { Sender } from '../app/sender.js'
 import { applyOptionsOf, embedFrom } from '../app/signature-options.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { type Call, Signature, signatureOf } from '../canvas/signature.js'

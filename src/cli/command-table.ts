@@ -19,6 +19,16 @@ export const commandTable: readonly CommandEntry[] = [
   { name: 'call', summary: 'send a task', load: async () => (await import('./commands/call.js')).define },
   { name: 'result', summary: 'show the state and result of a task', load: async () => (await import('./commands/result.js')).define },
   { name: 'purge', summary: 'remove all waiting messages of queues', load: async () => (await import('./commands/purge.js')).define },
+  { name: 'inspect', summary: 'ask workers what they do', load: async () => (await import('./commands/inspect.js')).define },
+  { name: 'control', summary: 'steer workers', load: async () => (await import('./commands/control.js')).define },
+  { name: 'status', summary: 'which workers are online', load: async () => (await import('./commands/status.js')).define },
+  {
+    name: 'events',
+    summary: 'watch workers and tasks: a live screen, or each event on a line',
+    load: async () => (await import('./commands/events.js')).define,
+  },
+  { name: 'list', summary: 'bindings, queues or tasks', load: async () => (await import('./commands/list.js')).define },
+  { name: 'report', summary: 'versions and options, for a bug report', load: async () => (await import('./commands/report.js')).define },
   {
     name: 'inspect-config',
     summary: 'show every option, its value and where that comes from',

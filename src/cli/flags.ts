@@ -39,7 +39,9 @@ export function beatOptions(): readonly OptionName[] {
 export function addConfigFlags(command: Command, options: readonly OptionName[]): void {
   for (const option of options) {
     const { flag, sentence } = configTable[option] as (typeof rows)[number][1] // rows differ only in what their kind takes and gives
-    if (flag !== undefined) command.addOption(new Option(flag, describe(sentence)).argParser((text) => checked(option, flag, text)))
+    if (flag === undefined) continue
+    const added = new Option(flag, describe(sentence))
+    command.addOption(added.isBoolean() ? added : added.argParser((text) => checked(option, flag, text)))
   }
 }
 

@@ -166,6 +166,22 @@ export class ChildProcess {
     this.#signal('SIGKILL')
   }
 
+  /** Since when it has had its first run; `now` when it has none. */
+  busySince(now: number): number {
+    const [first] = this.runs.values()
+    return first?.since ?? now
+  }
+
+  /** It runs, or is the next one to start. */
+  isFirst(run: PoolRun): boolean {
+    return this.runs.keys().next().value === run.n
+  }
+
+  /** It is, or will be, there for runs. */
+  get isServing(): boolean {
+    return this.state === 'booting' || this.state === 'ready'
+  }
+
   /** What the death of this process means for a run that it had started. */
   fateOf(run: PoolRun): { readonly by: Kill['by']; readonly detail: string } {
     const killer = this.#whoKills

@@ -46,6 +46,10 @@ export class InlinePool implements Pool {
     return this.#concurrency
   }
 
+  get size(): number {
+    return this.#concurrency
+  }
+
   get window(): number {
     return this.#concurrency
   }
@@ -174,6 +178,10 @@ class InlineRun implements Run {
   terminate(): void {
     if (this.#onEnd === undefined) this.endKilled('terminated', 'not started')
     else this.abort('revoked')
+  }
+
+  withdraw(): void {
+    if (this.#onEnd === undefined) this.#end({ status: 'revoked', reason: 'revoked', continuations: null })
   }
 
   begin(onEnd: (run: InlineRun) => void): void {

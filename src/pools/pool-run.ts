@@ -6,6 +6,8 @@ export interface Kill {
   readonly by: KilledBy
   readonly signal: NodeJS.Signals
   readonly detail: string
+  /** Only while it waits: a run that has started, or is the next one, goes on. */
+  readonly onlyWaiting?: true
 }
 
 /** A signal that does not end a Node process is sent as SIGTERM: SIGUSR1, for one, would open its debugger. */
@@ -79,6 +81,10 @@ export class PoolRun implements Run {
     this.#owner.killRun(this, { by: 'terminated', signal, detail: `terminated with ${signal}` })
   }
 
+  withdraw(): void {
+    this.#owner.killRun(this, { by: 'terminated', signal: 'SIGTERM', detail: 'revoked', onlyWaiting: true })
+  }
+
   /** The limits count from the moment when nothing is in front of the run any more: a process that is stuck before the start is noticed, too. */
   startLimits(): void {
     if (this.#timers !== undefined || this.state === 'ended') return
@@ -94,6 +100,7 @@ export class PoolRun implements Run {
   started(pid: number, continuations: Continuations | null): void {
     if (this.state !== 'sent') return
     this.state = 'started'
+    if (this.kill?.onlyWaiting === true) this.kill = undefined
     this.#continuations = continuations
     this.startLimits()
     this.#pid = pid
@@ -114,6 +121,8 @@ export class PoolRun implements Run {
   }
 
   endKilled(by: KilledBy, pid: number, detail: string): void {
+    if (this.kill?.onlyWaiting === true && by === this.kill.by)
+      return this.end({ status: 'revoked', reason: 'revoked', continuations: null })
     const { timeLimitMs } = this.request
     const limit = by === 'time limit' && timeLimitMs !== undefined ? { limitMs: timeLimitMs } : {}
     this.end({ status: 'killed', by, pid, detail, ...limit, continuations: this.#continuations })

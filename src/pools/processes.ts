@@ -87,6 +87,10 @@ export class ProcessPool implements Pool, PoolRunOwner {
     return this.#size * this.#slots
   }
 
+  get size(): number {
+    return this.#size
+  }
+
   get window(): number {
     if (this.#slots > 1 || this.#children.length === 0) return this.capacity
     let depth = Number.POSITIVE_INFINITY
@@ -120,10 +124,16 @@ export class ProcessPool implements Pool, PoolRunOwner {
   /** Settles when the new children are ready (or could not boot: the pool goes on trying). Children over the size finish what they run. */
   async resize(processes: number): Promise<void> {
     this.#size = processes
-    const serving = this.#children.filter(isServing).sort((a, b) => a.runs.size - b.runs.size)
+    const serving = this.#children.filter((child) => child.isServing).sort((a, b) => a.runs.size - b.runs.size)
     for (const child of serving.slice(0, Math.max(0, serving.length - processes))) this.#retire(child)
     if (this.#state !== 'running') return
     this.#fill()
+    await Promise.all(this.#children.map((child) => child.booted))
+  }
+
+  /** Settles when the new children are ready. */
+  async restart(): Promise<void> {
+    for (const child of this.#children.filter((child) => child.isServing)) this.#retire(child)
     await Promise.all(this.#children.map((child) => child.booted))
   }
 
@@ -148,9 +158,11 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   /** Kills the process of a run and never that of another: what stands behind it in the child is taken back before. */
   killRun(run: PoolRun, kill: Kill): void {
-    if (run.state === 'ended' || run.kill !== undefined) return
+    if (run.state === 'ended' || (run.kill !== undefined && run.kill.onlyWaiting !== true)) return
     const child = this.#childOf(run)
+    if (kill.onlyWaiting === true && child !== undefined && (this.#slots > 1 || child.isFirst(run))) return
     if (child === undefined) {
+      run.kill = kill
       this.#waiting = this.#waiting.filter((other) => other !== run)
       run.endKilled(kill.by, 0, `${kill.detail}; not started`)
       return
@@ -199,7 +211,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     if (free !== undefined || this.#slots > 1) return free
     const now = this.clock.monotonic()
     return this.#leastBusy(
-      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - busySince(child, now) < patienceFor(child.averageMs),
+      (child) => child.runs.size < this.#depthOf(child) && !child.full && now - child.busySince(now) < patienceFor(child.averageMs),
     )
   }
 
@@ -265,7 +277,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     if (this.#state !== 'starting' && this.#state !== 'running') return
     const booting = this.#children.filter((child) => child.state === 'booting').length
     const most = this.#backoff.failures > 0 ? 1 : this.#state === 'starting' ? firstBoots : this.#size
-    const missing = this.#size - this.#children.filter(isServing).length
+    const missing = this.#size - this.#children.filter((child) => child.isServing).length
     if (this.#bootTimer === undefined) for (let forks = Math.min(missing, most - booting); forks > 0; forks--) this.#fork()
   }
 
@@ -322,7 +334,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
     for (const run of runs) if (run.kill !== undefined) run.endKilled(run.kill.by, 0, `${run.kill.detail}; not started`)
     this.#wait(runs.filter((run) => run.state !== 'ended'))
     const [last] = child.runs.values()
-    if (last?.kill !== undefined && child.runs.size === 1) child.kill(last.kill, last)
+    if (last?.kill !== undefined && last.kill.onlyWaiting !== true && child.runs.size === 1) child.kill(last.kill, last)
     this.#dispatch()
   }
 
@@ -383,13 +395,4 @@ export class ProcessPool implements Pool, PoolRunOwner {
     this.#toldFatal = false
     this.#fill()
   }
-}
-
-function isServing(child: ChildProcess): boolean {
-  return child.state === 'booting' || child.state === 'ready'
-}
-
-function busySince(child: ChildProcess, now: number): number {
-  const [first] = child.runs.values()
-  return first?.since ?? now
 }

@@ -1,10 +1,11 @@
 /** Broadcasts to workers (kombu/pidbox.py): the request that goes to everybody on the exchange `<namespace>.pidbox`. */
+import { constants } from 'node:os'
 import { InvalidMessageError, show } from '../errors.js'
 import type { Serializer } from '../serializer.js'
 import type { Message } from './message.js'
 import { isName } from './name.js'
 import { isRecord } from './plain.js'
-import type { Destination, Exchange } from './topology.js'
+import type { Destination, Exchange, Queue } from './topology.js'
 
 export interface Broadcast {
   readonly method: string
@@ -26,6 +27,89 @@ export const pidboxExchange = (namespace: string): Exchange => ({
   durable: false,
   autoDelete: false,
 })
+
+/** A worker's own queue: each request comes to each of them. */
+export const mailboxQueue = (name: string, namespace: string): Queue => privateQueue(name, pidboxExchange(namespace).name, '')
+
+/** The exchange of all answers. */
+export const replyExchange = (namespace: string): Exchange => ({
+  name: `reply.${namespace}.pidbox`,
+  type: 'direct',
+  durable: false,
+  autoDelete: false,
+})
+
+/** The queue of one who asks; `id` is also its routing key. */
+export const replyQueue = (id: string, namespace: string): Queue =>
+  privateQueue(`${id}.${replyExchange(namespace).name}`, replyExchange(namespace).name, id)
+
+function privateQueue(name: string, exchange: string, routingKey: string): Queue {
+  return { name, durable: false, exclusive: true, autoDelete: true, arguments: {}, bindings: [{ exchange, routingKey }] }
+}
+
+/** Whether a request means this worker: by its name, else by the pattern, else as all others. Python's regular expressions are not run: they mean nobody here. */
+export function isMeant({ destination, pattern, matcher }: Broadcast, hostname: string): boolean {
+  if (destination !== null && destination.length > 0) return destination.includes(hostname)
+  if (pattern === null || pattern === '' || matcher === null) return true
+  return matcher === 'glob' && matchesGlob(pattern, hostname)
+}
+
+/** A shell pattern over the whole name: `*` any text, `?` one character, `[abc]` and `[!abc]` one of them or none of them. Costs at most the product of the lengths. */
+export function matchesGlob(pattern: string, name: string): boolean {
+  const parts = pattern.match(/\[!?\]?[^\]]*\]|[\s\S]/g) ?? []
+  let ends = new Set([0])
+  for (const part of parts) {
+    const next = new Set<number>()
+    for (const at of ends) {
+      if (part === '*') for (let end = at; end <= name.length; end++) next.add(end)
+      else if (at < name.length && takesCharacter(part, name[at] ?? '')) next.add(at + 1)
+    }
+    ends = next
+  }
+  return ends.has(name.length)
+}
+
+function takesCharacter(part: string, character: string): boolean {
+  if (part === '?') return true
+  if (part.length === 1) return part === character
+  const isNegated = part[1] === '!'
+  const set = part.slice(isNegated ? 2 : 1, -1)
+  let isIn = false
+  for (let index = 0; index < set.length; index++) {
+    const to = set[index + 1] === '-' && index + 2 < set.length ? set[index + 2] : undefined
+    if (to === undefined) isIn ||= set[index] === character
+    else {
+      isIn ||= (set[index] ?? '') <= character && character <= to
+      index += 2
+    }
+  }
+  return isIn !== isNegated
+}
+
+/** An answer, for the queue that the request named. */
+export function encodeReply(
+  hostname: string,
+  reply: unknown,
+  serializer: Serializer,
+  { ticket, clock }: { readonly ticket: string; readonly clock: number },
+): Message {
+  return {
+    body: serializer.encode({ [hostname]: reply ?? null }, 'reply'),
+    contentType: serializer.contentType,
+    contentEncoding: serializer.contentEncoding,
+    headers: { ticket, clock },
+    properties: { deliveryMode: 1, priority: 0 },
+  }
+}
+
+/** Who answered, and what. Throws InvalidMessageError. */
+export function decodeReply(value: unknown): { readonly hostname: string; readonly reply: unknown } {
+  if (!isRecord(value)) throw new InvalidMessageError(`expected an answer to be an object, got: ${show(value)}`)
+  const [hostname, ...others] = Object.keys(value)
+  if (hostname === undefined || others.length > 0)
+    throw new InvalidMessageError('expected an answer to have one key: the name of its worker')
+  return { hostname, reply: value[hostname] }
+}
 
 /** Ids of tasks that must not start; `terminate` also ends those that run. */
 export interface RevokeRequest {
@@ -91,39 +175,22 @@ export function encodeRevoke({ taskIds, terminate, signal }: RevokeRequest): Rea
 export function decodeRevoke(args: Readonly<Record<string, unknown>>): RevokeRequest {
   const ids = typeof args.task_id === 'string' ? [args.task_id] : args.task_id
   if (!Array.isArray(ids) || !ids.every(isName)) throw invalid('arguments.task_id', 'an id or an array of ids', args.task_id)
-  return { taskIds: ids, ...decodeTermination(args) }
-}
-
-/** Stamps that tasks must not have to be started; `terminate` also ends those that run. */
-export interface RevokeByStampsRequest extends Pick<RevokeRequest, 'terminate' | 'signal'> {
-  /** Values by name: one of them is enough. */
-  readonly stamps: ReadonlyMap<string, readonly unknown[]>
-}
-
-/** Reads the arguments of `revoke_by_stamped_headers`: an object of values, or texts such as `"name=value"`. Throws InvalidMessageError. */
-export function decodeRevokeByStamps(args: Readonly<Record<string, unknown>>): RevokeByStampsRequest {
-  const { headers } = args
-  const stamps = new Map<string, readonly unknown[]>()
-  const add = (name: string, values: readonly unknown[]): void => void stamps.set(name, [...(stamps.get(name) ?? []), ...values])
-  if (isRecord(headers)) for (const [name, value] of Object.entries(headers)) add(name, Array.isArray(value) ? value : [value])
-  else if (isTexts(headers))
-    for (const text of headers) {
-      const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? []
-      if (name === undefined) throw invalid('arguments.headers', 'texts such as "name=value"', text)
-      add(name, [value])
-    }
-  else throw invalid('arguments.headers', 'an object of stamps', headers)
-  return { stamps, ...decodeTermination(args) }
-}
-
-function decodeTermination(args: Readonly<Record<string, unknown>>): Pick<RevokeRequest, 'terminate' | 'signal'> {
   const terminate = args.terminate ?? false
   if (typeof terminate !== 'boolean') throw invalid('arguments.terminate', 'true or false', terminate)
-  const signal = args.signal ?? 'SIGTERM'
-  // Python takes SIGTERM, TERM and term.
-  if (typeof signal !== 'string' || !/^[A-Za-z0-9]{1,16}$/.test(signal)) throw invalid('arguments.signal', 'the name of a signal', signal)
+  return { taskIds: ids, terminate, signal: decodeSignal(args.signal) }
+}
+
+/** The name of a signal as Node has it: Python takes SIGTERM, TERM, term and 15; nothing is SIGTERM. Throws InvalidMessageError. */
+export function decodeSignal(value: unknown): string {
+  if (typeof value === 'number') {
+    const named = Object.entries(constants.signals).find(([, number]) => number === value)
+    if (named !== undefined) return named[0]
+  }
+  const signal = value ?? 'SIGTERM'
+  if (typeof signal !== 'string' || !/^[A-Za-z0-9]{1,16}$/.test(signal))
+    throw invalid('arguments.signal', 'the name or number of a signal', signal)
   const name = signal.toUpperCase()
-  return { terminate, signal: name.startsWith('SIG') ? name : `SIG${name}` }
+  return name.startsWith('SIG') ? name : `SIG${name}`
 }
 
 const isAbsent = (value: unknown): value is null | undefined => value === null || value === undefined

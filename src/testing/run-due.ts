@@ -5,9 +5,9 @@ import { systemClock } from '../internal/clock.js'
 import { InlinePool } from '../pools/inline.js'
 import { TaskConsumer } from '../worker/consumer.js'
 import { Presence } from '../worker/presence.js'
+import { RateLimits } from '../worker/rate-limits.js'
 import { RefusalLog } from '../worker/refusal-log.js'
-import { RevokedSet } from '../worker/revoked.js'
-import { RevokedStamps } from '../worker/revoked-stamps.js'
+import { RevokedTasks } from '../worker/revoked.js'
 import { Settler } from '../worker/settler.js'
 import type { Published, PublishLog } from './publish-log.js'
 
@@ -27,10 +27,26 @@ export async function runDue(
   const settler = new Settler({ core, sender, backend, connection, refusals, events, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
-  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
-  const now = (): number => core.clock.monotonic()
-  const revoked = { revoked: new RevokedSet(now), revokedStamps: new RevokedStamps(now) }
-  tasks = new TaskConsumer({ core, backend, pool, settler, refusals, events, counts, ...revoked, hostname })
+  const pool = new InlinePool({
+    name: 'async',
+    concurrency: 100,
+    execute: executeWith(core, sender),
+    host,
+    clock: systemClock,
+    maxBlockMs: 0,
+  })
+  tasks = new TaskConsumer({
+    core,
+    backend,
+    pool,
+    settler,
+    refusals,
+    events,
+    counts,
+    revoked: new RevokedTasks(() => core.clock.monotonic()),
+    limits: new RateLimits(core),
+    hostname,
+  })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {
     await pool.start()

@@ -20,6 +20,8 @@ export class RedisTransport implements Transport {
   readonly #options: RedisBrokerOptions
   readonly #clock: Clock
   readonly #log: Logger
+  /** What was said of this server's settings: once in a process, however many connections it has. */
+  readonly #told = new Set<string>()
 
   constructor(target: RedisTarget, options: RedisBrokerOptions, { clock, log }: { readonly clock: Clock; readonly log: Logger }) {
     this.#target = target
@@ -29,6 +31,8 @@ export class RedisTransport implements Transport {
   }
 
   connect({ signal }: { readonly signal: AbortSignal }): Promise<Connection> {
-    return new RedisConnection({ target: this.#target, options: this.#options, clock: this.#clock, log: this.#log }).open(signal)
+    return new RedisConnection({ target: this.#target, options: this.#options, clock: this.#clock, log: this.#log, told: this.#told }).open(
+      signal,
+    )
   }
 }

@@ -14,9 +14,10 @@ import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { LimitedTasks } from './limited-tasks.js'
+import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
-import type { RevokedSet } from './revoked.js'
-import type { RevokedStamps } from './revoked-stamps.js'
+import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
@@ -39,10 +40,10 @@ interface ConsumerParts {
   readonly pool: Pool
   readonly settler: Settler
   readonly refusals: RefusalLog
-  readonly revoked: RevokedSet
+  readonly revoked: RevokedTasks
+  readonly limits: RateLimits
   readonly events: TaskEvents
   readonly counts: TaskCounts
-  readonly revokedStamps: RevokedStamps
   readonly hostname: string
 }
 
@@ -62,9 +63,15 @@ export class TaskConsumer {
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
   #window = 0
+  readonly #limited: LimitedTasks
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
+    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => {
+      this.#waiting.push(task)
+      this.#consumer?.setPrefetch(this.prefetch)
+      this.#pump()
+    })
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
@@ -76,7 +83,9 @@ export class TaskConsumer {
   get prefetch(): number {
     const { core, pool } = this.#parts
     const { workerPrefetchMultiplier } = core.config
-    return workerPrefetchMultiplier === 0 ? unlimitedPrefetch : Math.max(1, pool.window * workerPrefetchMultiplier)
+    if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
+    // Those that wait for their rate limit take no place away from others.
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -129,37 +138,48 @@ export class TaskConsumer {
 
   /** A task that runs here reports a state of its own. */
   async report(taskId: string, state: string, meta: unknown): Promise<void> {
-    for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
+    const task = [...this.#active].find(({ head }) => head.id === taskId)
+    if (task === undefined) return
+    // The pool may tell both at once, and STARTED comes first.
+    await task.run?.accepted
+    return this.#parts.settler.report(task, state, meta)
   }
 
-  /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. */
-  revoke(taskId: string, terminate: NodeJS.Signals | undefined): void {
-    this.#parts.revoked.add(taskId)
-    for (const task of this.#active) {
-      if (task.head.id !== taskId) continue
+  /** Those that wait for their rate limit. */
+  get limited(): readonly ActiveTask[] {
+    return this.#limited.tasks
+  }
+
+  /** The pool has become larger or smaller. */
+  poolChanged(): void {
+    this.#pump()
+  }
+
+  limitsChanged(): void {
+    this.#limited.again()
+  }
+
+  /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
+  endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
+    const ended: string[] = []
+    for (const task of [...this.#active].filter(which)) {
       const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) {
-        this.#waiting.splice(waiting, 1)
-        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
-      } else if (terminate !== undefined) {
-        task.killSignal = terminate
-        task.run?.terminate(terminate)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      if (waiting >= 0 || this.#limited.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      else if (signal === undefined) task.run?.withdraw()
+      else if (task.run !== undefined) {
+        task.killSignal = signal
+        task.run.terminate(signal)
+        ended.push(task.head.id)
       }
     }
-  }
-
-  /** The same for all tasks with one of these stamps. */
-  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void {
-    const { revokedStamps } = this.#parts
-    revokedStamps.add(stamps)
-    for (const { head } of [...this.#active])
-      if (head.stampedHeaders !== null && revokedStamps.matches(head)) this.revoke(head.id, terminate)
+    return ended
   }
 
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of this.#waiting.splice(0)) {
+    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear()]) {
       task.delivery.release()
       this.#close(task)
     }
@@ -231,7 +251,7 @@ export class TaskConsumer {
 
   #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
     for (const task of tasks) {
-      if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.add(task.head.id)
+      if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
     this.#pump()
@@ -264,8 +284,14 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
+    const turn = this.#limited.admit(task, task.definition)
+    if (typeof turn === 'number') {
+      delivery.defer(now + turn)
+      return this.#close(task)
+    }
     this.#parts.events.received(task)
-    this.#waiting.push(task)
+    if (turn === 'now') this.#waiting.push(task)
+    else this.#consumer?.setPrefetch(this.prefetch)
   }
 
   /** The first copy of it, and no task that took its place, which has the same id: that one has been replaced more often, or retried. */
@@ -279,8 +305,7 @@ export class TaskConsumer {
   }
 
   #isRevoked({ head }: ActiveTask): boolean {
-    const { revoked, revokedStamps } = this.#parts
-    return revoked.has(head.id) || (head.stampedHeaders !== null && revokedStamps.matches(head))
+    return this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)
   }
 
   #unknown(task: ActiveTask): void {
@@ -306,7 +331,9 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      this.#run(task)
+      // Its message is another delivery by now, here or elsewhere.
+      if (task.delivery.isLost) this.#close(task)
+      else this.#run(task)
     }
   }
 

@@ -1,26 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import type { AppCore } from '../app/core.js'
-import { DeclarationMismatchError } from '../errors.js'
-import { decodeBroadcast, decodeRevoke, decodeRevokeByStamps, pidboxExchange } from '../protocol/mailbox.js'
-import type { Queue } from '../protocol/topology.js'
-import type { Connection, Consumer, Delivery } from '../transport.js'
+import { DeclarationMismatchError, NotPublishedError } from '../errors.js'
+import { type Broadcast, decodeBroadcast, encodeReply, isMeant, mailboxQueue, pidboxExchange, replyExchange } from '../protocol/mailbox.js'
+import type { Message } from '../protocol/message.js'
+import { pythonError } from '../protocol/python-errors.js'
+import { repr } from '../protocol/repr.js'
+import { json } from '../serializers/json.js'
+import type { Connection, Consumer } from '../transport.js'
+import { handlerOf } from './command-handlers.js'
+import { noReply } from './commands/change-worker.js'
+import type { Panel } from './panel.js'
 
-/** What the worker does when it is told to. */
-export interface Commands {
-  revoke(taskId: string, terminate: NodeJS.Signals | undefined): void
-  revokeByStamps(stamps: ReadonlyMap<string, readonly unknown[]>, terminate: NodeJS.Signals | undefined): void
-}
+/** For the broker to take an answer. */
+const publishMs = 4_000
 
-/** Broadcasts to this worker (Celery's pidbox): a queue of its own on the fan-out exchange. A request that cannot be read is logged and forgotten. */
+/** Requests to this worker (Celery's pidbox): a queue of its own on the fan-out exchange. One that cannot be read is logged and forgotten. */
 export class Mailbox {
-  readonly #core: AppCore
-  readonly #hostname: string
-  readonly #commands: Commands
+  readonly #panel: Panel
 
-  constructor(core: AppCore, hostname: string, commands: Commands) {
-    this.#core = core
-    this.#hostname = hostname
-    this.#commands = commands
+  constructor(panel: Panel) {
+    this.#panel = panel
   }
 
   async open(connection: Connection): Promise<Consumer> {
@@ -29,63 +27,82 @@ export class Mailbox {
       queues: [queue],
       prefetch: 100,
       onDeliveries: (deliveries) => {
-        for (const delivery of deliveries) this.#take(delivery)
+        for (const delivery of deliveries) {
+          delivery.ack()
+          void this.#take(delivery.message, connection)
+        }
       },
     })
   }
 
   /** Two workers of one name would share one queue, and each request would reach only one of them. */
   async #declare(connection: Connection): Promise<string> {
-    const pidbox = pidboxExchange(this.#core.config.controlExchange)
-    const named = (name: string): Queue => ({
-      name,
-      durable: false,
-      exclusive: true,
-      autoDelete: true,
-      arguments: {},
-      bindings: [{ exchange: pidbox.name, routingKey: '' }],
-    })
-    const name = `${this.#hostname}.${pidbox.name}`
+    const { core, hostname } = this.#panel
+    const namespace = core.config.controlExchange
+    const exchanges = [pidboxExchange(namespace), replyExchange(namespace)]
+    const name = `${hostname}.${namespace}.pidbox`
     try {
-      await connection.declare({ exchanges: [pidbox], queues: [named(name)] })
+      await connection.declare({ exchanges, queues: [mailboxQueue(name, namespace)] })
       return name
     } catch (error) {
-      if (!(error instanceof DeclarationMismatchError)) throw error
-      this.#core.log.warn(
-        { hostname: this.#hostname },
-        `another worker is called ${this.#hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
+      if (!(error instanceof DeclarationMismatchError) || error.kind !== 'queue') throw error
+      core.log.warn(
+        { hostname },
+        `another worker is called ${hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
       )
-      const own = `${this.#hostname}.${randomUUID()}.${pidbox.name}`
-      await connection.declare({ exchanges: [pidbox], queues: [named(own)] })
+      const own = `${hostname}.${randomUUID()}.${namespace}.pidbox`
+      await connection.declare({ exchanges, queues: [mailboxQueue(own, namespace)] })
       return own
     }
   }
 
-  #take(delivery: Delivery): void {
-    delivery.ack()
+  /** Never rejects. */
+  async #take(message: Message, connection: Connection): Promise<void> {
+    const { core, hostname } = this.#panel
     try {
-      const request = decodeBroadcast(this.#core.serializers.decode(delivery.message, { accept: ['json'] }))
-      if (request.destination !== null && !request.destination.includes(this.#hostname)) return
-      if (request.method === 'revoke_by_stamped_headers') {
-        const { stamps, terminate, signal } = decodeRevokeByStamps(request.arguments)
-        this.#commands.revokeByStamps(stamps, terminate ? (signal as NodeJS.Signals) : undefined) // as below
-        this.#core.log.info(
-          { stamps: Object.fromEntries(stamps) },
-          `Tasks with these stamps flagged as revoked: ${[...stamps.keys()].join(', ')}`,
-        )
-        return
-      }
-      if (request.method !== 'revoke') {
-        // Python workers greet all others at each of their starts: that is no news.
-        this.#core.log.debug({ method: request.method }, `this worker does not know the command ${request.method}`)
-        return
-      }
-      const { taskIds, terminate, signal } = decodeRevoke(request.arguments)
-      // The name was checked to look like a signal's; one that the system does not have is refused when it is sent.
-      for (const taskId of taskIds) this.#commands.revoke(taskId, terminate ? (signal as NodeJS.Signals) : undefined)
-      this.#core.log.info({ task_ids: taskIds }, `${terminate ? 'Terminating' : 'Tasks flagged as revoked:'} ${taskIds.join(', ')}`)
+      core.lamport.adjust(message.headers.clock)
+      const request = decodeBroadcast(core.serializers.decode(message, { accept: ['json'] }))
+      if (!isMeant(request, hostname)) return
+      const reply = await this.#run(request)
+      if (reply !== noReply) await this.#answer(request, reply, connection)
     } catch (error) {
-      this.#core.log.error({ err: error }, 'a remote control request could not be read')
+      core.log.error({ err: error }, 'a remote control request could not be read or answered')
+    }
+  }
+
+  /** Whoever asks gets an answer in any case, and does not wait in vain. */
+  async #run({ method, arguments: args, replyTo }: Broadcast): Promise<unknown> {
+    const { core } = this.#panel
+    const handler = handlerOf(method) ?? this.#ownHandler(method)
+    if (handler === undefined) {
+      core.log[replyTo === undefined ? 'debug' : 'error']({ method }, `this worker does not know the command ${method}`)
+      return { error: `KeyError(${repr(method)})` }
+    }
+    try {
+      return await handler(this.#panel, args)
+    } catch (error) {
+      core.log.error({ err: error, method }, `the command ${method} failed`)
+      const { excType, excMessage } = pythonError(error)
+      return { error: `${excType}(${excMessage.map((part) => repr(part)).join(', ')})` }
+    }
+  }
+
+  /** Commands that the app has added. */
+  #ownHandler(method: string): ((panel: Panel, args: Readonly<Record<string, unknown>>) => unknown) | undefined {
+    const own = this.#panel.core.commands.get(method)
+    if (own === undefined) return undefined
+    return ({ hostname }, args) => own.run(args, { hostname })
+  }
+
+  async #answer({ ticket, replyTo }: Broadcast, reply: unknown, connection: Connection): Promise<void> {
+    if (replyTo === undefined) return
+    const { core, hostname } = this.#panel
+    const message = encodeReply(hostname, reply, json, { ticket: ticket ?? '', clock: core.lamport.forward() })
+    try {
+      await connection.publish(message, replyTo, { deadlineMs: publishMs })
+    } catch (error) {
+      if (!(error instanceof NotPublishedError)) throw error
+      core.log.debug({ err: error }, 'whoever asked is not there any more')
     }
   }
 }

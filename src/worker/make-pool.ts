@@ -13,7 +13,7 @@ export async function makePool(
 ): Promise<Pool> {
   const { config, clock, log } = core
   const kind = options.pool ?? (options.app === undefined && config.workerPool === 'prefork' ? 'async' : config.workerPool)
-  const concurrency = concurrencyOf(kind, options.concurrency ?? config.workerConcurrency)
+  const concurrency = config.workerAutoscale?.min ?? concurrencyOf(kind, options.concurrency ?? config.workerConcurrency)
   switch (kind) {
     case 'prefork': {
       if (options.app === undefined) {

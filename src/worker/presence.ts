@@ -17,6 +17,8 @@ export class Presence {
   readonly dispatcher: EventDispatcher
   readonly events: TaskEvents
   readonly counts = new TaskCounts()
+  /** MB, by `memsample`. */
+  readonly memorySamples: number[] = []
   /** Undefined when the worker was told not to beat. */
   readonly heart: Heart | undefined
   readonly #core: AppCore

@@ -13,15 +13,21 @@ import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
+import { callElected, Gossip } from './gossip.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
+import { mingle } from './mingle.js'
+import type { Panel } from './panel.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
+import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
-import { RevokedSet } from './revoked.js'
-import { RevokedStamps } from './revoked-stamps.js'
+import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
+import { StateFile } from './state-file.js'
+import { WorkerQueues } from './worker-queues.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
 const abortGraceMs = 1_000
@@ -38,8 +44,8 @@ export class AppWorker implements Worker {
   readonly #core: AppCore
   readonly #sender: Sender
   readonly #options: WorkerOptions
-  readonly #revoked: RevokedSet
-  readonly #revokedStamps: RevokedStamps
+  readonly #revoked: RevokedTasks
+  readonly #limits: RateLimits
   readonly #refusals: RefusalLog
   readonly #presence: Presence
   readonly #stopped = new Deferred<void>()
@@ -47,21 +53,28 @@ export class AppWorker implements Worker {
   /** One for each connection; those of lost ones until what they hold has ended. */
   readonly #tasks = new Set<TaskConsumer>()
   #connection: Connection | undefined
-  #consumers: Consumer[] = []
+  #consumer: Consumer | undefined
+  #queues: WorkerQueues | undefined
+  #gossip: Gossip | undefined
+  #autoscaler: Autoscaler | undefined
+  #stateFile: StateFile | undefined
+  #mingling: Promise<void> | undefined
+  #startedMs = 0
   #starting: Promise<void> | undefined
   #reconnecting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #state: WorkerState = 'new'
   /** Aborts when what still runs must be cut off. */
   readonly #cold = new AbortController()
+  readonly #notMingling = new AbortController()
 
   constructor(core: AppCore, sender: Sender, options: WorkerOptions) {
     this.#core = core
     this.#sender = sender
     this.#options = options
     this.#refusals = new RefusalLog(core)
-    this.#revoked = new RevokedSet(() => core.clock.monotonic())
-    this.#revokedStamps = new RevokedStamps(() => core.clock.monotonic())
+    this.#revoked = new RevokedTasks(() => core.clock.monotonic())
+    this.#limits = new RateLimits(core)
     this.hostname = nodeName(options.hostname)
     this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
     // Who only starts the worker does not ask how it ended.
@@ -71,7 +84,7 @@ export class AppWorker implements Worker {
   }
 
   get queues(): readonly string[] {
-    return this.#options.queues ?? this.#core.routes.defaultQueues()
+    return this.#queues?.names ?? this.#options.queues ?? this.#core.routes.defaultQueues()
   }
 
   get state(): WorkerState {
@@ -127,9 +140,14 @@ export class AppWorker implements Worker {
     this.#state = 'starting'
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
-    for (const queue of this.queues) core.routes.queueOptions(queue)
+    this.#queues = new WorkerQueues(core.routes, this.queues)
+    this.#startedMs = core.clock.monotonic()
+    if (core.config.workerStateDb !== null) {
+      this.#stateFile = new StateFile(core, core.config.workerStateDb, this.#revoked)
+      await this.#stateFile.open()
+    }
     const pool = await makePool(core, this.#options, {
-      execute: executeWith(core),
+      execute: executeWith(core, this.#sender),
       storeState: async (taskId, state, meta) => {
         for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
       },
@@ -139,6 +157,17 @@ export class AppWorker implements Worker {
       },
     })
     this.#pool = pool
+    const { workerAutoscale: bounds } = core.config
+    if (bounds !== null)
+      this.#autoscaler = new Autoscaler({
+        bounds,
+        pool,
+        clock: core.clock,
+        log: core.log,
+        held: () => this.#held().length,
+        resize: (size) => this.#resizePool(pool, size),
+      })
+    this.#meetOthers()
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
       const booted = pool.start()
@@ -153,6 +182,7 @@ export class AppWorker implements Worker {
     }
     if (this.#stopping !== undefined) return
     this.#presence.start()
+    this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
     if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
   }
@@ -176,7 +206,8 @@ export class AppWorker implements Worker {
 
   async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
-    const connection = await core.connections.connect()
+    const blocksUpToMs = pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
+    const connection = await core.connections.connect({ blocksUpToMs })
     try {
       const refusals = this.#refusals
       const { events, counts } = this.#presence
@@ -191,23 +222,26 @@ export class AppWorker implements Worker {
         events,
         counts,
         revoked: this.#revoked,
-        revokedStamps: this.#revokedStamps,
+        limits: this.#limits,
         hostname: this.hostname,
       })
-      for (const queue of this.queues) await connection.declare(core.routes.topology(queue))
+      const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
+      for (const topology of queues.topologies) await connection.declare(topology)
       await booted
-      const mailbox = core.config.workerEnableRemoteControl ? await new Mailbox(core, this.hostname, tasks).open(connection) : undefined
+      if (core.config.workerEnableRemoteControl) await new Mailbox(this.#panel(pool, backend, queues)).open(connection)
+      await this.#gossip?.join(connection)
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
-        queues: this.queues,
+        queues: queues.names,
         prefetch: tasks.prefetch,
-        blocksUpToMs: pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000,
+        blocksUpToMs,
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      this.#consumers = mailbox === undefined ? [consumer] : [consumer, mailbox]
+      queues.follow(connection, consumer)
+      this.#consumer = consumer
       this.#connection = connection
       this.#presence.use(connection)
       if (this.#stopping === undefined) this.#state = 'consuming'
@@ -249,7 +283,9 @@ export class AppWorker implements Worker {
     await this.#reconnecting?.catch(() => {})
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     try {
-      await Promise.all(this.#consumers.map((consumer) => consumer.cancel()))
+      this.#autoscaler?.stop()
+      this.#notMingling.abort()
+      await this.#consumer?.cancel()
       for (const tasks of this.#tasks) tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       const killed = new AbortController()
@@ -266,6 +302,9 @@ export class AppWorker implements Worker {
       this.#cold.signal.removeEventListener('abort', cut)
       grace?.cancel()
       await this.#presence.stop()
+      this.#gossip?.stop()
+      await this.#mingling
+      await this.#stateFile?.close()
       await this.#connection?.close()
     } finally {
       this.#state = 'stopped'
@@ -275,9 +314,66 @@ export class AppWorker implements Worker {
     }
   }
 
+  /** Neighbours are asked while the pool boots; whoever waits for neither has their answers a moment later. */
+  #meetOthers(): void {
+    const core = this.#core
+    const { gossip = hasNeighbours(core), mingle: mingles = hasNeighbours(core) } = this.#options
+    const { hostname } = this
+    if (gossip) {
+      const callTask = (action: unknown): Promise<unknown> => callElected(core, this.#sender, action)
+      this.#gossip = new Gossip({ core, hostname, dispatcher: this.#presence.dispatcher, callTask })
+    }
+    if (mingles)
+      this.#mingling = mingle(core, hostname, this.#revoked, this.#notMingling.signal).then(() => {
+        this.#endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
+      })
+  }
+
+  #panel(pool: Pool, backend: ResultBackend, queues: WorkerQueues): Panel {
+    const worker = this
+    return {
+      core: this.#core,
+      hostname: this.hostname,
+      presence: this.#presence,
+      revoked: this.#revoked,
+      limits: this.#limits,
+      startedMs: this.#startedMs,
+      gossip: this.#gossip,
+      autoscaler: this.#autoscaler,
+      pool,
+      backend,
+      queues,
+      get prefetch() {
+        return Math.max(0, ...[...worker.#tasks].map((tasks) => tasks.prefetch))
+      },
+      held: () => this.#held(),
+      resizePool: (size) => this.#resizePool(pool, size),
+      limited: () => [...this.#tasks].flatMap((tasks) => tasks.limited),
+      limitsChanged: () => {
+        for (const tasks of this.#tasks) tasks.limitsChanged()
+      },
+      endRevoked: (signal, which) => this.#endRevoked(signal, which),
+      stop: () => void this.stop(),
+    }
+  }
+
+  async #resizePool(pool: Pool, size: number): Promise<void> {
+    const resized = pool.resize(size)
+    for (const tasks of this.#tasks) tasks.poolChanged()
+    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
+  }
+
+  #held(): readonly ActiveTask[] {
+    return [...this.#tasks].flatMap((tasks) => tasks.held)
+  }
+
   /** Tasks whose function has started. */
   #running(): readonly ActiveTask[] {
-    return [...this.#tasks].flatMap((tasks) => tasks.held).filter(({ run }) => run?.start !== undefined)
+    return this.#held().filter(({ run }) => run?.start !== undefined)
+  }
+
+  #endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
+    return [...this.#tasks].flatMap((tasks) => tasks.endRevoked(signal, which))
   }
 
   readonly #onAbort = (): void => {
@@ -288,4 +384,9 @@ export class AppWorker implements Worker {
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }
+}
+
+/** On one machine, every worker shares what is revoked through the file, and nobody needs to be met (as with Celery, where only some brokers have gossip). */
+function hasNeighbours(core: AppCore): boolean {
+  return !core.config.brokerUrl.every((address) => typeof address === 'string' && /^(sqlite|memory):/i.test(address))
 }

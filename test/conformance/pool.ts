@@ -1,5 +1,5 @@
 /** What every pool promises. A driver's test names what it cannot do, with the reason; a named gap that starts to pass fails. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -198,6 +198,26 @@ export function testPool(driver: PoolDriver): void {
       const outcome = await within(run.outcome, 'outcome')
       if (pool.supports.terminate) expect(outcome).toMatchObject({ status: 'killed', by: 'terminated' })
       else expect(resultOf(outcome)).toBe('TaskRevoked')
+    })
+
+    promise('a run that waits can be withdrawn, and never starts; one that runs goes on', async () => {
+      // Short ones first: a pool of processes then sends some ahead.
+      for (let count = 0; count < 20; count++) await pool.run(request('noop')).outcome
+      const log = join(dir, 'log')
+      const holders = Array.from({ length: pool.capacity }, () => pool.run(request('untilAborted')))
+      await Promise.all(holders.map((run) => within(run.accepted, 'accepted')))
+      const waiting = Array.from({ length: 20 }, () => pool.run(request('wait', { until: dir, log })))
+      for (const run of [...holders, ...waiting]) run.withdraw()
+      for (const run of waiting) {
+        expect(await within(run.outcome, 'outcome')).toMatchObject({ status: 'revoked', reason: 'revoked' })
+        expect(run.start).toBeUndefined()
+      }
+      expect(existsSync(log)).toBe(false)
+      for (const run of holders) {
+        expect(run.start).toMatchObject({ pid: expect.any(Number) })
+        run.abort('shutdown')
+        expect(resultOf(await within(run.outcome, 'outcome'))).toBe('WorkerShutdown')
+      }
     })
 
     promise('terminate of a run that waits ends it, and it never starts', async () => {

@@ -13,6 +13,8 @@ const folder = fileURLToPath(new URL('python', import.meta.url))
 export interface PythonSettings {
   readonly broker: string
   readonly backend: string
+  /** The Redis that tasks write to. */
+  readonly store: string
   /** Celery's configuration, in its own names. */
   readonly config?: Readonly<Record<string, unknown>>
 }
@@ -24,7 +26,7 @@ export class PythonProcess {
   protected readonly child: ChildProcess
   readonly #exited: Promise<unknown>
 
-  constructor(args: readonly string[], { broker, backend, config = {} }: PythonSettings) {
+  constructor(args: readonly string[], { broker, backend, store, config = {} }: PythonSettings) {
     this.child = spawn(python(), args, {
       cwd: folder,
       env: {
@@ -33,6 +35,7 @@ export class PythonProcess {
         PYTHONDONTWRITEBYTECODE: '1',
         INTEROP_BROKER: broker,
         INTEROP_BACKEND: backend,
+        INTEROP_STORE: store,
         INTEROP_CONFIG: JSON.stringify(config),
       },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -48,6 +51,12 @@ export class PythonProcess {
 
   get isRunning(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  /** kill -9, with all that it has started. */
+  async kill(): Promise<void> {
+    if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL')
+    await this.#exited
   }
 
   /** Ends it in order, and by force when it takes too long. */
@@ -69,12 +78,14 @@ export interface PythonWorkerSettings extends PythonSettings {
   readonly queues: readonly string[]
   readonly name: string
   readonly concurrency?: number
+  /** Further flags. */
+  readonly flags?: readonly string[]
 }
 
 /** `celery worker`, unchanged: prefork, with its gossip, mingle and heartbeats. */
 export class PythonWorker extends PythonProcess {
-  constructor({ queues, name, concurrency = 1, ...settings }: PythonWorkerSettings) {
-    const flags = ['-Q', queues.join(','), '-n', name, '-c', String(concurrency), '-l', 'INFO', '--pool', 'prefork']
+  constructor({ queues, name, concurrency = 1, flags: more = [], ...settings }: PythonWorkerSettings) {
+    const flags = [...more, '-Q', queues.join(','), '-n', name, '-c', String(concurrency), '-l', 'INFO', '--pool', 'prefork']
     super(['-m', 'celery', '-A', 'interop_app', 'worker', ...flags], settings)
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.note(text))
   }
@@ -126,5 +137,59 @@ export class PythonClient extends PythonProcess {
   override async stop(): Promise<void> {
     this.child.stdin?.end()
     await super.stop()
+  }
+}
+
+export interface SeenEvent {
+  readonly type: string
+  readonly hostname: string
+  readonly [field: string]: unknown
+}
+
+export interface SeenState {
+  readonly workers: Readonly<Record<string, { readonly alive: boolean; readonly sw_ident: string }>>
+  readonly tasks: Readonly<Record<string, { readonly state: string; readonly [field: string]: unknown }>>
+}
+
+/** monitor.py: what Celery's own Receiver and State see. */
+export class PythonMonitor extends PythonProcess {
+  readonly events: SeenEvent[] = []
+  #state: SeenState | undefined
+  #listens = false
+
+  constructor(settings: PythonSettings) {
+    super(['monitor.py'], settings)
+    if (this.child.stdout === null) throw new Error('unreachable: stdout is a pipe')
+    createInterface({ input: this.child.stdout }).on('line', (line) => {
+      const seen = JSON.parse(line)
+      if (seen.type === 'listening') this.#listens = true
+      else if (seen.type === 'state') this.#state = seen
+      else this.events.push(seen)
+    })
+  }
+
+  async ready(): Promise<this> {
+    await until(() => this.#listens || !this.isRunning, 'the Python monitor listens', 20_000)
+    if (!this.#listens) throw new Error(`the Python monitor ended\n${this.output}`)
+    return this
+  }
+
+  /** Until it has seen an event of this type of this task. */
+  async sees(type: string, uuid: string): Promise<SeenEvent> {
+    const find = (): SeenEvent | undefined => this.events.find((event) => event.type === type && event.uuid === uuid)
+    await until(
+      () => find() !== undefined,
+      `${type} of ${uuid}; seen: ${this.events.filter((e) => e.uuid === uuid).map((e) => e.type)}`,
+      20_000,
+    )
+    return find() as SeenEvent // just found
+  }
+
+  /** What its State says in the end. */
+  async ended(): Promise<SeenState> {
+    this.child.stdin?.end()
+    await until(() => this.#state !== undefined || !this.isRunning, `the state of the Python monitor\n${this.output}`, 20_000)
+    if (this.#state === undefined) throw new Error(`the Python monitor gave no state\n${this.output}`)
+    return this.#state
   }
 }

@@ -46,6 +46,8 @@ export interface RedisConnectionParts {
   readonly clock: Clock
   readonly log: Logger
   readonly random?: () => number
+  /** Warnings that are not said again. */
+  readonly told?: Set<string>
 }
 
 export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner {
@@ -53,6 +55,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly deadLetters: RedisDeadLetters
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #told: Set<string>
   readonly #options: RedisBrokerOptions
   readonly #layout: Layout
   readonly #topology: RedisTopology
@@ -72,9 +75,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   #isClosing = false
   #closing: Promise<void> | undefined
 
-  constructor({ target, options, clock, log, random = Math.random }: RedisConnectionParts) {
+  constructor({ target, options, clock, log, random = Math.random, told = new Set() }: RedisConnectionParts) {
     this.#clock = clock
     this.#log = log
+    this.#told = told
     this.#options = options
     this.#layout = new Layout(options, target.db)
     this.#topology = new RedisTopology(this.#layout)
@@ -255,13 +259,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     await atMost(this.#clock, closingMs, this.#giveBacks.idle())
   }
 
-  // links
-
   async #listen(): Promise<void> {
     await this.#session.repeat(async (link) => {
       const { allowOom, warnings } = await checkServer(link, this.#options)
       this.#scripts = makeScripts({ allowOom })
-      for (const warning of warnings) this.#log.warn({}, warning)
+      for (const warning of warnings) if (!this.#told.has(warning) && this.#told.add(warning)) this.#log.warn({}, warning)
     })
     await this.#session.listen()
     this.#leases.start()
@@ -311,6 +313,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.#leases.stop()
     this.#leases.loseAll()
   }
+
   #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
     this.#upkeep.busy()
     const deliveries: RedisDelivery[] = []

@@ -1,0 +1,72 @@
+import type { Command } from 'commander'
+import type { Duration } from '../../internal/duration.js'
+import { toMs } from '../../internal/duration.js'
+import { eventLine, table, taskCells, taskHeadings, workerCells, workerHeadings } from '../events/lines.js'
+import { showLive } from '../events/live.js'
+import { durationText } from '../values.js'
+import { type CommandContext, withApp } from '../with-app.js'
+
+interface EventsFlags {
+  readonly dump?: true
+  readonly once?: Duration
+  readonly enable?: true
+  readonly json?: true
+}
+
+/** As long as two heartbeats, so that every worker is heard. */
+const onceMs = 4_500
+
+export function define(command: Command): void {
+  command
+    .option('-d, --dump', 'write each event on a line as it comes, until Ctrl-C')
+    .option('--once <duration>', 'listen for so long, then write what was heard of workers and tasks', (text) =>
+      durationText(text, '--once'),
+    )
+    .option('--enable', 'first let every worker send task events, as if it ran with -E')
+    .option('--json', 'with --dump, each event as JSON on a line; otherwise one JSON object with workers and tasks')
+  command.addHelpText(
+    'after',
+    '\nWithout flags, a live screen on a terminal (? shows its keys); elsewhere, or with --json, as --once 4.5s.',
+  )
+  command.action((flags: EventsFlags) => withApp(command, (context) => events(flags, context)))
+}
+
+async function events({ dump, once, enable, json }: EventsFlags, { app, core, terminal, flags: { color } }: CommandContext): Promise<void> {
+  if (enable === true) await app.control.enableEvents()
+  await using monitor = await app.monitor({
+    ...(dump === true
+      ? { onEvent: (event) => terminal.data(json === true ? JSON.stringify(event) : eventLine(event, nameOf(event.uuid))) }
+      : {}),
+  })
+  function nameOf(uuid: unknown): string | undefined {
+    return typeof uuid === 'string' ? monitor.state.task(uuid)?.name : undefined
+  }
+  const isLive = dump !== true && once === undefined && json !== true && process.stdin.isTTY === true && process.stdout.isTTY === true
+  // Awaited here: the monitor is closed when this function returns.
+  if (isLive) return await showLive(app, monitor, { color })
+  if (dump === true) {
+    terminal.note('listening to events; Ctrl-C ends it')
+    return await untilTold()
+  }
+  await new Promise<void>((resolve) =>
+    core.clock.setTimer(once === undefined ? onceMs : toMs(once, '--once'), resolve, { keepAlive: true }),
+  )
+  const { state } = monitor
+  if (json === true) return terminal.data(JSON.stringify({ workers: state.workers(), tasks: state.tasks() }))
+  for (const line of table(workerHeadings, state.workers().map(workerCells))) terminal.data(line)
+  const tasks = state.tasks()
+  if (tasks.length > 0) for (const line of ['', ...table(taskHeadings, tasks.map(taskCells))]) terminal.data(line)
+}
+
+/** Until Ctrl-C, or until the process is to end. */
+function untilTold(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {}, 2 ** 30)
+    const told = (): void => {
+      clearInterval(timer)
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, told)
+      resolve()
+    }
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, told)
+  })
+}

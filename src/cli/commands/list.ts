@@ -1,0 +1,84 @@
+import type { Command } from 'commander'
+import { isRecord } from '../../protocol/plain.js'
+import { table } from '../events/lines.js'
+import { UsageError } from '../usage-error.js'
+import { type CommandContext, withApp } from '../with-app.js'
+
+const whats = ['bindings', 'queues', 'tasks'] as const
+type What = (typeof whats)[number]
+
+export function define(command: Command): void {
+  command
+    .argument(
+      '<what>',
+      'bindings: exchanges, routing keys and their queues; queues: with the messages that wait in them; tasks: that workers know',
+    )
+    .option('--json', 'write one JSON array of objects')
+    .addHelpText('after', "\nTold by the app's own options and by the workers that answer.")
+    .action((what: string, { json }: { readonly json?: true }) =>
+      withApp(command, async (context) => {
+        if (!whats.some((one) => one === what)) throw new UsageError(`expected what to list to be one of ${whats.join(', ')}, got: ${what}`)
+        // One of them, checked.
+        const rows = await rowsOf(what as What, context)
+        if (json === true) return context.terminal.data(JSON.stringify(rows))
+        const [first] = rows
+        if (first === undefined) return context.terminal.note('There are none.')
+        const headings = Object.keys(first)
+        for (const line of table(
+          headings.map((heading) => heading.toUpperCase()),
+          rows.map((row) => headings.map((heading) => String(row[heading] ?? ''))),
+        ))
+          context.terminal.data(line)
+      }),
+    )
+}
+
+type Row = Readonly<Record<string, unknown>>
+
+async function rowsOf(what: What, context: CommandContext): Promise<readonly Row[]> {
+  switch (what) {
+    case 'bindings':
+      return bindings(context)
+    case 'queues': {
+      const connection = await context.core.connections.publisher()
+      const names = new Set((await bindings(context)).map(({ queue }) => String(queue)))
+      return Promise.all([...names].map(async (queue) => ({ queue, messages: await connection.size(queue) })))
+    }
+    case 'tasks':
+      return tasks(context)
+    default:
+      return what satisfies never
+  }
+}
+
+/** Of the app's own queues, and of those that workers take tasks from. */
+async function bindings({ app, core }: CommandContext): Promise<readonly Row[]> {
+  const own = core.routes
+    .defaultQueues()
+    .flatMap((name) =>
+      core.routes
+        .topology(name)
+        .queues.flatMap((queue) =>
+          queue.bindings.map(({ exchange, routingKey }) => ({ queue: queue.name, exchange, 'routing key': routingKey })),
+        ),
+    )
+  const asked = Object.values(await app.control.inspect().activeQueues()).flatMap((queues) =>
+    (Array.isArray(queues) ? queues : []).map(({ name, exchange, routing_key: key }) => ({
+      queue: String(name),
+      exchange: isRecord(exchange) ? String(exchange.name) : '',
+      'routing key': String(key),
+    })),
+  )
+  const all = new Map([...own, ...asked].map((row) => [JSON.stringify(row), row]))
+  return [...all.values()].sort((a, b) => (a.queue < b.queue ? -1 : 1))
+}
+
+async function tasks({ app }: CommandContext): Promise<readonly Row[]> {
+  const workers = new Map<string, string[]>(app.taskNames.map((name) => [name, []]))
+  for (const [node, known] of Object.entries(await app.control.inspect().registered()))
+    for (const text of Array.isArray(known) ? known : []) {
+      const name = text.replace(/ \[.*$/, '')
+      workers.set(name, [...(workers.get(name) ?? []), node])
+    }
+  return [...workers].sort(([a], [b]) => (a < b ? -1 : 1)).map(([task, nodes]) => ({ task, workers: nodes.join(' ') }))
+}

@@ -1,0 +1,79 @@
+import { InvalidMessageError, show } from '../../errors.js'
+import type { ExchangeType } from '../../protocol/topology.js'
+import type { CommandHandler } from '../panel.js'
+import { name, optionalName, wholeNumber } from './arguments.js'
+
+const byAutoscaler = (command: string): { readonly error: string } => ({
+  error: `${command} is not supported with autoscale. Adjust autoscale range instead.`,
+})
+
+/** The answer does not wait for processes to start. */
+export const pool_grow: CommandHandler = (panel, { n }) => {
+  if (panel.autoscaler !== undefined) return byAutoscaler('pool_grow')
+  void panel.resizePool(panel.pool.size + wholeNumber(n ?? 1, 'n', 0))
+  return { ok: 'pool will grow' }
+}
+
+export const pool_shrink: CommandHandler = (panel, { n }) => {
+  if (panel.autoscaler !== undefined) return byAutoscaler('pool_shrink')
+  // One remains in any case.
+  void panel.resizePool(Math.max(1, panel.pool.size - wholeNumber(n ?? 1, 'n', 0)))
+  return { ok: 'pool will shrink' }
+}
+
+export const pool_restart: CommandHandler = ({ pool, core }) => {
+  if (pool.restart === undefined)
+    throw new InvalidMessageError(`the ${pool.name} pool runs tasks in the worker's own process: there is nothing to restart`)
+  pool.restart().catch((error: unknown) => core.log.error({ err: error }, 'the pool could not be restarted'))
+  return { ok: 'reload started' }
+}
+
+export const autoscale: CommandHandler = ({ autoscaler }, { max, min }) => {
+  if (autoscaler === undefined) return { error: "ValueError('Autoscale not enabled')" }
+  const bounds = autoscaler.update({
+    max: max === undefined || max === null ? undefined : wholeNumber(max, 'max', 1),
+    min: min === undefined || min === null ? undefined : wholeNumber(min, 'min', 1),
+  })
+  return { ok: `autoscale now max=${bounds.max} min=${bounds.min}` }
+}
+
+const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'headers']
+
+/** The answer comes when the worker takes tasks from the queue. */
+export const add_consumer: CommandHandler = async ({ core, queues }, { queue, exchange, exchange_type: type, routing_key: key }) => {
+  const queueName = name(queue, 'queue')
+  const known = core.routes.topology(queueName)
+  const [ownExchange] = known.exchanges
+  const [ownQueue] = known.queues
+  const exchangeType = optionalName(type, 'exchange_type') ?? ownExchange?.type ?? 'direct'
+  if (!exchangeTypes.some((one) => one === exchangeType))
+    throw new InvalidMessageError(`expected exchange_type to be one of ${exchangeTypes.join(', ')}, got: ${show(type)}`)
+  const exchangeName = optionalName(exchange, 'exchange') ?? ownExchange?.name ?? queueName
+  const routingKey = optionalName(key, 'routing_key') ?? ownQueue?.bindings[0]?.routingKey ?? queueName
+  await queues.add(queueName, {
+    // One of exchangeTypes, checked above.
+    exchanges: known.exchanges.map((one) => ({ ...one, name: exchangeName, type: exchangeType as ExchangeType })),
+    queues: known.queues.map((one) => ({ ...one, bindings: [{ exchange: exchangeName, routingKey }] })),
+  })
+  core.log.info({ queue: queueName }, `Started consuming from ${queueName}`)
+  return { ok: `add consumer ${queueName}` }
+}
+
+export const cancel_consumer: CommandHandler = async ({ core, queues }, { queue }) => {
+  const queueName = name(queue, 'queue')
+  if (queues.names.includes(queueName)) {
+    await queues.cancel(queueName)
+    core.log.info({ queue: queueName }, `No longer consuming from ${queueName}`)
+  }
+  return { ok: `no longer consuming from ${queueName}` }
+}
+
+/** The only command that nobody answers. */
+export const shutdown: CommandHandler = ({ core, stop }, { msg }) => {
+  core.log.warn({}, typeof msg === 'string' ? msg : 'Got shutdown from remote')
+  stop()
+  return noReply
+}
+
+/** What a handler gives for which no answer is sent. */
+export const noReply: unique symbol = Symbol('no reply')

@@ -1,0 +1,171 @@
+import type { AppCore } from '../app/core.js'
+import { eventRoad } from '../app/event-road.js'
+import type { Sender } from '../app/sender.js'
+import { applyOptionsOf, embedFrom } from '../app/signature-options.js'
+import { NotSupportedError } from '../errors.js'
+import type { EventDispatcher } from '../events/dispatcher.js'
+import { receiveEvents } from '../events/receiver.js'
+import type { Timer } from '../internal/clock.js'
+import type { ClusterEvent } from '../protocol/events.js'
+import { isName } from '../protocol/name.js'
+import { checkSignatures, parseSignature } from '../protocol/signature.js'
+import type { Connection, Consumer } from '../transport.js'
+
+/** How often is looked for workers that are heard no more. */
+const lookMs = 5_000
+/** An election ends so long after its first answer, should a worker be missing that was thought to be there. */
+const electionMs = 500
+/** Elections that never come to an end are forgotten, the oldest first. */
+const mostElections = 1_000
+
+interface Peer {
+  /** Monotonic ms of its last heartbeat, by this worker's clock. */
+  readonly heardMs: number
+  readonly freqMs: number
+}
+
+interface Candidate {
+  readonly clock: number
+  readonly node: string
+  readonly topic: string
+  readonly action: unknown
+}
+
+interface GossipParts {
+  readonly core: AppCore
+  readonly hostname: string
+  readonly dispatcher: EventDispatcher
+  /** Does what the winner of an election with topic `task` does: sends the task whose signature the action is. */
+  readonly callTask: (action: unknown) => Promise<unknown>
+}
+
+/**
+ * What workers hear of each other: who is there, who is heard no more, and elections.
+ *
+ * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
+ * (`worker-elect-ack`). When every worker has heard every proposal, the one with the smallest logical time has won, for all in the same way. (Python's do not
+ * wait for all of them, and choose among those that they have heard.)
+ */
+export class Gossip {
+  readonly #parts: GossipParts
+  readonly #peers = new Map<string, Peer>()
+  readonly #candidates = new Map<string, Candidate[]>()
+  /** Answers to elections that this worker was asked for. */
+  readonly #acks = new Map<string, { count: number; timer: Timer | undefined }>()
+  #timer: Timer | undefined
+
+  constructor(parts: GossipParts) {
+    this.#parts = parts
+  }
+
+  /** Listens on this connection. */
+  join(connection: Connection): Promise<Consumer> {
+    const { core } = this.#parts
+    this.#timer ??= core.clock.setTimer(lookMs, () => this.#look())
+    return receiveEvents({
+      ...eventRoad(core, connection),
+      exchange: core.config.eventExchange,
+      routingKey: 'worker.#',
+      lamport: core.lamport,
+      onEvent: (event) => this.#hear(event),
+      onUnreadable: (error) => core.log.debug({ err: error }, 'an event of another worker could not be read'),
+    })
+  }
+
+  stop(): void {
+    for (const { timer } of this.#acks.values()) timer?.cancel()
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  /** Node names of the other workers that are there. */
+  get peers(): readonly string[] {
+    return [...this.#peers.keys()]
+  }
+
+  elect(id: string, topic: string, action: unknown): void {
+    this.#acks.set(id, { count: 0, timer: undefined })
+    forgetOldest(this.#acks)
+    this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
+  }
+
+  #hear(event: ClusterEvent): void {
+    switch (event.type) {
+      case 'worker-elect':
+        return this.#proposed(event)
+      case 'worker-elect-ack':
+        return this.#acknowledged(event)
+      case 'worker-offline':
+        this.#peers.delete(event.hostname)
+        return
+      case 'worker-online':
+      case 'worker-heartbeat': {
+        if (event.hostname === this.#parts.hostname) return
+        const { core } = this.#parts
+        if (!this.#peers.has(event.hostname)) core.log.debug({ worker: event.hostname }, `${event.hostname} joined the party`)
+        const freq = typeof event.freq === 'number' && event.freq > 0 ? event.freq : 60
+        this.#peers.set(event.hostname, { heardMs: core.clock.monotonic(), freqMs: freq * 1000 })
+      }
+    }
+  }
+
+  #proposed({ id, clock, hostname, pid, topic, action }: ClusterEvent): void {
+    if (!isName(id) || !isName(topic)) return
+    const candidates = this.#candidates.get(id) ?? []
+    this.#candidates.set(id, [...candidates, { clock: clock ?? 0, node: `${hostname}.${pid}`, topic, action }])
+    forgetOldest(this.#candidates)
+    this.#parts.dispatcher.send('worker-elect-ack', { id })
+  }
+
+  #acknowledged({ id }: ClusterEvent): void {
+    const acks = isName(id) ? this.#acks.get(id) : undefined
+    if (!isName(id) || acks === undefined) return
+    acks.count++
+    acks.timer ??= this.#parts.core.clock.setTimer(electionMs, () => this.#decide(id))
+    if (acks.count >= (this.#peers.size + 1) ** 2) this.#decide(id)
+  }
+
+  #decide(id: string): void {
+    this.#acks.get(id)?.timer?.cancel()
+    const [leader] = [...(this.#candidates.get(id) ?? [])].sort((a, b) => a.clock - b.clock || (a.node < b.node ? -1 : 1))
+    this.#candidates.delete(id)
+    this.#acks.delete(id)
+    if (leader === undefined) return
+    const { core, hostname } = this.#parts
+    if (leader.node !== `${hostname}.${process.pid}`) {
+      core.log.info({ id, leader: leader.node }, `node ${leader.node} elected for ${id}`)
+      return
+    }
+    core.log.info({ id }, `I won the election ${id}`)
+    if (leader.topic !== 'task')
+      return core.log.error({ id, topic: leader.topic }, `nobody knows what to do for the election topic ${leader.topic}`)
+    this.#parts
+      .callTask(leader.action)
+      .catch((error: unknown) => core.log.error({ err: error, id }, `the task of election ${id} could not be sent`))
+  }
+
+  #look(): void {
+    const { core } = this.#parts
+    const now = core.clock.monotonic()
+    for (const [hostname, { heardMs, freqMs }] of this.#peers) {
+      if (now - heardMs <= freqMs * 2) continue
+      this.#peers.delete(hostname)
+      core.log.info({ worker: hostname }, `missed heartbeat from ${hostname}`)
+    }
+    this.#timer = core.clock.setTimer(lookMs, () => this.#look())
+  }
+}
+
+function forgetOldest(map: Map<string, unknown>): void {
+  const [oldest] = map.keys()
+  if (map.size > mostElections && oldest !== undefined) map.delete(oldest)
+}
+
+/** Sends the task that the workers have chosen one of them to send: a signature of the wire. Rejects for one that is none, or that cannot be sent. */
+export async function callElected(core: AppCore, sender: Sender, action: unknown): Promise<unknown> {
+  checkSignatures([['action', action]])
+  const { task, args, kwargs, options, subtask_type: type } = parseSignature(action, 'action')
+  if (type !== null) throw new NotSupportedError(`a ${type} as the task of an election`, 'elect a single task, which may start others')
+  const call = { task, definition: core.registry.get(task), args, kwargs, options: applyOptionsOf(options), embed: embedFrom(options) }
+  return sender.apply(call)
+}

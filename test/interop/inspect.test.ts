@@ -1,0 +1,168 @@
+/** Python's own command line asks Node workers; what they answer has the shape that a Python worker's answer has. */
+import { execFile } from 'node:child_process'
+import { hostname } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { cleanEnvironment } from '../harness/worker-process.js'
+import { python } from '../python.js'
+import { Fleet, fresh } from './fleet.js'
+import { skipped, title } from './needs.js'
+
+const run = promisify(execFile)
+const folder = fileURLToPath(new URL('python', import.meta.url))
+const node = `node0@${hostname()}`
+const snake = `python0@${hostname()}`
+
+describe.skipIf(skipped)(title('celery inspect and status, with a worker of each language'), () => {
+  let fleet: Fleet
+  beforeAll(async () => {
+    fleet = await Fleet.start({ node: ['node'], python: ['python'] })
+  }, 60_000)
+  afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  /** The program that a user runs. */
+  async function celery(...args: string[]): Promise<string> {
+    const env = { ...cleanEnvironment(), PYTHONDONTWRITEBYTECODE: '1', INTEROP_BROKER: fleet.url, INTEROP_BACKEND: fleet.url }
+    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
+    return stdout
+  }
+
+  /** What both workers answer. */
+  async function inspect(...args: string[]): Promise<{ readonly ours: unknown; readonly theirs: unknown }> {
+    const answers: Record<string, unknown> = JSON.parse(await celery('inspect', '--json', '-t', '5', '-d', `${node},${snake}`, ...args))
+    return { ours: answers[node], theirs: answers[snake] }
+  }
+
+  /** The same from a client that is there already: quicker than a program that starts. */
+  async function ask(
+    command: string,
+    args: Readonly<Record<string, unknown>> = {},
+  ): Promise<{ readonly ours: unknown; readonly theirs: unknown }> {
+    const answers = await fleet.client.ask<Record<string, unknown>[]>('broadcast', { command, arguments: args, timeout: 5, limit: 2 })
+    return { ours: answers.find((answer) => node in answer)?.[node], theirs: answers.find((answer) => snake in answer)?.[snake] }
+  }
+
+  test('celery status lists the Node worker', async () => {
+    const said = await celery('status', '-t', '3')
+    expect(said).toContain(`${node}: OK`)
+    expect(said).toContain(`${snake}: OK`)
+    expect(said).toContain('2 nodes online')
+  })
+
+  test.each(['ping', 'active', 'reserved', 'scheduled', 'revoked'])(
+    '%s of an idle worker is what a Python worker answers',
+    async (command) => {
+      const { ours, theirs } = await ask(command)
+      expect(ours).toEqual(theirs)
+    },
+  )
+
+  test.each(['stats', 'active_queues', 'clock', 'report', 'conf', 'registered'])('%s has the shape of a Python answer', async (command) => {
+    // Each through the program itself, too: it shows what it does not understand as an error.
+    const { ours, theirs } = await inspect(command)
+    expect(typeof ours).toBe(typeof theirs)
+    if (command === 'active_queues') expect(shapeOf(ours)).toEqual(shapeOf(theirs))
+    if (command === 'stats') {
+      // What stands in a Python worker's pool depends on the kind of pool.
+      expect(shapeOf({ ...(ours as object), pool: {} })).toEqual(shapeOf({ ...(theirs as object), pool: {} }))
+      expect((ours as { pool: unknown }).pool).toMatchObject({ 'max-concurrency': 1, processes: [expect.any(Number)] })
+      expect((ours as { broker: unknown }).broker).toMatchObject({ transport: 'redis', hostname: '127.0.0.1', port: expect.any(Number) })
+    }
+    if (command === 'registered') expect(ours).toContain('interop.add')
+    if (command === 'conf') expect(ours).toMatchObject({ broker_url: expect.stringContaining('redis://'), worker_concurrency: 1 })
+  })
+
+  test('a task that runs and one that waits behind it are shown as Python shows them', async () => {
+    const gates = { node: fresh('gate'), python: fresh('gate') }
+    const { client } = fleet
+    const ids: Record<string, string[]> = {}
+    for (const queue of ['node', 'python'] as const) {
+      const first = await fleet.callers.python.call('interop.gate', [gates[queue]], {}, { queue })
+      await fleet.atGate(gates[queue])
+      ids[queue] = [first, await fleet.callers.python.call('interop.add', [1], { b: 2 }, { queue, priority: 3 })]
+    }
+    try {
+      const active = await ask('active')
+      expect(shapeOf(active.ours)).toEqual(shapeOf(active.theirs))
+      expect(active.ours).toMatchObject([
+        { id: ids.node?.[0], name: 'interop.gate', args: [gates.node], kwargs: {}, hostname: node, delivery_info: { routing_key: 'node' } },
+      ])
+      const reserved = await ask('reserved')
+      expect(shapeOf(reserved.ours)).toEqual(shapeOf(reserved.theirs))
+      expect(reserved.ours).toMatchObject([{ id: ids.node?.[1], args: [1], kwargs: { b: 2 }, time_start: null, worker_pid: null }])
+      const found = await ask('query_task', { ids: Object.values(ids).flat() })
+      expect(found.ours).toMatchObject({
+        [ids.node?.[0] ?? '']: ['active', { id: ids.node?.[0] }],
+        [ids.node?.[1] ?? '']: ['reserved', {}],
+      })
+      const [time] = active.ours as { time_start: number }[]
+      expect(Math.abs((time?.time_start ?? 0) * 1000 - Date.now())).toBeLessThan(60_000)
+      expect(await client.ask('inspect', { command: 'active', arguments: { safe: true } })).toMatchObject({
+        [node]: [{ args: `('${gates.node}',)`, kwargs: '{}' }],
+        [snake]: [{ args: `('${gates.python}',)`, kwargs: '{}' }],
+      })
+    } finally {
+      await fleet.open(gates.node)
+      await fleet.open(gates.python)
+    }
+  })
+
+  test('what nobody knows is answered, and not waited for', async () => {
+    const answers = await fleet.client.ask('broadcast', { command: 'no_such', arguments: {}, timeout: 5, limit: 2 })
+    expect(answers).toEqual(
+      expect.arrayContaining([{ [node]: { error: "KeyError('no_such')" } }, { [snake]: { error: "KeyError('no_such')" } }]),
+    )
+  })
+
+  test('a pattern reaches the workers whose names fit, and no others', async () => {
+    const { client } = fleet
+    const ping = (pattern: string) => client.ask('broadcast', { command: 'ping', pattern, matcher: 'glob', timeout: 1 })
+    expect(await ping('node*')).toEqual([{ [node]: { ok: 'pong' } }])
+    expect(await ping('[!n]*@*')).toEqual([{ [snake]: { ok: 'pong' } }])
+    expect(await ping('nobody*')).toEqual([])
+  })
+
+  test('the Node API asks both', async () => {
+    const { control } = fleet.app
+    const inspected = control.inspect({ limit: 2, timeout: 5 })
+    expect(await inspected.ping()).toEqual({ [node]: { ok: 'pong' }, [snake]: { ok: 'pong' } })
+    const queues = await inspected.activeQueues()
+    expect(queues[node]?.map(({ name }) => name)).toEqual(['node'])
+    expect(queues[snake]?.map(({ name }) => name)).toEqual(['python'])
+    const registered = await inspected.registered()
+    for (const worker of [node, snake]) expect(registered[worker]).toContain('interop.add')
+    expect(Object.keys(await control.inspect({ destination: [snake], timeout: 5 }).stats())).toEqual([snake])
+    expect(Object.keys(await control.ping({ pattern: 'py*', timeout: 1 }))).toEqual([snake])
+    await fleet.allAcked()
+  })
+})
+
+/** Names and types, however deep; of a list its first element. */
+function shapeOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0])]
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(
+      Object.entries(value)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([key, item]) => [key, isOpen(key) ? 'anything' : shapeOf(item)]),
+    )
+  return value === null ? 'null' : typeof value
+}
+
+/** Depends on what was run, or is null where there is nothing. */
+const isOpen = (key: string): boolean =>
+  [
+    'total',
+    'transport_options',
+    'alternates',
+    'failover_strategy',
+    'connect_timeout',
+    'credential_provider',
+    'args',
+    'kwargs',
+    'heartbeat',
+    'userid',
+    'login_method',
+    'uri_prefix',
+  ].includes(key)
