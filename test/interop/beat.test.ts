@@ -33,6 +33,7 @@ describe.skipIf(skipped)(title('beat'), () => {
       {
         broker: fleet.url,
         backend: fleet.url,
+        store: fleet.url,
         config: { beat_schedule: schedule },
       },
     )
