@@ -8,3 +8,8 @@ test('tasks and calls do what docs/guide says', async () => {
   await project.worker('-A', './shop.ts', 'worker', '-c', '2', '-Q', 'celery,mail,reports')
   expect(await project.script('./calls.ts')).toEqual({ code: 0, stdout: expect.stringMatching(/all as expected\n$/), stderr: '' })
 })
+
+test('schedules do what docs/guide says', async () => {
+  await using project = new ExampleProject('guide')
+  expect(await project.script('./schedule.ts')).toEqual({ code: 0, stdout: 'all as expected\n', stderr: 'leading\n' })
+})
