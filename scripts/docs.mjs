@@ -82,7 +82,7 @@ async function configPage(root) {
       lines.push(`### ${option}`, row.sentence, facts.join('\n'))
     }
   }
-  return page([...lines, ...(await redisOptions(root))])
+  return page([...lines, ...(await redisOptions(root)), ...(await amqpOptions(root)), ...(await rpcOptions(root))])
 }
 
 /** @param {string} root */
@@ -104,6 +104,30 @@ async function redisOptions(root) {
     `Refused, as for the broker: ${Object.keys(refusedLinkOptions)
       .map((option) => `\`${option}\``)
       .join(', ')}.`,
+  ]
+}
+
+/** @param {string} root */
+async function amqpOptions(root) {
+  const { amqpBrokerTable, refusedAmqpBrokerOptions } = await fromBuild(root, 'transports/amqp/option-table.js')
+  const { amqpSchemes } = await fromBuild(root, 'internal/amqp/schemes.js')
+  return [
+    '## RabbitMQ as broker',
+    `URLs start with ${amqpSchemes.map((/** @type {string} */ scheme) => `\`${scheme}:\``).join(', ')}: \`amqp://user:password@host:5672/vhost\` (\`amqp://host//\` is the virtual host \`/\`), \`amqps://\` with TLS (and \`ssl_ca_certs\`, \`ssl_certfile\`, \`ssl_keyfile\`, \`ssl_cert_reqs\`, \`ssl_check_hostname\` as in Celery), \`?heartbeat=10\`. They need the \`amqplib\` package.`,
+    '`brokerTransportOptions` has these; each may be spelled as Celery does (`confirm_publish`), times are seconds or text with a unit.',
+    optionTable(amqpBrokerTable),
+    'Options of kombu and py-amqp that have no place here are refused with what there is instead:',
+    refusedTable(refusedAmqpBrokerOptions),
+  ]
+}
+
+/** @param {string} root */
+async function rpcOptions(root) {
+  const { rpcTable } = await fromBuild(root, 'backends/rpc/option-table.js')
+  return [
+    '## Results through RabbitMQ',
+    '`resultBackend: "rpc://"` sends results back through the broker to the process that asked; see [RabbitMQ](rabbitmq.md). `resultBackendTransportOptions` has these; what `brokerTransportOptions` says of the connection holds for them, too.',
+    optionTable(rpcTable),
   ]
 }
 

@@ -17,7 +17,7 @@ terminal state, no process, file or message is left. No task is started twice, u
 `
 
 /** Which section a line belongs to, by the first word of its driver. @type {Readonly<Record<string, string>>} */
-const sections = { sqlite: 'The embedded broker', redis: 'Redis' }
+const sections = { sqlite: 'The embedded broker', redis: 'Redis', rabbitmq: 'RabbitMQ' }
 const others = 'Without a broker'
 const unseenSection = 'Not seen'
 

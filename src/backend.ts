@@ -9,7 +9,7 @@ export interface ResultBackend extends ChordCounters, GroupStorage {
    * Stores a state. The first terminal state (SUCCESS, FAILURE, REVOKED) wins, atomically: false when one was there already and nothing was written.
    * A RETRY or custom state never overwrites a terminal one either.
    */
-  store(meta: ResultMeta, options: { readonly expiresSeconds: number | null }): Promise<boolean>
+  store(meta: ResultMeta, options: StoreOptions): Promise<boolean>
   /** Undefined: nothing is stored for that id. */
   get(taskId: string): Promise<ResultMeta | undefined>
   /** One round trip; ids without a result are missing from the map. */
@@ -28,6 +28,27 @@ export interface ResultBackend extends ChordCounters, GroupStorage {
   cleanup(options: { readonly nowMs: number }): Promise<number>
   /** Safe twice. Waits that are open end with a ConnectionError. */
   close(): Promise<void>
+  /** Where results come to the process that asked, and lie nowhere else. Missing: they are stored where everybody finds them. */
+  readonly inbox?: Inbox
+}
+
+export interface StoreOptions {
+  readonly expiresSeconds: number | null
+  /** From the task's message: the inbox of who sent it, and under which id. They concern backends with an inbox; others know where to store. */
+  readonly replyTo?: string | undefined
+  readonly correlationId?: string | undefined
+}
+
+/** The queue of this process that results come to. */
+export interface Inbox {
+  /** Goes as `reply_to` with every task that this process sends. */
+  readonly name: string
+  /** To be awaited before a task is sent: results that find no queue are lost. Undefined: it is open. Rejects with ConnectionError. */
+  open(): Promise<void> | undefined
+  /** This process sends these tasks: their results come here. */
+  expect(taskIds: readonly string[]): void
+  /** False: as far as is known, the result of that task will not come here. */
+  expects(taskId: string): boolean
 }
 
 /**

@@ -302,6 +302,17 @@ export class BackendFullError extends ConnectionError {
   override readonly code = 'ERR_BACKEND_FULL'
 }
 
+/** With `rpc://`, the result of this task does not come to this process, or was dropped here: a wait would not end. */
+export class ResultElsewhereError extends CeleriacError {
+  readonly code = 'ERR_RESULT_ELSEWHERE'
+  constructor(
+    readonly taskId: string,
+    reason: string,
+  ) {
+    super(`the result of task ${taskId} is not to be had here: ${reason}`)
+  }
+}
+
 /** No result backend is configured, so there is nothing to wait for. */
 export class ResultsDisabledError extends CeleriacError {
   readonly code = 'ERR_RESULTS_DISABLED'

@@ -1,5 +1,6 @@
 /** The face of celeriac: the app, the canvas, errors and types. Workers, drivers and the command line are loaded when they are used. */
 export { type AppOptions, Celeriac } from './app/app.js'
+export type { Beat, BeatOptions, BeatState } from './app/beat-handle.js'
 export { type ConfigInput, celeryDefaults } from './app/config.js'
 export { currentTask, type RequestInfo, type RetryOptions, type TaskContext } from './app/context.js'
 export type { BroadcastOptions, CommandOutcome, Control } from './app/control.js'
@@ -8,6 +9,7 @@ export type { Inspect, Replies, TaskInfo } from './app/inspect.js'
 export type { Monitor, MonitorOptions } from './app/monitor.js'
 export type { OwnCommand, OwnCommandOptions } from './app/own-commands.js'
 export type { RemoteTask, TasksOf } from './app/remotes.js'
+export type { ScheduleInfo, ScheduleRun, Schedules } from './app/schedule-handle.js'
 export type { Called, ErrorClass, NamedTask, Task, TaskOptions } from './app/task.js'
 export type { StopOptions, Worker, WorkerOptions, WorkerState } from './app/worker-handle.js'
 export { at } from './beat/at.js'
@@ -15,7 +17,7 @@ export { crontab } from './beat/crontab.js'
 export { every } from './beat/interval.js'
 export { solar } from './beat/solar.js'
 export { chain, chord, group } from './canvas/compose.js'
-export type { AsyncResult, Enqueued, GetOptions } from './canvas/handles.js'
+export type { AsyncResult, EndedMember, Enqueued, EnqueuedGroup, GetOptions, GroupResult } from './canvas/handles.js'
 export type {
   BeatEntry,
   BeatSchedule,
@@ -30,7 +32,8 @@ export type {
   Schedule,
   SolarEvent,
 } from './canvas/schedules.js'
-export type { ApplyOptions, PublishRetryPolicy, Sig } from './canvas/sig.js'
+export type { ApplyOptions, GroupSig, PublishRetryPolicy, Sig } from './canvas/sig.js'
+export type { Stamped, StampingVisitor, StampOptions, Stamps } from './canvas/stamping.js'
 
 export { createClient } from './client.js'
 export * from './errors.js'

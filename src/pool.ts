@@ -1,6 +1,7 @@
 /** Contract of a pool: where task functions run. A pool runs requests and gives outcomes; it knows neither brokers nor results. */
 import type { RemoteErrorData } from './protocol/remote-error.js'
 import type { ResultTuple } from './protocol/result.js'
+import type { Embed } from './protocol/task-body.js'
 
 /** One run of a task: plain data, so that it can cross to another process. The body stays as it came; the place that runs it decodes it. */
 export interface TaskRequest {
@@ -18,8 +19,8 @@ export interface TaskRequest {
   readonly timeLimitMs?: number
 }
 
-/** What the body of a message asks to be done next (its embed: links, the rest of a chain, the body of a chord), as JSON, so that it crosses to another process as it is. */
-export type Continuations = string
+/** What the body of a message asks to be done next (links, the rest of a chain, the body of a chord): as JSON where it crosses to another process. */
+export type Continuations = Embed | string
 
 /** How a run ended. Every switch over it is complete. */
 export type Outcome =
@@ -54,8 +55,8 @@ export type Outcome =
       readonly runtimeMs: number
       readonly continuations: Continuations | null
     }
-  | { readonly status: 'ignored'; readonly reason: string }
-  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string }
+  | { readonly status: 'ignored'; readonly reason: string; readonly continuations: Continuations | null }
+  | { readonly status: 'rejected'; readonly requeue: boolean; readonly reason: string; readonly continuations: Continuations | null }
   /** The body could not be decoded or is not of the protocol's shape: nothing ran. */
   | { readonly status: 'undecodable'; readonly reason: string }
   | {

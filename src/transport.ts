@@ -17,7 +17,13 @@ export interface Transport {
   readonly name: string
   readonly supports: TransportSupports
   /** Opens a connection, or throws ConnectionError. */
-  connect(options: { readonly signal: AbortSignal }): Promise<Connection>
+  connect(options: ConnectOptions): Promise<Connection>
+}
+
+export interface ConnectOptions {
+  readonly signal: AbortSignal
+  /** For how long, in ms, this event loop may be blocked: where a broker wants signs of life, it is asked to wait so long for them. Default 0. */
+  readonly blocksUpToMs?: number
 }
 
 /** What a driver can do. docs/guarantees and the conformance suite are made from it. */

@@ -49,6 +49,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Imports against the direction, each at run time only, with its reason. */
 const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly because: string }>> = {
+  'app/beat-side.ts': {
+    to: 'beat/open-beat.ts',
+    because: 'app.beat() and app.schedule are on the app; a program that uses neither loads no beat',
+  },
   'app/app.ts': { to: 'worker/worker.ts', because: 'app.worker() is on the app; a program that only sends loads no worker code' },
 }
 

@@ -1,29 +1,36 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { openBackend } from '../backends/index.js'
-import type { AsyncResult, Enqueued } from '../canvas/handles.js'
-import type { BeatSchedule } from '../canvas/schedules.js'
-import type { ApplyOptions } from '../canvas/sig.js'
+import { hasInbox, openBackend } from '../backends/index.js'
+import { signatureFrom } from '../canvas/from-json.js'
+import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
+import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
+import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { ControlClient } from '../control/client.js'
-import { NotSupportedError } from '../errors.js'
+import { DecodeError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
+import type { Duration } from '../internal/duration.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
+import { decodeJson } from '../serializers/json.js'
 import { openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
-import type { Beat } from './beat-handle.js'
+import type { Beat, BeatOptions } from './beat-handle.js'
+import { BeatSide } from './beat-side.js'
 import { appBrand } from './brand.js'
+import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
 import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
 import { DeadLetterBox } from './dead-letters.js'
-import { runEagerly } from './eager.js'
+import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { senderEvents } from './event-road.js'
+import { handleOf } from './group-result.js'
 import { Hooks, type Middleware, type Signals } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
@@ -31,7 +38,9 @@ import { Monitor, type MonitorOptions } from './monitor.js'
 import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
 import { Registry } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
+import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
+import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
@@ -48,8 +57,10 @@ type KwOf<N extends readonly string[], A extends readonly unknown[]> = Simplify<
 
 /** Options of the app: every row of docs/config.md, by our names or Celery's. */
 export type AppOptions = ConfigInput & {
-  /** Refused at run time: this version has no beat. */
+  /** What beat sends, and when: entries by name. */
   beatSchedule?: BeatSchedule
+  /** The same, as Celery spells it. */
+  beat_schedule?: BeatSchedule
 }
 
 /**
@@ -70,10 +81,10 @@ export class Celeriac implements AsyncDisposable {
   readonly #core: AppCore
   readonly #sender: Sender
   #senderEvents: EventDispatcher | undefined
+  readonly #beats: BeatSide
 
-  constructor(name: string, { beatSchedule, ...options }: AppOptions = {}) {
+  constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
-    if (beatSchedule !== undefined) throw noBeat('beatSchedule')
     const config = loadConfig(options)
     const lamport = new LamportClock()
     this.#core = {
@@ -100,6 +111,7 @@ export class Celeriac implements AsyncDisposable {
       connections: new Connections({
         brokers: config.brokerUrl,
         backend: config.resultBackend,
+        hasInbox: hasInbox(config.resultBackend),
         connectTimeoutMs: config.brokerConnectionTimeout * 1000,
         clock: systemClock,
         drivers: {
@@ -109,19 +121,25 @@ export class Celeriac implements AsyncDisposable {
             openBackend(address, {
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
+              brokers: config.brokerUrl,
+              persistent: config.resultPersistent,
               // The same server is reached in the same way.
-              brokerTransportOptions: config.brokerUrl.some((broker) => isSameAddress(broker, address))
-                ? config.brokerTransportOptions
-                : {},
+              brokerTransportOptions:
+                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
             }),
         },
       }),
     }
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
-    this.#sender = new Sender(this.#core, this.#access, (call, id) =>
-      runEagerly({ core: this.#core, sender: this.#sender, access: this.#access }, call, id),
-    )
+    const access = this.#access
+    const eager = (): EagerParts => ({ core: this.#core, sender: this.#sender, access })
+    this.#sender = new Sender(this.#core, access, {
+      call: (call, id) => runEagerly(eager(), call, id),
+      plan: (plan) => runPlanEagerly(eager(), plan),
+    })
+    for (const task of builtInTasks(this.#core, this.#sender)) this.#core.registry.addBuiltIn(task)
+    this.#beats = new BeatSide(this.#core, this.#sender, { ...celerysSchedule, ...beatSchedule })
   }
 
   /** True for an app made by any copy of celeriac, also one that another loader brought in. */
@@ -204,7 +222,27 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
-    return new StoredResult<R>(id, this.#access)
+    return new StoredResult<R>(id, this.#access, { byId: true })
+  }
+
+  /** The handle that `asTuple()` wrote, here or in Python: a task with its parents, or a group with its members. Throws DecodeError for what is no such tuple. */
+  resultFromTuple<R = unknown>(tuple: unknown): AsyncResult<R> {
+    if (!isResultTuple(tuple)) throw new DecodeError(`expected a result tuple [[id, parent], members], got: ${show(tuple)}`)
+    // What the tasks return is the caller's claim: they run elsewhere.
+    return handleOf(this.#access, tuple) as AsyncResult<R>
+  }
+
+  /** The group whose handle was saved with `save()`, here or in Python; undefined when the result backend has none of that id. */
+  async restoreGroup<R extends readonly unknown[] = unknown[]>(id: string): Promise<GroupResult<R> | undefined> {
+    const tuple = await (await resultsOf(this.#access)).group(id)
+    // A tuple with members is a group's; what they return is the caller's claim.
+    return tuple === undefined || tuple[1] === null ? undefined : (handleOf(this.#access, tuple) as GroupResult<R>)
+  }
+
+  /** A signature from its JSON (the object, or its text), as `toJSON()` or Python wrote it. Throws InvalidMessageError for what is none, or is too large or too deep. */
+  signature<R = unknown>(json: unknown): Sig<unknown, R, true> {
+    // What it takes and gives is the caller's claim: only the task knows.
+    return signatureFrom(typeof json === 'string' ? decodeJson(json) : json, this.#sender) as unknown as Sig<unknown, R, true>
   }
 
   /** Names of the tasks that are registered here. */
@@ -248,9 +286,19 @@ export class Celeriac implements AsyncDisposable {
     })
   }
 
-  /** The scheduler: not in this version. */
-  beat(_options: { scheduler?: 'file' | 'redis' | 'postgres' } = {}): Beat {
-    throw noBeat('app.beat()')
+  /** Sends what is due. Any number may run, in any processes: one leads. */
+  beat(options: BeatOptions = {}): Beat {
+    return this.#beats.beat(options)
+  }
+
+  /** Schedules at run time: list, add, update, pause, resume, run, remove. */
+  get schedule(): Schedules {
+    return this.#beats.schedules
+  }
+
+  /** Celery's add_periodic_task: one entry of the program, as in `beatSchedule`; gives its name. Default name: the call as text, `add(1, 2)`. */
+  addPeriodicTask(schedule: Schedule | Duration, task: BeatCall, options: EntryOptions & { name?: string } = {}): string {
+    return this.#beats.add(schedule, task, options)
   }
 
   /** Closes the connections of this app in this process. A later call opens them again. Safe twice. */
@@ -269,17 +317,22 @@ export class Celeriac implements AsyncDisposable {
     return { core: app.#core, sender: app.#sender }
   }
 
-  get #access() {
+  get #access(): ResultAccess {
     const core = this.#core
-    return {
+    const access: ResultAccess = {
       get connections() {
         return core.connections
       },
       get clock() {
         return core.clock
       },
-      revoke: (ids: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }) => this.control.revoke([...ids], options),
+      get expiresSeconds() {
+        return core.config.resultExpires
+      },
+      revoke: (ids, options) => this.control.revoke([...ids], options),
+      handle: (tuple, parent) => handleOf(access, tuple, { parent }),
     }
+    return access
   }
 }
 
@@ -291,8 +344,4 @@ function isoClock(now: () => number, timezone: string): () => string {
     if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
     return last.text
   }
-}
-
-function noBeat(what: string): NotSupportedError {
-  return new NotSupportedError(what, 'this version has no beat; send tasks with eta or countdown, or from a cron job')
 }

@@ -44,6 +44,7 @@ export function boundArguments(task: TaskDefinition, call: Arguments): readonly 
 }
 
 function bind(task: TaskDefinition, { args, kwargs }: Arguments): readonly unknown[] {
+  if (task.takesCall === true) return [args, kwargs]
   if (task.kwargsSchema !== undefined) return [asObject(task, args, kwargs)]
   const names = Object.keys(kwargs)
   if (names.length === 0) return args

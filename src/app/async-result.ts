@@ -1,43 +1,37 @@
 import type { ResultBackend } from '../backend.js'
-import type { AsyncResult, Enqueued, GetOptions } from '../canvas/handles.js'
-import { ResultsDisabledError, SyncSubtaskError, TimeoutError } from '../errors.js'
-import type { Clock } from '../internal/clock.js'
-import { toMs } from '../internal/duration.js'
+import type { AsyncResult, Enqueued, GetOptions, GroupResult } from '../canvas/handles.js'
+import { ResultElsewhereError, SyncSubtaskError, TimeoutError } from '../errors.js'
 import { failureFrom } from '../protocol/remote-error.js'
-import { isReady, type ResultMeta, type State } from '../protocol/result.js'
-import type { Connections } from './connections.js'
+import { isReady, type ResultMeta, type ResultTuple, type State } from '../protocol/result.js'
 import { runningTask } from './context.js'
+import { deadlineOf, type ResultAccess, resultsOf } from './result-wait.js'
 
-/** What handles need of their app. */
-export interface ResultAccess {
-  readonly connections: Connections
-  readonly clock: Clock
-  revoke(taskIds: readonly string[], options: { terminate?: boolean; signal?: NodeJS.Signals }): Promise<void>
-}
-
-/** A handle of a task that was sent, here or elsewhere, or (with `local`) of one that ran at the call. */
+/** A handle of a task that was sent, here or elsewhere (`byId`), or (with `local`) of one that ran at the call. */
 export class StoredResult<R> implements AsyncResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly #access: ResultAccess
   readonly #local: ResultMeta | undefined
+  readonly #byId: boolean
 
   constructor(
     id: string,
     access: ResultAccess,
-    { parent = null, local }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta } = {},
+    { parent = null, local, byId = false }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta; byId?: boolean } = {},
   ) {
     this.id = id
     this.parent = parent
     this.#access = access
     this.#local = local
+    this.#byId = byId
   }
 
   async get(options: GetOptions = {}): Promise<R> {
     if (this.#local !== undefined) return settled<R>(this.#local, options)
     if (runningTask() !== undefined && options.allowInsideTask !== true) throw new SyncSubtaskError(this.id)
-    const backend = await this.#results()
-    const stop = this.#deadline(options)
+    const backend = await resultsOf(this.#access)
+    this.#refuseToWaitForEver(backend, options)
+    const stop = deadlineOf(this.#access.clock, options, `task ${this.id}`)
     try {
       for await (const meta of backend.wait([this.id], { signal: stop.signal })) {
         if (isReady(meta.status)) return settled<R>(meta, options)
@@ -75,7 +69,15 @@ export class StoredResult<R> implements AsyncResult<R> {
 
   async children(): Promise<AsyncResult<unknown>[]> {
     const tuples = (await this.#meta())?.children ?? []
-    return tuples.map(([[id]]) => new StoredResult(id, this.#access, { parent: this }))
+    return tuples.map((tuple) => this.#access.handle(tuple, this))
+  }
+
+  collect(options: GetOptions = {}): AsyncGenerator<readonly [AsyncResult<unknown>, unknown], void, undefined> {
+    return collected(this, options)
+  }
+
+  asTuple(): ResultTuple {
+    return tupleOf(this)
   }
 
   async exists(): Promise<boolean | undefined> {
@@ -95,7 +97,7 @@ export class StoredResult<R> implements AsyncResult<R> {
   }
 
   async forget(): Promise<void> {
-    const backend = await this.#results()
+    const backend = await resultsOf(this.#access)
     await backend.forget([this.id])
   }
 
@@ -104,8 +106,8 @@ export class StoredResult<R> implements AsyncResult<R> {
       yield { state: this.#local.status, meta: infoOf(this.#local) }
       return
     }
-    const backend = await this.#results()
-    const stop = this.#deadline(options)
+    const backend = await resultsOf(this.#access)
+    const stop = deadlineOf(this.#access.clock, options, `task ${this.id}`)
     try {
       for await (const meta of backend.wait([this.id], { signal: stop.signal })) yield { state: meta.status, meta: infoOf(meta) }
     } finally {
@@ -115,37 +117,14 @@ export class StoredResult<R> implements AsyncResult<R> {
 
   async #meta(): Promise<ResultMeta | undefined> {
     if (this.#local !== undefined) return this.#local
-    const backend = await this.#results()
+    const backend = await resultsOf(this.#access)
     return backend.get(this.id)
   }
 
-  async #results(): Promise<ResultBackend> {
-    const backend = await this.#access.connections.backend()
-    if (!backend.supports.results) throw new ResultsDisabledError()
-    return backend
-  }
-
-  /** One signal for the caller's own and the timeout. While it is open the process stays alive: drivers hold nothing that would keep it. */
-  #deadline({ timeout, signal }: { timeout?: GetOptions['timeout']; signal?: AbortSignal }): { signal: AbortSignal; release(): void } {
-    const controller = new AbortController()
-    const abort = (): void => controller.abort(signal?.reason)
-    if (signal?.aborted) abort()
-    signal?.addEventListener('abort', abort, { once: true })
-    const timer =
-      timeout === undefined
-        ? undefined
-        : this.#access.clock.setTimer(toMs(timeout, 'timeout'), () =>
-            controller.abort(new TimeoutError(`no result of task ${this.id} within ${toMs(timeout, 'timeout') / 1000} s`)),
-          )
-    const keepAlive = setInterval(() => {}, 2 ** 30)
-    return {
-      signal: controller.signal,
-      release: () => {
-        signal?.removeEventListener('abort', abort)
-        timer?.cancel()
-        clearInterval(keepAlive)
-      },
-    }
+  /** Results that go to one process only, awaited in another. Who gave a deadline learns it then. */
+  #refuseToWaitForEver({ inbox }: ResultBackend, { timeout, signal }: GetOptions): void {
+    if (!this.#byId || inbox === undefined || timeout !== undefined || signal !== undefined || inbox.expects(this.id)) return
+    throw new ResultElsewhereError(this.id, 'with rpc:// it goes to the process that sent the task, and this one did not')
   }
 }
 
@@ -154,7 +133,33 @@ export function enqueued<R>(id: string, sent: Promise<AsyncResult<R>>): Enqueued
   return Object.assign(sent, { id, get: (options?: GetOptions) => sent.then((result) => result.get(options)) })
 }
 
-function settled<R>(meta: ResultMeta, { propagate = true }: GetOptions): R {
+/** Breadth first: what has ended, then its children, which it names once it has ended. */
+export async function* collected(
+  root: AsyncResult<unknown>,
+  options: GetOptions,
+): AsyncGenerator<readonly [AsyncResult<unknown>, unknown], void, undefined> {
+  const waiting = [root]
+  for (let node = waiting.shift(); node !== undefined; node = waiting.shift()) {
+    yield [node, await node.get(options)]
+    waiting.push(...(await node.children()))
+  }
+}
+
+/** A loop along the parents: a chain may have thousands of them. */
+export function tupleOf(node: AsyncResult<unknown>): ResultTuple {
+  const line: AsyncResult<unknown>[] = []
+  for (let at: AsyncResult<unknown> | null = node; at !== null; at = at.parent) line.push(at)
+  let tuple: ResultTuple | null = null
+  for (const at of line.reverse()) tuple = [[at.id, tuple], isGroupResult(at) ? at.results.map(tupleOf) : null]
+  // The line has at least the node itself.
+  return tuple as ResultTuple
+}
+
+export function isGroupResult(result: AsyncResult<unknown>): result is GroupResult<unknown> {
+  return 'results' in result
+}
+
+export function settled<R>(meta: ResultMeta, { propagate = true }: GetOptions): R {
   // What a task returns is typed where it is called; the wire cannot check it.
   if (meta.status === 'SUCCESS') return meta.result as R
   const failure = failureFrom(meta)

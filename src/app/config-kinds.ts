@@ -70,7 +70,7 @@ export function isName(value: unknown): value is string {
 
 const urlPattern = /^[a-z][a-z0-9+.-]*:\/\//i
 const brokerWords = 'a URL such as "sqlite://", or a list of them'
-const backendWords = 'a URL such as "sqlite://", or "disabled"'
+const backendWords = 'a URL such as "sqlite://", "rpc://", or "disabled"'
 const orClient = '; or { client } with a Redis client of yours'
 
 /**
@@ -89,12 +89,22 @@ export const brokerUrls = kind<Address | readonly Address[], readonly Address[]>
   { show: (addresses) => addresses.map(showAddress).join(';') },
 )
 
-/** A result backend, or `disabled`. */
+/** A result backend, or `disabled`. Names without a server may come without slashes, as Celery has them. */
 export const backendUrl = kind<Address, Address>(
   `${backendWords}${orClient}`,
-  (value, option) => (value === 'disabled' || value === 'disabled://' ? 'disabled' : address(value, option, backendWords)),
+  (value, option) => {
+    if (value === 'disabled' || value === 'disabled://') return 'disabled'
+    return value === 'rpc' ? 'rpc://' : address(value, option, backendWords)
+  },
   { show: showAddress },
 )
+
+const storeWords = 'a URL such as "sqlite://", "redis://host:6379/0" or "file://./schedules.json"'
+
+/** A store of schedules. */
+export const storeUrl = kind<Address, Address>(`${storeWords}${orClient}`, (value, option) => address(value, option, storeWords), {
+  show: showAddress,
+})
 
 function address(value: unknown, option: string, expected: string): Address {
   if (typeof value === 'string' && urlPattern.test(value)) return value

@@ -16,11 +16,12 @@ import {
   name,
   poolBounds,
   rate,
+  storeUrl,
   timeZone,
 } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control'
+export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
 
 export interface Row<In, Out> {
   readonly group: Group
@@ -51,7 +52,7 @@ function row<In, Out>(
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
     sentence:
-      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
+      'The broker that messages go through: `sqlite://` is a file in .celeriac/, `redis://` a Redis server, `amqp://` RabbitMQ, `memory://` this process; `{ client }` is a Redis client of yours. Several fail over in order.',
     flag: '-b, --broker <url>',
   }),
   resultBackend: {
@@ -59,10 +60,10 @@ export const configTable = {
     kind: backendUrl,
     default: {
       says: "the broker's own store",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'disabled' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'disabled' : broker),
     },
     sentence:
-      'Where states and results are kept; `disabled` keeps none. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
+      'Where states and results are kept; `disabled` keeps none, and `rpc://` sends them back through the broker (RabbitMQ) to the process that asked. A broker that cannot keep results (RabbitMQ) has `disabled` as its default.',
     flag: '--result-backend <url>',
   } satisfies Row<Address, Address>,
   brokerTransportOptions: row(
@@ -70,7 +71,8 @@ export const configTable = {
     driverOptions,
     {},
     {
-      sentence: "Options of the broker's driver; see [Redis as broker](#redis-as-broker). The other drivers take none.",
+      sentence:
+        "Options of the broker's driver; see [Redis as broker](#redis-as-broker) and [RabbitMQ as broker](#rabbitmq-as-broker). The other drivers take none.",
     },
   ),
   resultBackendTransportOptions: row(
@@ -100,6 +102,9 @@ export const configTable = {
   }),
   resultExpires: row('Broker and results', expiry, 86_400, {
     sentence: 'How long a result is kept after the task has ended; null or 0 keeps it for ever.',
+  }),
+  resultPersistent: row('Broker and results', bool, false, {
+    sentence: 'Results that `rpc://` sends outlive a restart of the broker. Other backends keep what their server keeps.',
   }),
   resultExtended: row('Broker and results', bool, false, {
     sentence: "Store the task's name, arguments, worker, queue and retries with its result.",
@@ -137,6 +142,13 @@ export const configTable = {
   }),
   taskDefaultExchangeType: row('Routing', exchangeType, 'direct', { sentence: 'The type of exchanges that are declared without one.' }),
   taskDefaultRoutingKey: row('Routing', nullable(name), null, { sentence: 'The routing key of the default queue; null is its name.' }),
+  taskDefaultQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence:
+      'The type of the default queue where taskQueues does not describe it: `quorum` declares it with `x-queue-type: quorum`, which only RabbitMQ has.',
+  }),
+  taskCreateMissingQueueType: row('Routing', oneOf('classic', 'quorum'), 'classic', {
+    sentence: 'The same for queues that are not in taskQueues and are declared when they are used.',
+  }),
   taskDefaultPriority: row('Routing', nullable(wholeNumber(0, 255)), null, {
     sentence: 'The priority of messages that are sent without one; null sends none.',
   }),
@@ -151,6 +163,10 @@ export const configTable = {
   }),
   taskCreateMissingQueues: row('Routing', bool, true, {
     sentence: 'Declare a queue that is not in taskQueues when it is used; otherwise that is an error.',
+  }),
+  taskQueueMaxPriority: row('Routing', nullable(wholeNumber(1, 255)), null, {
+    sentence:
+      'Declares every queue with this `x-max-priority`, unless its own arguments have one: without it RabbitMQ knows no priorities.',
   }),
 
   taskAcksLate: row('Tasks', bool, true, {
@@ -176,6 +192,9 @@ export const configTable = {
   taskIgnoreResult: row('Tasks', bool, false, { sentence: 'Store no states and results, unless the task or the call says otherwise.' }),
   taskStoreErrorsEvenIfIgnored: row('Tasks', bool, false, { sentence: 'Store the failure of a task whose result is ignored.' }),
   taskTrackStarted: row('Tasks', bool, false, { sentence: 'Store the state STARTED when a task begins to run.' }),
+  taskAllowErrorCbOnChordHeader: row('Tasks', bool, false, {
+    sentence: 'Errbacks of a chord are sent for each of its header tasks that fails, too, and not for its body alone.',
+  }),
   taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
     sentence: 'Kill the process of a task that runs longer, in pools that can.',
     flag: '--time-limit <duration>',
@@ -286,6 +305,34 @@ export const configTable = {
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  beatStore: {
+    group: 'Beat',
+    kind: storeUrl,
+    default: {
+      says: "the broker's own store; with RabbitMQ, `sqlite://`",
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+    },
+    sentence:
+      'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',
+    own: true,
+    flag: '--store <url>',
+  } satisfies Row<Address, Address>,
+  beatLease: row('Beat', secondsAbove0, 10, {
+    sentence: 'Another beat takes over when the one that leads has been silent for so long.',
+    own: true,
+    flag: '--lease <duration>',
+  }),
+  beatMaxLoopInterval: row('Beat', secondsAbove0, 1, {
+    sentence: 'How long beat sleeps at most before it looks at the clock and for changes of the schedule.',
+    flag: '--max-interval <duration>',
+  }),
+  beatCronStartingDeadline: row('Beat', nullable(seconds), null, {
+    sentence: 'A crontab time that was missed by more is left out, in entries without a `misfire` of their own; null is no limit.',
+  }),
+  beatHistory: row('Beat', wholeNumber(1), 100, {
+    sentence: 'How many runs are kept in the history of each entry.',
+    own: true,
   }),
 }
 

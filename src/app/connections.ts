@@ -1,8 +1,8 @@
-import type { ResultBackend } from '../backend.js'
+import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
-import type { Connection, Transport } from '../transport.js'
+import type { Connection, ConnectOptions, Transport } from '../transport.js'
 
 /** How drivers are opened: the real ones by their address, or a test's own. */
 export interface Drivers {
@@ -14,6 +14,8 @@ export interface ConnectionsOptions {
   /** Tried in order until one answers. */
   readonly brokers: readonly Address[]
   readonly backend: Address
+  /** The backend has an inbox. Default: no. */
+  readonly hasInbox?: boolean
   readonly connectTimeoutMs: number
   readonly clock: Clock
   readonly drivers: Drivers
@@ -50,11 +52,11 @@ export class Connections {
   }
 
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
-  async connect(): Promise<Connection> {
+  async connect(options: Omit<ConnectOptions, 'signal'> = {}): Promise<Connection> {
     let last: unknown
     for (const address of this.#options.brokers) {
       try {
-        return await this.#connectTo(address)
+        return await this.#connectTo(address, options)
       } catch (error) {
         // Another broker may answer; a wrong option stays wrong.
         if (error instanceof OptionInvalidError || error instanceof OptionUnknownError) throw error
@@ -64,7 +66,7 @@ export class Connections {
     throw last
   }
 
-  async #connectTo(address: Address): Promise<Connection> {
+  async #connectTo(address: Address, options: Omit<ConnectOptions, 'signal'>): Promise<Connection> {
     const { clock, connectTimeoutMs } = this.#options
     const transport = await this.#transport(address)
     const deadline = new AbortController()
@@ -72,7 +74,7 @@ export class Connections {
       deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
     )
     try {
-      const connection = await transport.connect({ signal: deadline.signal })
+      const connection = await transport.connect({ ...options, signal: deadline.signal })
       this.#transportsOf.set(connection, transport)
       return connection
     } finally {
@@ -95,6 +97,11 @@ export class Connections {
       throw error
     })
     return this.#backend
+  }
+
+  /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
+  async inbox(): Promise<Inbox | undefined> {
+    return this.#options.hasInbox === true ? (await this.backend()).inbox : undefined
   }
 
   /** Closes what was opened. The next use opens again. */

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AsyncResult } from '../canvas/handles.js'
+import type { Plan } from '../canvas/plan.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { Ignore, NoCurrentTaskError, Reject } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
@@ -75,6 +76,14 @@ export interface RunningTask {
   readonly context: TaskContext
   readonly priority: number | undefined
   readonly children: ResultTuple[]
+  /** Undefined: at the broker. */
+  readonly starts?: TaskStarts | undefined
+}
+
+/** Where a running task starts workflows, when it does not do so at the broker. */
+export interface TaskStarts {
+  start(plan: Plan): Promise<void>
+  grow(groupId: string, taskIds: readonly string[]): Promise<void>
 }
 
 const running = new AsyncLocalStorage<RunningTask>()

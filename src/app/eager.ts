@@ -1,21 +1,23 @@
 import type { AsyncResult } from '../canvas/handles.js'
-import type { Outcome } from '../pool.js'
+import type { Plan } from '../canvas/plan.js'
+import type { Execute, Outcome } from '../pool.js'
 import { failureFrom } from '../protocol/remote-error.js'
-import { isReady, type ResultMeta } from '../protocol/result.js'
+import { isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { decodeHead, type TaskHead } from '../protocol/task-head.js'
-import { type ResultAccess, StoredResult } from './async-result.js'
 import { Continuer, type Next } from './continue/continuer.js'
 import { embedOf } from './continue/embed.js'
 import { endOf } from './continue/ended.js'
-import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { EagerStore } from './eager-store.js'
 import { executeWith } from './execute.js'
+import { handleOf } from './group-result.js'
 import { finalState, isStored, type MetaParts, metaOf, retryMessage } from './outcomes.js'
+import type { OutgoingCall } from './outgoing-call.js'
+import type { ResultAccess } from './result-wait.js'
 import { requestOf } from './run-request.js'
-import type { OutgoingCall, Prepared, Sender } from './sender.js'
+import type { Prepared, Sender } from './sender.js'
 
-interface EagerParts {
+export interface EagerParts {
   readonly core: AppCore
   readonly sender: Sender
   readonly access: ResultAccess
@@ -30,10 +32,34 @@ export async function runEagerly({ core, sender, access }: EagerParts, call: Out
   await run.all(await sender.prepare(call, id))
   const meta = run.results.get(id)
   if (core.config.taskEagerPropagates && meta !== undefined && isReady(meta.status) && meta.status !== 'SUCCESS') throw failureFrom(meta)
-  // A task that ended by ignore() or reject() has no result: its handle says PENDING, as a stored one would.
-  return new StoredResult(id, access, {
-    local: meta ?? { taskId: id, status: 'PENDING', result: null, traceback: null, children: null, dateDone: null },
+  return handleIn(run, access, [[id, null], null])
+}
+
+/** A handle of what has run here, with its children. A task that ended by ignore() or reject() has no result: its handle says PENDING, as a stored one would. */
+function handleIn(run: EagerRun, access: ResultAccess, tuple: ResultTuple): AsyncResult<unknown> {
+  const local = { get: (id: string) => run.results.get(id) ?? pending(id), has: () => true }
+  // All else is the app's own.
+  const own: ResultAccess = Object.create(access, {
+    handle: { value: (of: ResultTuple, parent?: AsyncResult<unknown>) => handleOf(own, of, { parent, local }) },
   })
+  return own.handle(tuple)
+}
+
+function pending(taskId: string): ResultMeta {
+  return { taskId, status: 'PENDING', result: null, traceback: null, children: null, dateDone: null }
+}
+
+/** A whole workflow in the same way, one task after the other: with the first step of a chain and the header of a chord run, all that they lead to has run, too. */
+export async function runPlanEagerly({ core, sender, access }: EagerParts, plan: Plan): Promise<AsyncResult<unknown>> {
+  const run = new EagerRun(core, sender)
+  for (const step of plan.steps) {
+    if (step.kind === 'chord') await run.results.startChord(step.groupId, step)
+    else if (step.kind === 'saveGroup') await run.results.saveGroup(step.tuple)
+    else await run.all(await sender.prepareCall(step.call))
+  }
+  const result = handleIn(run, access, plan.result)
+  if (core.config.taskEagerPropagates && ((await result.failed()) || (await result.state()) === 'REVOKED')) await result.get()
+  return result
 }
 
 /** A call and all that follows it, one after the other. */
@@ -41,14 +67,21 @@ export class EagerRun {
   readonly results = new EagerStore()
   readonly #core: AppCore
   readonly #continuer: Continuer
+  readonly #execute: Execute
   readonly #waiting: Prepared[] = []
 
   constructor(core: AppCore, sender: Sender) {
     this.#core = core
+    this.#execute = executeWith(core, sender, {
+      starts: {
+        start: (plan) => this.#continuer.start(plan, { again: false }),
+        grow: (groupId, taskIds) => this.results.growChord(groupId, taskIds),
+      },
+    })
     this.#continuer = new Continuer({
       core,
       backend: this.results,
-      prepare: (call) => sender.prepare(outgoingOf(core, call), call.id),
+      prepare: (call) => sender.prepareCall(call),
       publish: async (prepared) => void this.#waiting.push(prepared),
       known: async () => new Set(),
     })
@@ -66,7 +99,7 @@ export class EagerRun {
       const head = decodeHead(message)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
       const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
-      const outcome = await executeWith(core)(request, {
+      const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,
         accepted: () => {},

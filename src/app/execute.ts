@@ -3,18 +3,32 @@ import type { Continuations, Execute, ExecuteRun, Outcome, RetryRequest, TaskReq
 import { errorToRemote } from '../protocol/remote-error.js'
 import { repr } from '../protocol/repr.js'
 import type { ResultTuple } from '../protocol/result.js'
-import { decodeBody, type TaskBody } from '../protocol/task-body.js'
+import { decodeBody, emptyEmbed, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
-import { asRunningTask } from './context.js'
+import { asRunningTask, type TaskStarts } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
-import type { TaskDefinition } from './task.js'
+import type { Sender } from './sender.js'
+import { callFunction, type TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
 
+interface Place {
+  readonly core: AppCore
+  readonly sender: Sender
+  /** Outcomes go to another process. */
+  readonly crosses: boolean
+  readonly starts: TaskStarts | undefined
+}
+
 /** Runs requests with the tasks of one app: decode, check, call, and tell how it went. The same for every pool, for eager calls and for tests. */
-export function executeWith(core: AppCore): Execute {
+export function executeWith(
+  core: AppCore,
+  sender: Sender,
+  { crosses = false, starts }: Pick<Partial<Place>, 'crosses' | 'starts'> = {},
+): Execute {
+  const place: Place = { core, sender, crosses, starts }
   // Every promise on this road is paid for by each task, several times over where the running task is followed through promises (AsyncLocalStorage
   // before Node 24): what is here already is not awaited.
   return (request, run) => {
@@ -24,18 +38,22 @@ export function executeWith(core: AppCore): Execute {
     } catch (error) {
       return Promise.resolve(undecodable(error))
     }
-    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(core, request, run, decoded))
-    return decoded.then((value) => executeDecoded(core, request, run, value), undecodable)
+    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(place, request, run, decoded))
+    return decoded.then((value) => executeDecoded(place, request, run, value), undecodable)
   }
 }
 
-function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+function executeDecoded(place: Place, request: TaskRequest, run: ExecuteRun, decoded: unknown): Outcome | Promise<Outcome> {
+  const { core } = place
   let body: TaskBody
-  let continuations: Continuations | null
+  let continuations: Continuations | null = null
   try {
     body = decodeBody(decoded)
-    checkContinuations(body.embed)
-    continuations = continuationsOf(body.embed)
+    // Most tasks are followed by nothing, and pay for no look at it.
+    if (body.embed !== emptyEmbed) {
+      checkContinuations(body.embed)
+      continuations = continuationsOf(body.embed, place)
+    }
   } catch (error) {
     return undecodable(error)
   }
@@ -44,7 +62,7 @@ function executeDecoded(core: AppCore, request: TaskRequest, run: ExecuteRun, de
   const task = core.registry.get(request.task)
   if (task === undefined) return notRegistered(core, request, continuations)
   run.accepted(continuations)
-  return new Execution(core, task, request, info, body, continuations, run).run()
+  return new Execution(place, task, request, info, body, continuations, run).run()
 }
 
 function undecodable(error: unknown): Outcome {
@@ -52,13 +70,15 @@ function undecodable(error: unknown): Outcome {
 }
 
 class Execution {
+  readonly core: AppCore
+  readonly #starts: TaskStarts | undefined
   readonly #children: ResultTuple[] = []
   readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
 
   constructor(
-    readonly core: AppCore,
+    { core, sender, starts }: Place,
     readonly task: TaskDefinition,
     readonly request: TaskRequest,
     readonly info: RunInfo,
@@ -66,13 +86,15 @@ class Execution {
     readonly continuations: Continuations | null,
     run: ExecuteRun,
   ) {
+    this.core = core
+    this.#starts = starts
     this.#run = run
     this.#startedMs = core.clock.monotonic()
-    this.#context = new TaskRun({ core, task, info, body, run })
+    this.#context = new TaskRun({ core, sender, task, info, body, run })
   }
 
   run(): Promise<Outcome> {
-    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children }
+    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
     return asRunningTask(running, () => this.#runHere())
   }
 
@@ -98,10 +120,7 @@ class Execution {
   }
 
   #call(args: readonly unknown[]): unknown {
-    // The function's parameters were checked where the task was defined; here they are only a list.
-    const run = this.task.run as (...args: unknown[]) => unknown
-    if (this.task.kwargsSchema !== undefined) return run(args[0], this.#context)
-    return this.task.bound ? run(this.#context, ...args) : run(...args)
+    return callFunction(this.task, args, this.#context)
   }
 
   #success(value: unknown): Outcome {
@@ -125,8 +144,11 @@ class Execution {
   #failed(error: unknown): Outcome {
     if (error instanceof ReplaceSignal)
       return { status: 'replaced', signature: error.signature, runtimeMs: this.#runtimeMs(), continuations: this.continuations }
-    if (error instanceof Ignore) return { status: 'ignored', reason: error.message }
-    if (error instanceof Reject) return { status: 'rejected', requeue: error.requeue, reason: error.reason }
+    if (error instanceof Ignore) return { status: 'ignored', reason: error.message, continuations: this.continuations }
+    if (error instanceof Reject) {
+      const { requeue, reason } = error
+      return { status: 'rejected', requeue, reason, continuations: this.continuations }
+    }
     if (error instanceof RetrySignal) return this.#retry(error)
     const { abortCause } = this.#run
     // Told to end, the task ended: that it did so by throwing is no failure of it.

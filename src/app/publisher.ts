@@ -1,9 +1,10 @@
+import type { Inbox } from '../backend.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { Message } from '../protocol/message.js'
-import type { Connection } from '../transport.js'
+import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
 import type { Routed } from './routes.js'
 
@@ -11,6 +12,10 @@ export interface Publication {
   readonly message: Message
   readonly routed: Routed
   readonly notBefore: number | undefined
+  /** Held by one of them, the publish throws FencedError. */
+  readonly fences?: readonly Fence[] | undefined
+  /** Where the result comes to: it is there before the message goes out. */
+  readonly inbox?: Inbox | undefined
 }
 
 /** Puts messages at the broker: declares their queues once a connection, tries again as the retry policy says. */
@@ -43,7 +48,9 @@ export class Publisher {
     }
   }
 
-  async #publishOnce({ message, routed, notBefore }: Publication, deadlineMs: number): Promise<void> {
+  async #publishOnce({ message, routed, notBefore, fences, inbox }: Publication, deadlineMs: number): Promise<void> {
+    const opening = inbox?.open()
+    if (opening !== undefined) await opening
     const connection = await this.#core.connections.publisher()
     const queues = routed.queue === undefined ? this.#core.routes.queuesAt(routed.to.exchange) : [routed.queue]
     for (const queue of queues) {
@@ -51,7 +58,8 @@ export class Publisher {
       if (declared !== undefined) await declared
     }
     failpoint('publish.before_send')
-    await connection.publish(message, routed.to, notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore })
+    const options = notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore }
+    await connection.publish(message, routed.to, fences === undefined ? options : { ...options, fences })
     failpoint('publish.after_send')
   }
 

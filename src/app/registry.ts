@@ -5,6 +5,8 @@ import type { TaskDefinition } from './task.js'
 /** The tasks of one app, by name. */
 export class Registry {
   readonly #tasks = new Map<string, TaskDefinition>()
+  /** Celery's own: there for whoever is sent one, and not told of. A program may put one of its own in the place. */
+  readonly #builtIn = new Map<string, TaskDefinition>()
 
   add(task: TaskDefinition): void {
     checkName('task', task.name)
@@ -12,13 +14,17 @@ export class Registry {
     this.#tasks.set(task.name, task)
   }
 
+  addBuiltIn(task: TaskDefinition): void {
+    this.#builtIn.set(task.name, task)
+  }
+
   get(name: string): TaskDefinition | undefined {
-    return this.#tasks.get(name)
+    return this.#tasks.get(name) ?? this.#builtIn.get(name)
   }
 
   /** Throws NotRegisteredError, with the closest name. */
   need(name: string): TaskDefinition {
-    const task = this.#tasks.get(name)
+    const task = this.get(name)
     if (task === undefined) throw new NotRegisteredError(name, didYouMean(name, this.names()))
     return task
   }

@@ -81,7 +81,7 @@ export class Routes {
       durable: options.durable ?? true,
       exclusive: options.exclusive ?? false,
       autoDelete: options.autoDelete ?? false,
-      arguments: options.arguments ?? {},
+      arguments: this.#argumentsOf(options),
       bindings: [{ exchange: exchange.name, routingKey: this.#routingKeyOf(options) }],
     }
     return { exchanges: [exchange], queues: [queue] }
@@ -92,8 +92,16 @@ export class Routes {
     const options = this.#queues.get(name)
     if (options !== undefined) return options
     checkName('queue', name)
-    if (!this.#config.taskCreateMissingQueues && name !== this.#config.taskDefaultQueue) throw new QueueNotFoundError(name)
-    return { name }
+    const { taskCreateMissingQueues, taskDefaultQueue, taskDefaultQueueType, taskCreateMissingQueueType } = this.#config
+    if (!taskCreateMissingQueues && name !== taskDefaultQueue) throw new QueueNotFoundError(name)
+    // As Celery: the type of the default queue is asked for only where no queues are described.
+    const type = name === taskDefaultQueue && this.#queues.size === 0 ? taskDefaultQueueType : taskCreateMissingQueueType
+    return type === 'classic' ? { name } : { name, arguments: { 'x-queue-type': type } }
+  }
+
+  #argumentsOf({ arguments: given = {} }: QueueOption): Readonly<Record<string, unknown>> {
+    const { taskQueueMaxPriority } = this.#config
+    return taskQueueMaxPriority === null ? given : { 'x-max-priority': taskQueueMaxPriority, ...given }
   }
 
   /** `taskDefaultExchange` and `taskDefaultRoutingKey` are those of the default queue; every other queue is reached by its own name. */

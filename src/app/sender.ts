@@ -1,41 +1,38 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
+import { mappedTask } from '../canvas/members.js'
+import type { Plan, PlannedCall } from '../canvas/plan.js'
+import { planSignature } from '../canvas/planner.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { NotPublishedError, NotSupportedError, TooLargeError } from '../errors.js'
+import { wireOptions } from '../canvas/wire-options.js'
+import { NotPublishedError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
+import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
-import { type Arguments, checkCall } from './arguments.js'
-import { enqueued, type ResultAccess, StoredResult } from './async-result.js'
+import { encodeJson } from '../serializers/json.js'
+import { checkCall } from './arguments.js'
+import { enqueued, StoredResult } from './async-result.js'
 import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
 import { runningTask } from './context.js'
+import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
+import { handleOf } from './group-result.js'
+import type { OutgoingCall } from './outgoing-call.js'
 import { Publisher } from './publisher.js'
 import { checkName } from './registry.js'
+import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
 import type { TaskDefinition } from './task.js'
+import { Window } from './window.js'
 
-/** A call on its way: the task by name, and its definition when this app has it. */
-export interface OutgoingCall extends Arguments {
-  readonly task: string
-  readonly definition: TaskDefinition | undefined
-  readonly options: ApplyOptions
-  /** Links as they came in a message, instead of those of the options. */
-  readonly embed?: Embed
-  /** The task that sends it, when it is not the one that runs here. */
-  readonly rootId?: string | undefined
-  readonly parentId?: string | undefined
-  /** Its place in a workflow, and where its result goes on brokers that carry results. */
-  readonly groupId?: string | undefined
-  readonly groupIndex?: number | undefined
-  readonly replacedTaskNesting?: number | undefined
-  readonly replyTo?: string | undefined
-}
+/** Messages of a plan that are on their way at the same time: what comes of a group of 100 000 stays out of memory until its turn. */
+const sentAtOnce = 1_000
 
 /** A call as it goes to the broker. */
 export interface Prepared {
@@ -45,38 +42,53 @@ export interface Prepared {
   readonly notBefore: number | undefined
 }
 
-/** Runs a call here and now: `taskAlwaysEager`. */
-export type EagerRunner = (call: OutgoingCall, id: string) => Promise<AsyncResult<unknown>>
+/** Runs calls and workflows here and now: `taskAlwaysEager`. */
+export interface EagerRunner {
+  call(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>>
+  plan(plan: Plan): Promise<AsyncResult<unknown>>
+}
 
 /** From a call to a message at the broker: ids, options by precedence, routes, serializer. */
 export class Sender implements SignatureSender {
   readonly #core: AppCore
   readonly #access: ResultAccess
   readonly #publisher: Publisher
-  readonly #runEagerly: EagerRunner
+  readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
   readonly #replyTo = randomUUID()
+  readonly #chordTexts = new WeakMap<object, JsonText>()
 
-  constructor(core: AppCore, access: ResultAccess, runEagerly: EagerRunner) {
+  constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
     this.#core = core
     this.#access = access
     this.#publisher = new Publisher(core)
-    this.#runEagerly = runEagerly
+    this.#eager = eager
+  }
+
+  /** Errbacks of a chord are told of its header tasks, too. */
+  get errbacksOnHeaders(): boolean {
+    return this.#core.config.taskAllowErrorCbOnChordHeader
   }
 
   /** Signatures of this app send themselves through it. */
   send(signature: Signature, options: ApplyOptions): Enqueued<unknown> {
-    const { task, args, kwargs, options: own, subtaskType } = signature.call
-    if (subtaskType !== null || task === 'celery.starmap' || task === 'celery.map' || task === 'celery.chunks') {
-      return refused(
-        options.taskId ?? own.taskId,
-        new NotSupportedError(
-          `running a ${task.slice('celery.'.length)}`,
-          'workflows (canvas) are data only in this version: link single tasks instead',
-        ),
-      )
+    const { task, args, kwargs, options: own, subtaskType, plumbing } = signature.call
+    if (subtaskType === null && plumbing === undefined && !task.startsWith('celery.'))
+      return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
+    try {
+      checkCallOptions(options)
+      const plan = planSignature(signature.wire(), {
+        options: wireOptions(options),
+        newId: () => newTaskId(this.#core.clock.now()),
+        replyTo: this.#replyTo,
+        errbacksOnHeaders: this.errbacksOnHeaders,
+      })
+      const { retry = own.retry, signal = own.signal } = options
+      return enqueued(plan.result[0][0], this.#sendPlan(plan, { retry, signal }))
+    } catch (error) {
+      // As every other refusal of a call: not thrown at once, but told by the promise.
+      return enqueued(options.taskId ?? own.taskId ?? randomUUID(), Promise.reject(error))
     }
-    return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
   }
 
   apply<R>(call: OutgoingCall): Enqueued<R> {
@@ -85,24 +97,49 @@ export class Sender implements SignatureSender {
     return enqueued(id, this.#send(call, id) as Promise<AsyncResult<R>>)
   }
 
+  /** The handle of what was sent otherwise. */
+  handle(id: string): AsyncResult<unknown> {
+    return new StoredResult(id, this.#access)
+  }
+
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
   publish(prepared: Pick<Prepared, 'message' | 'routed' | 'notBefore'>): Promise<void> {
     return this.#publisher.publish(prepared, {})
+  }
+
+  /** A call of a plan as a message. */
+  prepareCall(call: PlannedCall): Promise<Prepared> {
+    return this.prepare(this.#outgoing(call), call.id)
+  }
+
+  #outgoing(planned: PlannedCall): OutgoingCall {
+    const call = outgoingOf(this.#core, planned)
+    const { chord } = planned.embed
+    if (typeof chord !== 'object' || chord === null || chord instanceof JsonText) return call
+    // One object for all header tasks of a chord, which may be very many: it is written once.
+    let text = this.#chordTexts.get(chord)
+    if (text === undefined) {
+      text = new JsonText(encodeJson(chord, 'embed.chord'))
+      this.#chordTexts.set(chord, text)
+    }
+    return { ...call, embed: { ...planned.embed, chord: text } }
   }
 
   /** The call as a message, and where it goes. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
   async prepare(call: OutgoingCall, id: string): Promise<Prepared> {
     checkName('task', call.task)
     checkName('task id', id)
-    const options = this.#withDefaults(call)
+    // A map or starmap goes where the task goes that it calls, with that one's options.
+    const mapped = mappedTask(call.task, call.kwargs)
+    const options = this.#withDefaults(mapped === undefined ? call.definition : this.#core.registry.get(mapped), call.options)
     checkCallOptions(options)
     const arguments_ = call.definition === undefined ? call : checkCall(call.definition, call)
     const { args, kwargs } = arguments_ instanceof Promise ? await arguments_ : arguments_
-    const { config, clock, routes, serializers } = this.#core
+    const { config, clock, connections, routes, serializers } = this.#core
     const parent = runningTask()
     const inherited = config.taskInheritParentPriority ? parent?.priority : undefined
     const routed = routes.route({
-      task: call.task,
+      task: mapped ?? call.task,
       args,
       kwargs,
       queue: options.queue,
@@ -148,7 +185,7 @@ export class Sender implements SignatureSender {
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
-      replyTo: call.replyTo ?? this.#replyTo,
+      replyTo: call.replyTo ?? (await connections.inbox())?.name ?? this.#replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
     const serializer = serializers.get(options.serializer ?? config.taskSerializer)
@@ -160,35 +197,93 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    const { hooks, config } = this.#core
-    const sendNow = (now: OutgoingCall): Promise<AsyncResult<unknown>> =>
-      config.taskAlwaysEager ? this.#runEagerly(now, id) : this.#sendNow(now, id)
-    if (!hooks.publishes) return sendNow(call)
-    const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
-    let result: AsyncResult<unknown> | undefined
-    await hooks.publish(given, async () => {
-      const { args, kwargs, headers } = given
-      result = await sendNow({ ...call, args, kwargs, options: { ...call.options, headers } })
-    })
-    if (result === undefined)
-      throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
-    return result
+    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#eager.call(now, id))
+    await this.#throughMiddleware(call, (now) => this.#sendNow(now, id))
+    runningTask()?.children.push([[id, null], null])
+    return new StoredResult(id, this.#access)
   }
 
-  async #sendNow(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
+  async #sendPlan(plan: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<AsyncResult<unknown>> {
+    const { connections, config } = this.#core
+    if (config.taskAlwaysEager) return this.#eager.plan(plan)
+    if (plan.hasChords) needChords(await connections.backend())
+    const counted: string[] = []
+    try {
+      await this.#sendSteps(plan, options, counted)
+    } catch (error) {
+      // Some headers may run, but not all of them: nobody is to count them. What went wrong here is what the caller has to know.
+      await Promise.allSettled(
+        counted.map(async (groupId) => (await connections.backend()).endChord(groupId, { expiresSeconds: config.resultExpires })),
+      )
+      throw error
+    }
+    runningTask()?.children.push(plan.started)
+    return handleOf(this.#access, plan.result)
+  }
+
+  async #sendSteps({ steps }: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>, counted: string[]): Promise<void> {
+    const { connections, config } = this.#core
+    const expiresSeconds = config.resultExpires
+    const window = new Window(sentAtOnce)
+    for (const step of steps) {
+      switch (step.kind) {
+        case 'send':
+          await window.add(this.#sendCall(step.call, options))
+          break
+        // What counts and restores must be there before the first part can end.
+        case 'chord':
+          counted.push(step.groupId)
+          await (await connections.backend()).startChord(step.groupId, { size: step.size, expiresSeconds })
+          break
+        case 'saveGroup':
+          await (await connections.backend()).saveGroup(step.tuple, { expiresSeconds })
+          break
+        default:
+          return step satisfies never
+      }
+    }
+    await window.settled()
+  }
+
+  async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const call = this.#outgoing(planned)
+    await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
+  }
+
+  async #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
+    const { hooks } = this.#core
+    if (!hooks.publishes) return send(call)
+    const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
+    let sent: { readonly value: T } | undefined
+    await hooks.publish(given, async () => {
+      const { args, kwargs, headers } = given
+      sent = { value: await send({ ...call, args, kwargs, options: { ...call.options, headers } }) }
+    })
+    if (sent === undefined)
+      throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
+    return sent.value
+  }
+
+  async #sendNow(call: OutgoingCall, id: string): Promise<void> {
     const { retry, signal } = call.options
     signal?.throwIfAborted()
     const prepared = await this.prepare(call, id)
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
-    await this.#publisher.publish(prepared, { retry, signal })
-    runningTask()?.children.push([[id, null], null])
+    const inbox = this.#isAwaited(call) ? await this.#core.connections.inbox() : undefined
+    inbox?.expect([id])
+    await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
     if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
-    return new StoredResult(id, this.#access)
+  }
+
+  /** False: it is known here that the worker will store no result. */
+  #isAwaited({ definition, options }: OutgoingCall): boolean {
+    const ignored = options.ignoreResult ?? definition?.options.ignoreResult
+    return ignored !== true && !(ignored === undefined && definition !== undefined && this.#core.config.taskIgnoreResult)
   }
 
   /** The call's own options over the task's. */
-  #withDefaults({ definition, options }: OutgoingCall): ApplyOptions {
+  #withDefaults(definition: TaskDefinition | undefined, options: ApplyOptions): ApplyOptions {
     if (definition === undefined) return options
     const { queue, routingKey, priority, serializer, compression, expires } = definition.options
     if (
@@ -244,8 +339,4 @@ function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
 function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {
   // Filtered just here: no value is undefined any more.
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ApplyOptions
-}
-
-function refused(id: string | undefined, error: Error): Enqueued<unknown> {
-  return enqueued(id ?? randomUUID(), Promise.reject(error))
 }

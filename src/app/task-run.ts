@@ -1,22 +1,24 @@
 import type { AsyncResult } from '../canvas/handles.js'
 import type { Sig } from '../canvas/sig.js'
 import { signatureOf } from '../canvas/signature.js'
-import { MaxRetriesExceededError, NotSupportedError, OptionInvalidError, Retry } from '../errors.js'
+import { MaxRetriesExceededError, OptionInvalidError, Retry } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
-import { parseSignature } from '../protocol/signature.js'
+import { parseSignature, type WireSignature } from '../protocol/signature.js'
 import { encodeBody, type TaskBody } from '../protocol/task-body.js'
 import { isTaskHeader } from '../protocol/task-headers.js'
 import { decodeJson, encodeJson, json } from '../serializers/json.js'
 import { checkPriority, timeOf } from './call-options.js'
 import { endings, type RequestInfo, type RetryOptions, type TaskContext } from './context.js'
+import { addToChord } from './continue/from-task.js'
 import { ReplaceSignal, replacementOf } from './continue/replacement.js'
 import type { AppCore } from './core.js'
 import { childLogger } from './human-log.js'
 import { checkName } from './registry.js'
 import { defaultMaxRetries, retriesByItself, retryDelayMs } from './retries.js'
+import type { Sender } from './sender.js'
 import type { TaskDefinition } from './task.js'
 import { checkLimits } from './task-options.js'
 
@@ -43,6 +45,7 @@ export interface RunInfo {
 
 interface RunParts {
   readonly core: AppCore
+  readonly sender: Sender
   readonly task: TaskDefinition
   readonly info: RunInfo
   readonly body: TaskBody
@@ -55,6 +58,8 @@ export class TaskRun implements TaskContext {
   readonly #startedMs: number
   #request: RequestInfo | undefined
   #log: Logger | undefined
+  /** Calls of `addToChord`. */
+  #added = 0
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -120,16 +125,14 @@ export class TaskRun implements TaskContext {
   }
 
   replace(next: Sig<never, unknown, true>): never {
-    const { info, body } = this.#parts
-    // Plain data from here on, as it will be in the message.
-    const signature = parseSignature(decodeJson(encodeJson(signatureOf(next).toJSON(), 'replacement')), 'replacement')
-    throw new ReplaceSignal(
-      encodeJson(replacementOf(signature, { id: info.id, embed: body.embed, errbacksOnHeaders: false }), 'replacement'),
-    )
+    const { core, info, body } = this.#parts
+    const place = { id: info.id, embed: body.embed, errbacksOnHeaders: core.config.taskAllowErrorCbOnChordHeader }
+    throw new ReplaceSignal(encodeJson(replacementOf(plainSignature(next, 'replacement'), place), 'replacement'))
   }
 
-  addToChord(): Promise<AsyncResult<unknown>> {
-    return Promise.reject(new NotSupportedError('self.addToChord()', 'workflows (canvas) cannot run in this version'))
+  addToChord(next: Sig<never, unknown, true>): Promise<AsyncResult<unknown>> {
+    const { core, sender, info, body } = this.#parts
+    return addToChord({ core, sender, info, chord: body.embed.chord, nth: this.#added++ }, plainSignature(next, 'addition'))
   }
 
   ignore(): never {
@@ -158,6 +161,11 @@ export class TaskRun implements TaskContext {
           : retryDelayMs(task, info.retries, options.cause, core.random)
     return new RetrySignal(core, options, delayMs, body)
   }
+}
+
+/** As it will be in a message: data, and no part of this program. */
+function plainSignature(sig: Sig<never, unknown, true>, what: string): WireSignature {
+  return parseSignature(decodeJson(encodeJson(signatureOf(sig).toJSON(), what)), what)
 }
 
 function maxRetriesOf(task: TaskDefinition): number | null {

@@ -102,6 +102,16 @@ export interface TaskDefinition {
   readonly argsSchema: StandardSchemaV1<unknown, unknown> | undefined
   /** The context comes first. */
   readonly bound: boolean
+  /** Its function gets the call as it is, `(args, kwargs)`: it has no parameters of its own. Celery's own tasks are so. */
+  readonly takesCall?: boolean
   /** With a kwargs schema the context comes second. */
   readonly run: (...args: never[]) => unknown
+}
+
+/** Calls the function of a task: `args` were made by `boundArguments`. */
+export function callFunction(task: TaskDefinition, args: readonly unknown[], context: unknown): unknown {
+  // The function's parameters were checked where the task was defined; here they are only a list.
+  const run = task.run as (...args: unknown[]) => unknown
+  if (task.kwargsSchema !== undefined) return run(args[0], context)
+  return task.bound ? run(context, ...args) : run(...args)
 }

@@ -14,6 +14,10 @@ export interface OpenBackendOptions {
   readonly transportOptions?: Readonly<Record<string, unknown>>
   /** Those of the broker, when it is the same server: what they say of the connection holds here, too. Default: none. */
   readonly brokerTransportOptions?: Readonly<Record<string, unknown>>
+  /** `brokerUrl`: where `rpc:` sends results through. Default: none. */
+  readonly brokers?: readonly Address[]
+  /** `resultPersistent`. Default: false. */
+  readonly persistent?: boolean
   /** What relative paths of the URL start from. Default: the working directory. */
   readonly cwd?: string
 }
@@ -42,6 +46,15 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
     const { SqliteBackend } = await import('./sqlite.js')
     return SqliteBackend.open(url, { clock, cwd })
   },
+  rpc: async (url, { clock, transportOptions, brokerTransportOptions, brokers, persistent }) => {
+    const [{ RpcBackend }, { readRpcOptions }, { brokersOfRpc }] = await Promise.all([
+      import('./rpc.js'),
+      import('./rpc/option-table.js'),
+      import('./rpc/brokers.js'),
+    ])
+    const { maxReplies, ...link } = readRpcOptions(transportOptions, brokerTransportOptions)
+    return new RpcBackend(brokersOfRpc(url, brokers, link), { maxReplies, persistent }, { clock })
+  },
   disabled: async (_, { transportOptions }) => {
     refuseOptions(transportOptions, 'resultBackendTransportOptions', 'disabled')
     const { DisabledBackend } = await import('./disabled.js')
@@ -55,13 +68,18 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
  * DriverNotInstalledError, ConnectionError, or what is wrong with the options.
  */
 export async function openBackend(address: Address, options: OpenBackendOptions): Promise<ResultBackend> {
-  const { clock, cwd = process.cwd(), transportOptions = {}, brokerTransportOptions = {} } = options
-  const all = { clock, cwd, transportOptions, brokerTransportOptions }
+  const { clock, cwd = process.cwd(), transportOptions = {}, brokerTransportOptions = {}, brokers = [], persistent = false } = options
+  const all = { clock, cwd, transportOptions, brokerTransportOptions, brokers, persistent }
   if (typeof address !== 'string') return redis(address, all)
   const scheme = address === 'disabled' ? 'disabled' : urlScheme(address)
   const open = scheme === undefined || !Object.hasOwn(drivers, scheme) ? undefined : drivers[scheme]
   if (open === undefined) throw unknownScheme(address, scheme)
   return open(address, all)
+}
+
+/** Whether results come as messages to the process that asks: the address says so before anything is opened. */
+export function hasInbox(address: Address): boolean {
+  return typeof address === 'string' && urlScheme(address) === 'rpc'
 }
 
 function unknownScheme(url: string, scheme: string | undefined): UrlInvalidError {

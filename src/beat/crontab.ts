@@ -29,7 +29,7 @@ export function crontab(given: string | (CrontabFields & CrontabOptions), option
   return scheduleOf(typeof given === 'string' ? crontabData(given, options) : dataOfFields(given))
 }
 
-function dataOfFields({ timezone, repeated, ...fields }: CrontabFields & CrontabOptions): CrontabData {
+export function dataOfFields({ timezone, repeated, ...fields }: CrontabFields & CrontabOptions): CrontabData {
   for (const name of Object.keys(fields)) {
     if (!(name in fieldRules)) throw new OptionUnknownError(`crontab.${name}`, didYouMean(name, [...order, 'timezone', 'repeated']))
   }

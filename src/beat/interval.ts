@@ -24,7 +24,7 @@ export function intervalData(interval: Duration, relative: boolean): IntervalDat
   const everyMs = toMs(interval, 'every')
   if (everyMs < 100) throw new OptionInvalidError('every', 'a duration of 0.1 s or more, such as 30 or "5m"', interval)
   if (typeof relative !== 'boolean') throw new OptionInvalidError('every.relative', 'true or false', relative)
-  return { kind: 'interval', everyMs, relative }
+  return { kind: 'interval', everyMs: Math.round(everyMs), relative }
 }
 
 export class IntervalTimetable implements Timetable {

@@ -1,5 +1,6 @@
-import type { Sig } from './sig.js'
-import { chainOf, composite, type Signature, signatureOf } from './signature.js'
+import { sendsNothing } from './empty-group.js'
+import type { GroupSig, Sig } from './sig.js'
+import { chainOf, chordOf, composite, type Signature, signatureOf } from './signature.js'
 
 type AnySig = Sig<never, unknown, boolean>
 type AllPrev<S extends readonly AnySig[]> = S[number]['~prev'] extends (prev: infer P) => void ? P : never
@@ -14,14 +15,15 @@ export const chain: Chain = Object.assign((...steps: AnySig[]): never => typed(c
 /** All at the same time; the result is the list of their results. */
 export const group: Group = (...sigs: readonly unknown[]): never => {
   const members = membersOf(sigs)
-  return typed(composite('group', { tasks: members }, members))
+  return typed(composite('group', { tasks: members }, members, sendsNothing))
 }
 
-/** A group whose list of results goes to `body` once every member has ended. */
+/**
+ * A group whose list of results goes to `body` once every member has ended. With a header that is no group this is a chain of two: the body gets what the header gives.
+ * An errback of the chord is told when the body fails, or cannot run because a member has failed.
+ */
 export function chord<P, H, R, Q extends boolean>(header: Sig<P, H, Q>, body: Sig<NoInfer<H>, R, boolean>): Sig<P, R, Q> {
-  const head = signatureOf(header as AnySig)
-  const tail = signatureOf(body as AnySig)
-  return typed(composite('chord', { kwargs: {}, header: head, body: tail }, [head, tail]))
+  return typed(chordOf(signatureOf(header as AnySig), signatureOf(body as AnySig)))
 }
 
 interface Chain {
@@ -73,8 +75,8 @@ interface Chain {
 }
 
 interface Group {
-  <const S extends readonly AnySig[]>(...sigs: S): Sig<AllPrev<S>, Results<S>, AllReady<S>>
-  <P, R, Q extends boolean>(sigs: Iterable<Sig<P, R, Q>>): Sig<P, R[], Q>
+  <const S extends readonly AnySig[]>(...sigs: S): GroupSig<AllPrev<S>, Results<S>, AllReady<S>>
+  <P, R, Q extends boolean>(sigs: Iterable<Sig<P, R, Q>>): GroupSig<P, R[], Q>
 }
 
 function membersOf(sigs: readonly unknown[]): Signature[] {

@@ -52,9 +52,15 @@ export interface FreezerOptions {
 
 export class Freezer {
   readonly #options: FreezerOptions
+  #hasChords = false
 
   constructor(options: FreezerOptions) {
     this.#options = options
+  }
+
+  /** It has seen a chord. */
+  get hasChords(): boolean {
+    return this.#hasChords
   }
 
   freeze(signature: WireSignature, place: Place): Frozen {
@@ -117,6 +123,7 @@ export class Freezer {
   /** Header tasks get the body when they are sent: it would stand in the message once for each of them. */
   #chord(signature: WireSignature, place: Place): Frozen {
     const { rootId, path } = place
+    this.#hasChords = true
     const header = headerOf(signature)
     const headerId = nameAt(header.options, 'task_id')
     const body = this.freeze(bodyOf(signature), {

@@ -39,6 +39,10 @@ export interface Plan {
   readonly steps: Iterable<PlanStep>
   /** What the caller gets a handle of: the last task of a chain, the body of a chord (its parents lead to the beginning), a group with its members. */
   readonly result: ResultTuple
+  /** What the steps send at once: a child of the task that sends it, from which everything else is found by its own children. */
+  readonly started: ResultTuple
+  /** There is a chord in it, to be sent now or later: a result store that counts is needed. */
+  readonly hasChords: boolean
 }
 
 /** What is put over a signature when it is sent: Celery's apply_async(args, kwargs, **options). */

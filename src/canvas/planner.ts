@@ -27,7 +27,12 @@ export function planSignature(signature: WireSignature, given: Given): Plan {
     options: withoutNulls(options),
     path: '',
   })
-  return { steps: planned.steps, result: toTuple(planned.result) }
+  return {
+    steps: planned.steps,
+    result: toTuple(planned.result),
+    started: toTuple({ ...planned.started, parent: null }),
+    hasChords: planner.hasChords,
+  }
 }
 
 /** One call of a signature: what is put over it. */
@@ -41,6 +46,7 @@ interface Call {
 
 interface Planned {
   readonly result: ResultNode
+  readonly started: ResultNode
   readonly steps: Iterable<PlanStep>
 }
 
@@ -48,11 +54,16 @@ class Planner {
   readonly #freezer: Freezer
   readonly #newId: (path: string) => string
   readonly #errbacksOnHeaders: boolean
+  #hasChords = false
 
   constructor({ newId, replyTo, errbacksOnHeaders = false }: Given) {
     this.#newId = newId
     this.#errbacksOnHeaders = errbacksOnHeaders
     this.#freezer = new Freezer({ newId, replyTo, errbacksOnHeaders })
+  }
+
+  get hasChords(): boolean {
+    return this.#freezer.hasChords || this.#hasChords
   }
 
   apply(signature: WireSignature, call: Call): Planned {
@@ -72,7 +83,8 @@ class Planner {
     const merged = merge(signature, call)
     const id = nameAt(merged.options, 'task_id') ?? this.#newId(call.path)
     const step: PlanStep = { kind: 'send', call: this.#callOf(id, merged, call.path) }
-    return { result: resultNode(id), steps: [step] }
+    const result = resultNode(id)
+    return { result, started: result, steps: [step] }
   }
 
   #chain(signature: WireSignature, { args, kwargs, options: given, path }: Call): Planned {
@@ -103,7 +115,7 @@ class Planner {
       path: `${path}/0`,
     })
     // A group at its end is known by its members, which are made when it is sent.
-    return { result: tasks.length === 0 ? applied.result : steps.result, steps: applied.steps }
+    return { ...applied, result: tasks.length === 0 ? applied.result : steps.result }
   }
 
   #group(signature: WireSignature, call: Call): Planned {
@@ -130,7 +142,7 @@ class Planner {
       options: { ...options, group_id: id, ...(chord === undefined ? {} : { chord }) },
       path,
     }
-    return { result, steps: this.#sends(members, each) }
+    return { result, started: result, steps: this.#sends(members, each) }
   }
 
   *#sends(members: readonly WireSignature[], each: Call): Generator<PlanStep> {
@@ -139,14 +151,17 @@ class Planner {
 
   #chord(signature: WireSignature, { args, kwargs, options: given, path }: Call): Planned {
     const { link, link_error: errbacks, countdown, eta, ...options }: Record<string, unknown> = { ...signature.options, ...given }
+    this.#hasChords = true
     const header = headerOf(signature)
     const groupId = nameAt(header.options, 'task_id') ?? this.#newId(`${path}/header`)
     const size = chordSize(tasksOf(header))
     const { task_id: wanted, parent_id: parentId, ...forBody } = options
     const own = linkedBody(bodyOf(signature), listAt({ link }, 'link'), listAt({ errbacks }, 'errbacks'))
     const straightened = kindOf(own) === 'chain' ? withTasks(own, straight(tasksOf(own), true)) : own
+    // Celery lets the group that a chord is a member of win here, also when the body is a part of another chord, which then never ends.
+    const part = straightened.options.chord === undefined ? undefined : nameAt(straightened.options, 'group_id')
     const body = this.#freezer.freeze(
-      { ...straightened, options: { ...straightened.options, ...forBody } },
+      { ...straightened, options: { ...straightened.options, ...forBody, ...(part === undefined ? {} : { group_id: part }) } },
       { path: `${path}/body`, id: typeof wanted === 'string' ? wanted : undefined, groupId, rootId: nameAt(forBody, 'root_id') },
     )
     const { chain: _, chord: __, group_id: ___, group_index: ____, ...forHeader } = forBody
@@ -154,7 +169,7 @@ class Planner {
     if (size === 0) {
       oldest(body.result).parent = resultNode(groupId, [])
       const call = { args: [[]], kwargs: {}, options: parentId === undefined ? {} : { parent_id: parentId }, path: `${path}/body` }
-      return { result: body.result, steps: this.apply(body.signature, call).steps }
+      return { ...this.apply(body.signature, call), result: body.result }
     }
     // The size is Celery 5.0's seventh key: a part whose chord is not known to the result store is then known to be lost, not early.
     const frozen = this.#freezer.group(header, {
@@ -171,7 +186,7 @@ class Planner {
       options: { ...forHeader, ...delay, ...(parentId === undefined ? {} : { parent_id: parentId }), task_id: groupId },
       path: `${path}/header`,
     }
-    return { result: body.result, steps: this.#counted(frozen, size, sent) }
+    return { result: body.result, started: frozen.result, steps: this.#counted(frozen, size, sent) }
   }
 
   *#counted(header: Frozen, size: number, call: Call): Generator<PlanStep> {

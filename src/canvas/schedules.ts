@@ -91,11 +91,18 @@ export interface EntryOptions {
   description?: string
 }
 
+/** A call, or a function that makes it when it is due. */
+export type BeatCall = Sig<never, unknown, true> | ((due: DueInfo) => Sig<never, unknown, true> | Promise<Sig<never, unknown, true>>)
+
 /** What is sent, when, and how. */
 export interface BeatEntry extends EntryOptions {
-  /** A call, or a function that makes it when it is due. */
-  task: Sig<never, unknown, true> | ((due: DueInfo) => Sig<never, unknown, true> | Promise<Sig<never, unknown, true>>)
+  /** Or, as in Celery, the name of a task; then `args` and `kwargs` are its arguments. */
+  task: BeatCall | string
+  args?: unknown[]
+  kwargs?: Record<string, unknown>
   schedule: Schedule | Duration
+  /** For an interval: as `every(interval, { relative: true })`. */
+  relative?: boolean
 }
 
 /** Entries by name. */

@@ -1,5 +1,6 @@
 import type { Duration } from '../internal/duration.js'
-import type { Enqueued } from './handles.js'
+import type { Enqueued, EnqueuedGroup } from './handles.js'
+import type { StampingVisitor, StampOptions } from './stamping.js'
 
 /** How to publish again when the broker cannot be reached (Celery's retry policy). */
 export interface PublishRetryPolicy {
@@ -70,20 +71,41 @@ export interface Sig<in Prev, out R, out Ready extends boolean> {
   readonly '~result': R
   readonly '~ready': Ready
   readonly task: string
-  /** A copy with these options over its own. */
+  /** A copy with these options over its own. Of a chain they are for its first task; of a group for each member; of a chord for header and body. */
   set(options: ApplyOptions): Sig<Prev, R, Ready>
   /** This one, then `next` with the result of this one. */
   pipe<R2>(next: Sig<R, R2, boolean>): Sig<Prev, R2, Ready>
-  /** A copy that sends `callback` with its result when it succeeds. */
+  /** A copy. Signatures never change, so a copy is as good as the signature itself. */
+  clone(): Sig<Prev, R, Ready>
+  /**
+   * A copy that sends `callback` with its result when it succeeds: the result of a chain's last task, or of a chord's body. A group has no result of its own before
+   * something follows it: as in Celery its callback is sent when the first member has succeeded, and must be immutable.
+   */
   link(callback: Sig<R, unknown, boolean>): Sig<Prev, R, Ready>
+  /** A copy that sends `errback` with the failed task's id when it fails: each step of a chain, each member of a group, the body of a chord. */
   // biome-ignore lint/suspicious/noExplicitAny: an errback takes the failed task's id, whatever the task was
   linkError(errback: Sig<any, unknown, boolean>): Sig<Prev, R, Ready>
   /** The same as `linkError`, to be read in a chain. */
   // biome-ignore lint/suspicious/noExplicitAny: as linkError
   onError(errback: Sig<any, unknown, boolean>): Sig<Prev, R, Ready>
-  stamp(stamps: Record<string, unknown>): Sig<Prev, R, Ready>
+  /** A copy whose tasks, with those of its members and links, carry these stamps: `{ tenant: 'acme' }`, or what a visitor says of each of them. */
+  stamp(stamps: Record<string, unknown> | StampingVisitor, options?: StampOptions): Sig<Prev, R, Ready>
   delay(this: Sig<never, R, true>): Enqueued<R>
   applyAsync(this: Sig<never, R, true>, options?: ApplyOptions): Enqueued<R>
   /** Celery's own form: `{task, args, kwargs, options, subtask_type, immutable}`. */
   toJSON(): unknown
+}
+
+/** A group: what sending it gives knows its members. */
+export interface GroupSig<in Prev, out R, out Ready extends boolean> extends Sig<Prev, R, Ready> {
+  set(options: ApplyOptions): GroupSig<Prev, R, Ready>
+  clone(): GroupSig<Prev, R, Ready>
+  link(callback: Sig<R, unknown, boolean>): GroupSig<Prev, R, Ready>
+  // biome-ignore lint/suspicious/noExplicitAny: as in Sig
+  linkError(errback: Sig<any, unknown, boolean>): GroupSig<Prev, R, Ready>
+  // biome-ignore lint/suspicious/noExplicitAny: as in Sig
+  onError(errback: Sig<any, unknown, boolean>): GroupSig<Prev, R, Ready>
+  stamp(stamps: Record<string, unknown> | StampingVisitor, options?: StampOptions): GroupSig<Prev, R, Ready>
+  delay(this: Sig<never, R, true>): EnqueuedGroup<R>
+  applyAsync(this: Sig<never, R, true>, options?: ApplyOptions): EnqueuedGroup<R>
 }

@@ -1,9 +1,48 @@
+import { NotSupportedError, OptionUnknownError } from '../errors.js'
+import { didYouMean } from '../internal/did-you-mean.js'
 import { toSeconds } from '../internal/duration.js'
 import { toIso } from '../protocol/time.js'
 import type { ApplyOptions } from './sig.js'
 
-/** Options of a signature under Celery's names, as they stand in messages. What only concerns the sender (`signal`, `retry`, `tx`) stays behind. */
+/** Whether an option travels with a signature; null for what no signature can carry in this version. */
+const travels: Readonly<Record<keyof ApplyOptions, boolean | null>> = {
+  taskId: true,
+  countdown: true,
+  eta: true,
+  expires: true,
+  queue: true,
+  exchange: true,
+  routingKey: true,
+  priority: true,
+  serializer: true,
+  compression: true,
+  timeLimit: true,
+  softTimeLimit: true,
+  ignoreResult: true,
+  headers: true,
+  shadow: true,
+  link: true,
+  linkError: true,
+  stamps: true,
+  // These concern whoever sends now.
+  retry: false,
+  signal: false,
+  tx: null,
+  unique: null,
+  fairnessKey: null,
+}
+
+/** Options of a signature under Celery's names, as they stand in messages. Throws for options that do not exist, and for those that a message cannot carry. */
 export function wireOptions(options: ApplyOptions): Record<string, unknown> {
+  for (const name in options) {
+    if (!Object.hasOwn(travels, name)) throw new OptionUnknownError(name, didYouMean(name, Object.keys(travels)))
+    const option = name as keyof ApplyOptions // one of the table, just now
+    if (travels[option] === null && options[option] !== undefined)
+      throw new NotSupportedError(
+        `the option ${name} in a workflow`,
+        'it is a matter of the one task that is sent now; put it into a call of its own',
+      )
+  }
   const wire: Record<string, unknown> = {}
   const put = (name: string, value: unknown): void => {
     if (value !== undefined) wire[name] = value

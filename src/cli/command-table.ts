@@ -10,6 +10,12 @@ export interface CommandEntry {
 
 export const commandTable: readonly CommandEntry[] = [
   { name: 'worker', summary: 'run tasks', load: async () => (await import('./commands/worker.js')).define },
+  { name: 'beat', summary: 'send tasks when they are due', load: async () => (await import('./commands/beat.js')).define },
+  {
+    name: 'schedule',
+    summary: 'show and change what beat sends: list, next, history, add, update, pause, resume, run, remove',
+    load: async () => (await import('./commands/schedule.js')).define,
+  },
   { name: 'call', summary: 'send a task', load: async () => (await import('./commands/call.js')).define },
   { name: 'result', summary: 'show the state and result of a task', load: async () => (await import('./commands/result.js')).define },
   { name: 'purge', summary: 'remove all waiting messages of queues', load: async () => (await import('./commands/purge.js')).define },

@@ -19,6 +19,8 @@ const byErrorCode: Readonly<Record<string, number>> = {
   ERR_NAME_INVALID: exitCodes.usage,
   ERR_ARGUMENTS_INVALID: exitCodes.usage,
   ERR_QUEUE_NOT_FOUND: exitCodes.usage,
+  ERR_SCHEDULE_NOT_FOUND: exitCodes.usage,
+  ERR_SCHEDULE_CONFLICT: exitCodes.usage,
   ERR_QUEUE_MISSING: exitCodes.usage,
   ERR_CONNECTION: exitCodes.unavailable,
   ERR_NOT_PUBLISHED: exitCodes.unavailable,

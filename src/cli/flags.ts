@@ -25,7 +25,15 @@ export function addGlobalFlags(command: Command): Command {
 
 /** The rows of the table that have a flag and are no global ones. */
 export function workerOptions(): readonly OptionName[] {
-  return rows.filter(([option, row]) => row.flag !== undefined && !globalOptions.includes(option)).map(([option]) => option)
+  return rows
+    .filter(([option, row]) => row.flag !== undefined && row.group !== 'Beat' && !globalOptions.includes(option))
+    .map(([option]) => option)
+}
+
+/** Those of beat, and of the log that every process that stays has. */
+export function beatOptions(): readonly OptionName[] {
+  const own = rows.filter(([, row]) => row.flag !== undefined && row.group === 'Beat').map(([option]) => option)
+  return [...own, 'include', 'workerLogLevel', 'workerLogFormat']
 }
 
 export function addConfigFlags(command: Command, options: readonly OptionName[]): void {

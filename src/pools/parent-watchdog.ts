@@ -5,8 +5,9 @@ import { Worker } from 'node:worker_threads'
  * It costs about 9 MB of memory, so it is only for systems where the worker has no `Reaper`.
  */
 export function dieWithParent(): void {
+  // Asked here: by the time the thread runs, the parent may be gone already.
   const source = `
-    const parent = process.ppid
+    const parent = ${process.ppid}
     setInterval(() => {
       if (process.ppid === parent) return
       try { process.kill(-process.pid, 'SIGKILL') } finally { process.kill(process.pid, 'SIGKILL') }

@@ -109,12 +109,12 @@ function wholeNumber(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined
 }
 
-/** Refuses names and exchange types that cannot be declared, before anything is. */
-export function checkTopology({ exchanges, queues }: Topology): void {
+/** Refuses names and exchange types that cannot be declared, before anything is. `types` are those that the broker has. */
+export function checkTopology({ exchanges, queues }: Topology, types: readonly ExchangeType[] = routedExchangeTypes): void {
   for (const { name, type } of exchanges) {
     checkName('exchange', name)
-    if (!routedExchangeTypes.includes(type))
-      throw new NotSupportedError(`the exchange type ${show(type)}`, `this broker has ${routedExchangeTypes.join(', ')} exchanges`)
+    if (!types.includes(type))
+      throw new NotSupportedError(`the exchange type ${show(type)}`, `this broker has ${types.join(', ')} exchanges`)
   }
   for (const { name } of queues) checkName('queue', name)
 }

@@ -107,7 +107,7 @@ export class AppUnderTest implements TestApp {
     })
     try {
       const limits = deadline === undefined || deadline === null ? {} : { softTimeLimitMs: deadline.getTime() - core.clock.now() }
-      const outcome = await executeWith(core)(
+      const outcome = await executeWith(core, this.#sender)(
         { ...plain, context: { ...plain.context, ...seen, ...limits, id } },
         { signal: new AbortController().signal, abortCause: undefined, accepted: () => {}, storeState: async () => {} },
       )

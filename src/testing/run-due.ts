@@ -27,7 +27,14 @@ export async function runDue(
   const settler = new Settler({ core, sender, backend, connection, refusals, events, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
-  const pool = new InlinePool({ name: 'async', concurrency: 100, execute: executeWith(core), host, clock: systemClock, maxBlockMs: 0 })
+  const pool = new InlinePool({
+    name: 'async',
+    concurrency: 100,
+    execute: executeWith(core, sender),
+    host,
+    clock: systemClock,
+    maxBlockMs: 0,
+  })
   tasks = new TaskConsumer({
     core,
     backend,

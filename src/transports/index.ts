@@ -1,6 +1,7 @@
 /** From a broker's address to its driver, which is loaded only then. */
 import { UrlInvalidError } from '../errors.js'
 import type { Address } from '../internal/address.js'
+import { amqpSchemes } from '../internal/amqp/schemes.js'
 import type { Clock } from '../internal/clock.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import type { Logger } from '../internal/logger.js'
@@ -32,6 +33,16 @@ const redis: OpenDriver<Address> = async (address, { clock, log, transportOption
   return new RedisTransport(targetOf(address, { ...targetOptions(link), clock }), broker, { clock, log })
 }
 
+const amqp: OpenDriver<string> = async (url, { clock, log, transportOptions }) => {
+  const [{ AmqpTransport }, { readAmqpBrokerOptions }, { AmqpTarget }] = await Promise.all([
+    import('./amqp.js'),
+    import('./amqp/option-table.js'),
+    import('../internal/amqp/target.js'),
+  ])
+  const { broker, link } = readAmqpBrokerOptions(transportOptions)
+  return new AmqpTransport(new AmqpTarget(url, link), broker, { clock, log })
+}
+
 const drivers: Readonly<Record<string, OpenDriver<string>>> = {
   memory: async (url, { clock, transportOptions }) => {
     refuseOptions(transportOptions, 'brokerTransportOptions', 'memory:')
@@ -43,6 +54,7 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
     const { SqliteTransport } = await import('./sqlite.js')
     return new SqliteTransport(url, { clock, cwd })
   },
+  ...Object.fromEntries(amqpSchemes.map((scheme) => [scheme, amqp])),
   ...Object.fromEntries(redisSchemes.map((scheme) => [scheme, redis])),
 }
 

@@ -15,11 +15,11 @@ await serveChild({
   boot: async () => {
     const { app } = await loadApp(specOf(process.argv[2] ?? ''))
     // The app's own class: it may be of another copy of celeriac, whose private fields ours cannot read.
-    const { core } = (app.constructor as typeof Celeriac).internals(app)
+    const { core, sender } = (app.constructor as typeof Celeriac).internals(app)
     await importTasks(core.config)
     if (core.config.logger === null)
       core.log = workerLog(core.config, { hostname: nodeName(process.argv[3]), process: `Child-${process.pid}` })
-    return { execute: executeWith(core), close: () => app.close() }
+    return { execute: executeWith(core, sender, { crosses: true }), close: () => app.close() }
   },
 })
 

@@ -138,7 +138,11 @@ export class TaskConsumer {
 
   /** A task that runs here reports a state of its own. */
   async report(taskId: string, state: string, meta: unknown): Promise<void> {
-    for (const task of this.#active) if (task.head.id === taskId) return this.#parts.settler.report(task, state, meta)
+    const task = [...this.#active].find(({ head }) => head.id === taskId)
+    if (task === undefined) return
+    // The pool may tell both at once, and STARTED comes first.
+    await task.run?.accepted
+    return this.#parts.settler.report(task, state, meta)
   }
 
   /** Those that wait for their rate limit. */
@@ -327,7 +331,9 @@ export class TaskConsumer {
     while (this.#inPool < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
-      this.#run(task)
+      // Its message is another delivery by now, here or elsewhere.
+      if (task.delivery.isLost) this.#close(task)
+      else this.#run(task)
     }
   }
 

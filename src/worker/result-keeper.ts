@@ -1,6 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import { isStored, type MetaParts, metaOf } from '../app/outcomes.js'
-import type { ResultBackend } from '../backend.js'
+import type { ResultBackend, StoreOptions } from '../backend.js'
 import { Backoff } from '../internal/backoff.js'
 import type { ResultMeta } from '../protocol/result.js'
 import type { ActiveTask } from './active-task.js'
@@ -34,20 +34,22 @@ export class ResultKeeper {
     const core = this.#core
     if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
-    return this.#backend.store(meta, { expiresSeconds: core.config.resultExpires }).catch((error: unknown) => {
+    const { replyTo, correlationId } = task.message.properties
+    const options = { expiresSeconds: core.config.resultExpires, replyTo, correlationId }
+    return this.#backend.store(meta, options).catch((error: unknown) => {
       core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
-      return this.#storeAgain(meta)
+      return this.#storeAgain(meta, options)
     })
   }
 
-  async #storeAgain(meta: ResultMeta): Promise<boolean> {
-    const { clock, config, random } = this.#core
+  async #storeAgain(meta: ResultMeta, options: StoreOptions): Promise<boolean> {
+    const { clock, random } = this.#core
     const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random })
     const untilMs = clock.monotonic() + storeForMs
     for (;;) {
       await new Promise<void>((resolve) => clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
       try {
-        return await this.#backend.store(meta, { expiresSeconds: config.resultExpires })
+        return await this.#backend.store(meta, options)
       } catch (error) {
         if (clock.monotonic() > untilMs) throw error
       }

@@ -1,6 +1,8 @@
+import { continuerAt } from '../app/continue/at-broker.js'
+import { celeryError } from '../app/continue/chord-join.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn, embedOf } from '../app/continue/embed.js'
-import { type Ended, endOf } from '../app/continue/ended.js'
+import { type End, type Ended, endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
 import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
@@ -13,11 +15,10 @@ import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js
 import type { ResultMeta, ResultTuple } from '../protocol/result.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
-import { continuerOf } from './follow-up.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-import { briefly, fields, label, seconds } from './task-words.js'
+import { briefly, fields, label, logFailure, seconds, tellRevoked } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -51,7 +52,7 @@ export class Settler {
   constructor(parts: SettlerParts) {
     this.#parts = parts
     this.#results = new ResultKeeper(parts.core, parts.backend, parts.hostname)
-    this.#continuer = continuerOf(parts)
+    this.#continuer = continuerAt(parts)
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
@@ -107,6 +108,7 @@ export class Settler {
       await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
     } catch (cause) {
       this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
+      task.delivery.release()
     }
   }
 
@@ -147,10 +149,19 @@ export class Settler {
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. The links stand in the message. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
     const follow = this.#follow(task, stored, await this.#continuationsIn(task))
-    if (follow !== undefined) {
-      const ended = { ...follow.ended, again: true }
-      await this.#continuer.after(ended, ended.end.status === 'SUCCESS' ? await this.#continuer.next(ended) : undefined)
+    if (follow === undefined) return task.delivery.ack()
+    const ended = { ...follow.ended, again: true }
+    let next: Next | undefined
+    try {
+      if (ended.end.status === 'SUCCESS') next = await this.#continuer.next(ended)
+    } catch (error) {
+      // It could be sent when the task ended, and cannot any more. Who waits for it is told; the message is kept for whoever can help it.
+      const reason = `it has ended, and what follows it cannot be sent: ${error instanceof Error ? error.message : String(error)}`
+      this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} goes to the dead letters: ${reason}`)
+      await this.#continuer.after({ ...ended, end: { status: 'FAILURE', error: errorToRemote(error) } })
+      return task.delivery.reject(reason)
     }
+    await this.#continuer.after(ended, next)
     task.delivery.ack()
   }
 
@@ -159,12 +170,11 @@ export class Settler {
   }
 
   /** Undefined: nothing follows. */
-  #follow(
-    { delivery, head, message }: ActiveTask,
-    final: Pick<MetaParts, 'status' | 'result' | 'traceback'>,
-    continuations: Continuations | null,
-  ): Follow | undefined {
-    if (continuations === null) return undefined
+  #follow(task: ActiveTask, final: Parameters<typeof endOf>[0], continuations: Continuations | null): Follow | undefined {
+    return continuations === null ? undefined : this.#followed(task, endOf(final), continuations)
+  }
+
+  #followed({ delivery, head, message }: ActiveTask, end: End, continuations: Continuations): Follow {
     const { id, rootId, group, groupIndex, resent } = head
     const ended: Ended = {
       id,
@@ -174,7 +184,7 @@ export class Settler {
       embed: embedOf(continuations),
       priority: this.#parts.core.config.taskInheritParentPriority ? message.properties.priority : undefined,
       again: delivery.redelivered || resent,
-      end: endOf(final),
+      end,
     }
     return { ended }
   }
@@ -193,15 +203,8 @@ export class Settler {
       case 'replaced':
         return this.#replace(task, outcome)
       case 'ignored':
-        this.#parts.core.log.info(fields(task), `Task ${label(task)} ignored`)
-        task.delivery.ack()
-        return undefined
       case 'rejected':
-        this.#parts.core.log.info(fields(task), `Task ${label(task)} rejected${outcome.requeue ? ' (requeued)' : ''}`)
-        if (!task.acksLate) return undefined
-        outcome.requeue ? task.delivery.release() : task.delivery.reject(outcome.reason)
-        this.#parts.events.ended(task, outcome)
-        return undefined
+        return this.#leave(task, outcome)
       case 'undecodable':
         return this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
       case 'killed':
@@ -279,8 +282,36 @@ export class Settler {
     core.log.info(fields(task), `Task ${label(task)} replaced by new task`)
   }
 
+  #revoked(task: ActiveTask, reason: string): void {
+    this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
+    tellRevoked(this.#parts.core, task, reason)
+  }
+
+  /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
+  #leave(task: ActiveTask, outcome: Outcome & { status: 'ignored' | 'rejected' }): Promise<void> | undefined {
+    const { delivery, acksLate } = task
+    const requeues = outcome.status === 'rejected' && outcome.requeue
+    const what = outcome.status === 'ignored' ? 'ignored' : `rejected${requeues ? ' (requeued)' : ''}`
+    this.#parts.core.log.info(fields(task), `Task ${label(task)} ${what}`)
+    const settle = (): void => {
+      if (outcome.status === 'ignored') delivery.ack()
+      else if (acksLate) {
+        requeues ? delivery.release() : delivery.reject(outcome.reason)
+        this.#parts.events.ended(task, outcome)
+      }
+    }
+    if (outcome.continuations === null || (requeues && acksLate)) {
+      settle()
+      return undefined
+    }
+    const [excType, reason] = outcome.status === 'ignored' ? ['Ignore', 'the task was ignored'] : ['Reject', 'the task was rejected']
+    const { ended } = this.#followed(task, { status: 'FAILURE', error: celeryError(excType, reason) }, outcome.continuations)
+    // As in Celery, its links are not called.
+    return this.#continuer.after({ ...ended, embed: { ...ended.embed, errbacks: null } }).then(settle)
+  }
+
   #fail(task: ActiveTask, outcome: Outcome & { status: 'failure' }): Promise<void> {
-    this.#logFailure(task, outcome)
+    logFailure(this.#parts.core.log, task, outcome)
     return this.#finish(
       task,
       outcome,
@@ -358,27 +389,6 @@ export class Settler {
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
     const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
-  }
-
-  #revoked(task: ActiveTask, reason: string): void {
-    const { core, events } = this.#parts
-    events.ended(task, { status: 'revoked', reason, continuations: null })
-    core.log.info(
-      fields(task),
-      reason === 'expired' ? `Discarding expired task: ${label(task)}` : `Discarding ${reason} task: ${label(task)}`,
-    )
-    if (!core.hooks.silent('taskRevoked')) core.hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, core.log)
-  }
-
-  #logFailure(task: ActiveTask, outcome: Outcome & { status: 'failure' }): void {
-    const { log } = this.#parts.core
-    const error = { type: outcome.error.excType, message: outcome.error.excMessage, stack: outcome.error.traceback }
-    if (outcome.expected) log.info({ ...fields(task), error }, `Task ${label(task)} raised expected: ${briefly(outcome.error)}`)
-    else
-      log.error(
-        { ...fields(task), error },
-        `Task ${label(task)} raised unexpected: ${briefly(outcome.error)}${outcome.error.traceback === null ? '' : `\n${outcome.error.traceback}`}`,
-      )
   }
 }
 

@@ -1,5 +1,8 @@
 /** How a worker speaks of its tasks: the same words in every line. */
+import type { AppCore } from '../app/core.js'
 import { show } from '../errors.js'
+import type { Logger } from '../internal/logger.js'
+import type { Outcome } from '../pool.js'
 import type { RemoteErrorData } from '../protocol/remote-error.js'
 import type { ActiveTask } from './active-task.js'
 
@@ -18,4 +21,17 @@ export function briefly({ excType, excMessage }: RemoteErrorData): string {
 /** With at most six digits, as short as it is exact enough. */
 export function seconds(ms: number): string {
   return `${Number((ms / 1000).toFixed(6))}s`
+}
+
+export function logFailure(log: Logger, task: ActiveTask, { error: failure, expected }: Outcome & { status: 'failure' }): void {
+  const { excType: type, excMessage: message, traceback: stack } = failure
+  const error = { type, message, stack }
+  if (expected) log.info({ ...fields(task), error }, `Task ${label(task)} raised expected: ${briefly(failure)}`)
+  else
+    log.error({ ...fields(task), error }, `Task ${label(task)} raised unexpected: ${briefly(failure)}${stack === null ? '' : `\n${stack}`}`)
+}
+
+export function tellRevoked({ hooks, log }: AppCore, task: ActiveTask, reason: string): void {
+  log.info(fields(task), `Discarding ${reason} task: ${label(task)}`)
+  if (!hooks.silent('taskRevoked')) hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, log)
 }

@@ -147,7 +147,7 @@ export class AppWorker implements Worker {
       await this.#stateFile.open()
     }
     const pool = await makePool(core, this.#options, {
-      execute: executeWith(core),
+      execute: executeWith(core, this.#sender),
       storeState: async (taskId, state, meta) => {
         for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
       },
@@ -206,7 +206,8 @@ export class AppWorker implements Worker {
 
   async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
-    const connection = await core.connections.connect()
+    const blocksUpToMs = pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
+    const connection = await core.connections.connect({ blocksUpToMs })
     try {
       const refusals = this.#refusals
       const { events, counts } = this.#presence
@@ -234,7 +235,7 @@ export class AppWorker implements Worker {
       const consumer = await connection.consume({
         queues: queues.names,
         prefetch: tasks.prefetch,
-        blocksUpToMs: pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000,
+        blocksUpToMs,
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })

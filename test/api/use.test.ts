@@ -66,6 +66,28 @@ test.each([
   expect(await complaints({ module: 'nodenext' })).toMatch(/^use\.ts\(\d+,\d+\): error TS/)
 })
 
+test('a wrong step of a workflow is told where it stands, in the types of the tasks', async () => {
+  const lines = [
+    'chain(add.s(2, 2), show.s(), show.s())',
+    'show.s(1).pipe(add.s(4))',
+    'chain(group(show.s(1), show.s(2)), tsum.s())',
+    'show.s(1).link(add.s(4))',
+  ]
+  writeFileSync(
+    join(project, 'use.ts'),
+    readFileSync(pinned, 'utf8').replace('async function calls() {\n', `async function calls() {\n${lines.join('\n')}\n`),
+  )
+  const errors = (await complaints({ module: 'nodenext' })).split(/^(?=use\.ts)/m)
+  expect(errors).toHaveLength(lines.length)
+  for (const [index, error] of errors.entries()) {
+    const column = Number(/^use\.ts\(\d+,(\d+)\)/.exec(error)?.[1])
+    // It is the last step that does not fit.
+    expect(lines[index]?.slice(column - 1)).toMatch(/^(show|add|tsum)\.s\(\d?\)\)$/)
+    expect(error).toContain("Type 'string' is not assignable to type 'number'")
+    expect(error.split('\n').length).toBeLessThan(7)
+  }
+})
+
 test('the sub-paths have types for every compiler', async () => {
   const { exports, typesVersions } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8'))
   const paths = Object.keys(exports).filter((path) => path !== '.' && path !== './package.json')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { Celeriac, TaskFailure } from '../../dist/index.js'
+import { Celeriac, chain, chord, group, type TaskContext, TaskFailure } from '../../dist/index.js'
 import { LiveApp } from '../live-app.js'
 
 const eager = (more: object = {}) => new Celeriac('eager', { broker: 'memory://eager', taskAlwaysEager: true, ...more })
@@ -125,4 +125,22 @@ test('progress of an eager task is accepted', async () => {
     return 'done'
   })
   expect(await work.delay().get()).toBe('done')
+})
+
+test('a task replaces itself, adds headers to its chord, and starts workflows, all here', async () => {
+  const app = eager()
+  const add = app.task('add', (x: number, y: number) => x + y)
+  const sum = app.task('sum', (list: number[]) => list.reduce((a, b) => a + b, 0))
+  const hand = app.task('hand', { bind: true }, (self: TaskContext, x: number): number => self.replace(chain(add.s(x, 1), add.s(10))))
+  const grow = app.task('grow', { bind: true }, async (self: TaskContext, x: number) => {
+    await self.addToChord(add.s(x, 1000))
+    return x
+  })
+  expect(await chain(hand.s(1), add.s(100)).delay().get()).toBe(112)
+  expect(
+    await chord(group(grow.s(1), add.s(1, 1)), sum.s())
+      .delay()
+      .get(),
+  ).toBe(1 + 1001 + 2)
+  expect(await app.sendTask('celery.starmap', { kwargs: { task: { task: 'add' }, it: [[1, 2]] } }).get()).toEqual([3])
 })

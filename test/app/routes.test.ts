@@ -22,3 +22,16 @@ test('the default exchange and routing key are those of the default queue', () =
   expect(bindings(input, 'feed')).toEqual([{ exchange: 'feeds', routingKey: 'f' }])
   expect(bindings(input, 'created-on-use')).toEqual([{ exchange: 'created-on-use', routingKey: 'created-on-use' }])
 })
+
+test('queue types and priorities are declared as Celery declares them', () => {
+  const argumentsOf = (input: ConfigInput, queue: string): unknown => new Routes(resolveConfig(input)).topology(queue).queues[0]?.arguments
+  expect(argumentsOf({}, 'celery')).toEqual({})
+  const quorum: ConfigInput = { task_default_queue_type: 'quorum' }
+  expect(argumentsOf(quorum, 'celery')).toEqual({ 'x-queue-type': 'quorum' })
+  expect(argumentsOf(quorum, 'missing')).toEqual({})
+  expect(argumentsOf({ taskCreateMissingQueueType: 'quorum' }, 'missing')).toEqual({ 'x-queue-type': 'quorum' })
+  expect(argumentsOf({ taskCreateMissingQueueType: 'quorum', taskQueues: ['mail'] }, 'mail')).toEqual({})
+  expect(argumentsOf({ taskQueueMaxPriority: 10 }, 'celery')).toEqual({ 'x-max-priority': 10 })
+  const own: ConfigInput = { taskQueueMaxPriority: 10, taskQueues: [{ name: 'mail', arguments: { 'x-max-priority': 3 } }] }
+  expect(argumentsOf(own, 'mail')).toEqual({ 'x-max-priority': 3 })
+})

@@ -12,8 +12,8 @@ import { mountSmallDisk, unmountSmallDisk } from './small-disk.js'
 /** The lists of a queue in kombu's layout, most urgent first. */
 const lists = [queueName, ...[3, 6, 9].map((step) => `${queueName}\x06\x16${step}`)]
 
-/** What a server may keep when all is done: results, bindings, dead letters. */
-const mayStay = /^(celery-task-meta-|_kombu\.binding(_permanent)?\.|celeriac\.(dead|revoked)(\.|$))/
+/** What a server may keep when all is done: results, chords that have ended, bindings, dead letters. */
+const mayStay = /^(celery-task-meta-|celery-taskset-meta-[^.]+(\.c)?$|_kombu\.binding(_permanent)?\.|celeriac\.(dead|revoked)(\.|$))/
 
 type Server = Awaited<ReturnType<typeof startRedis>>
 type Sentinel = Awaited<ReturnType<typeof startSentinel>>

@@ -4,8 +4,9 @@ import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Celeriac } from '../../dist/index.js'
+import { type AsyncResult, Celeriac, type Sig } from '../../dist/index.js'
 import type { Message } from '../../dist/protocol/message.js'
+import type { ResultTuple } from '../../dist/protocol/result.js'
 import type { Connection, DeadLetter } from '../../dist/transport.js'
 import { until, within } from '../conformance/wait.js'
 import { Recorder } from './recorder.js'
@@ -87,6 +88,33 @@ export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDis
 
   sendMany(count: number, task: string, args: readonly unknown[] = [], options: SendOptions = {}): Promise<string[]> {
     return Promise.all(Array.from({ length: count }, () => this.send(task, args, options)))
+  }
+
+  /** Sends a workflow and enters all its tasks into the ledger; its result. */
+  async sendCanvas<R>(sig: Sig<never, R, true>): Promise<AsyncResult<R>> {
+    const result = await sig.delay()
+    this.expect(result)
+    return result
+  }
+
+  /** Enters the tasks of a workflow that was sent otherwise. */
+  expect(result: AsyncResult<unknown>): void {
+    for (const id of tasksIn(result.asTuple())) {
+      this.ledger.attempted.add(id)
+      this.ledger.confirmed.add(id)
+    }
+  }
+
+  /** A signature of a task of the fixture, which takes what it is given. `app`: who sends it, if it is not the scene's own. */
+  sig(task: string, args: readonly unknown[] = [], options: SendOptions = {}, app = this.app): Sig<unknown, unknown, true> {
+    // Which of its arguments a chain fills, the test knows.
+    const remote = app.remote(task) as unknown as { s(...args: unknown[]): Sig<unknown, unknown, true> }
+    return remote.s(...args).set(options)
+  }
+
+  /** Never runs, as another has failed: it needs an end, and no run. */
+  neverRuns(id: string): void {
+    this.ledger.confirmed.delete(id)
   }
 
   /** Puts a message into the broker as it is, past every check of the sender. */
@@ -203,6 +231,19 @@ export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDis
     await this.broker[Symbol.asyncDispose]()
     rmSync(this.folder, { recursive: true })
   }
+}
+
+/** Ids of all tasks of a result: its parents and members. */
+export function tasksIn(result: ResultTuple): readonly string[] {
+  const found: string[] = []
+  const waiting: ResultTuple[] = [result]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [[id, parent], members] = next
+    if (members === null) found.push(id)
+    else waiting.push(...members)
+    if (parent !== null) waiting.push(parent)
+  }
+  return found
 }
 
 function isTerminal(status: string | undefined): boolean {

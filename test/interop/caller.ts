@@ -1,6 +1,9 @@
 /** One way to call and to look, whichever language the client is written in: what a test says holds for both. */
 import { type ApplyOptions, Celeriac, TaskFailure, TaskRevokedError } from '../../dist/index.js'
+import type { ResultTuple } from '../../dist/protocol/result.js'
 import { decodeJson, encodeJson } from '../../dist/serializers/json.js'
+import type { CanvasData } from './canvas.js'
+import { canvasOf } from './node/canvas-of.mjs'
 import type { PythonClient } from './python-process.js'
 
 export interface Link {
@@ -36,6 +39,10 @@ export interface Caller {
   readonly language: 'python' | 'node'
   call(task: string, args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>, options: Options): Promise<string>
   end(id: string, ms?: number): Promise<End>
+  /** Sends a canvas; its result as a tuple. */
+  start(canvas: CanvasData): Promise<ResultTuple>
+  /** How a canvas ended, whoever started it. */
+  endOf(result: ResultTuple, ms?: number): Promise<End>
   look(id: string): Promise<Look>
   revoke(ids: readonly string[], options?: { readonly terminate?: boolean; readonly signal?: NodeJS.Signals }): Promise<void>
 }
@@ -61,8 +68,22 @@ export class NodeCaller implements Caller {
 
   async end(id: string, ms = 15_000): Promise<End> {
     const result = this.app.result(id)
+    return this.#end(() => result.get({ timeout: ms / 1000 }), result)
+  }
+
+  async start(canvas: CanvasData): Promise<ResultTuple> {
+    const sent = canvasOf(this.app, canvas).delay()
+    return (await sent).asTuple()
+  }
+
+  async endOf(tuple: ResultTuple, ms = 15_000): Promise<End> {
+    const result = this.app.resultFromTuple(tuple)
+    return this.#end(() => result.get({ timeout: ms / 1000 }), this.app.result(tuple[0][0]))
+  }
+
+  async #end(get: () => Promise<unknown>, result: { traceback(): Promise<string | null> }): Promise<End> {
     try {
-      return { value: await result.get({ timeout: ms / 1000 }) }
+      return { value: await get() }
     } catch (error) {
       if (error instanceof TaskFailure) {
         const { excType: type, excModule: module, args, message, traceback } = error
@@ -133,10 +154,15 @@ export class PythonCaller implements Caller {
   }
 
   async end(id: string, ms = 15_000): Promise<End> {
-    const { value, error, traceback = null } = await this.client.ask<PythonEnd>('get', { id, timeout: ms / 1000 }, ms + 5_000)
-    if (error === undefined) return { value: decodeJson(value ?? '') }
-    if (error.type === 'TimeoutError' && error.module === 'celery.exceptions') throw new Error(`no result of ${id} within ${ms} ms`)
-    return { error: { ...error, args: decodeJson(error.args) as unknown[], traceback } } // client.py writes a list
+    return endFrom(await this.client.ask<PythonEnd>('get', { id, timeout: ms / 1000 }, ms + 5_000), id, ms)
+  }
+
+  async start(canvas: CanvasData): Promise<ResultTuple> {
+    return this.client.ask<ResultTuple>('start_canvas', { canvas: encodeJson(canvas, 'canvas') })
+  }
+
+  async endOf(tuple: ResultTuple, ms = 15_000): Promise<End> {
+    return endFrom(await this.client.ask<PythonEnd>('get_canvas', { tuple, timeout: ms / 1000 }, ms + 5_000), tuple[0][0], ms)
   }
 
   async look(id: string): Promise<Look> {
@@ -152,6 +178,12 @@ export class PythonCaller implements Caller {
   ): Promise<void> {
     await this.client.ask('revoke', { ids, terminate, signal })
   }
+}
+
+function endFrom({ value, error, traceback = null }: PythonEnd, id: string, ms: number): End {
+  if (error === undefined) return { value: decodeJson(value ?? '') }
+  if (error.type === 'TimeoutError' && error.module === 'celery.exceptions') throw new Error(`no result of ${id} within ${ms} ms`)
+  return { error: { ...error, args: decodeJson(error.args) as unknown[], traceback } } // client.py writes a list
 }
 
 /** `ignoreResult` is `ignore_result` in Python. */

@@ -17,7 +17,7 @@ describe.skipIf(skipped)(title('events of a worker of each language'), () => {
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'], flags: ['-E'] })
     node = await fleet.app.monitor()
-    python = await new PythonMonitor({ broker: fleet.url, backend: fleet.url }).ready()
+    python = await new PythonMonitor({ broker: fleet.url, backend: fleet.url, store: fleet.url }).ready()
   }, 60_000)
   afterAll(async () => {
     await python?.stop()

@@ -1,20 +1,32 @@
-/** A fleet of both languages on one Redis: a Python and a Node worker, a Python and a Node client. Started once a file, as starting takes seconds. */
+/**
+ * A fleet of both languages on one broker: a Python and a Node worker, a Python and a Node client. Started once a file, as starting takes seconds. Whatever the
+ * broker is, there is a Redis that tasks write to and tests look into.
+ */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import amqplib from 'amqplib'
 import { Redis } from 'ioredis'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { startRedis } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
 import { WorkerProcess } from '../harness/worker-process.js'
+import { type VirtualHost, virtualHost } from '../rabbit.js'
 import { type Caller, NodeCaller, PythonCaller } from './caller.js'
-import { PythonClient, PythonWorker } from './python-process.js'
+import { PythonClient, type PythonSettings, PythonWorker } from './python-process.js'
 
 const nodeApp = fileURLToPath(new URL('node/app.mjs', import.meta.url))
 
+/** Where messages go: Redis, or RabbitMQ with that type of queues. */
+export type Broker = 'redis' | 'classic' | 'quorum'
+
 export interface FleetSettings {
+  /** Default: redis. */
+  readonly broker?: Broker
+  /** Where results go; by default to Redis. */
+  readonly backend?: 'redis' | 'rpc'
   /** Queues of the Python worker; none: there is no Python worker. */
   readonly python?: readonly string[]
   /** Queues of the Node worker; none: there is no Node worker. */
@@ -32,7 +44,10 @@ export interface FleetSettings {
 
 export class Fleet implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'celeriac-interop-'))
+  /** Of the broker. */
   readonly url: string
+  readonly backendUrl: string
+  readonly storeUrl: string
   /** To look at what is there, and to open gates. */
   readonly redis: Redis
   readonly nodeWorkers: WorkerProcess[] = []
@@ -42,10 +57,12 @@ export class Fleet implements AsyncDisposable {
   readonly callers: { readonly python: PythonCaller; readonly node: NodeCaller }
   readonly #settings: FleetSettings
   readonly #stopRedis: () => Promise<void>
+  readonly #host: VirtualHost | undefined
+  #looking: Promise<amqplib.ChannelModel> | undefined
 
   static async start(settings: FleetSettings): Promise<Fleet> {
-    const server = await startRedis()
-    const fleet = new Fleet(settings, server)
+    const host = (settings.broker ?? 'redis') === 'redis' ? undefined : await virtualHost()
+    const fleet = new Fleet(settings, await startRedis(), host)
     try {
       const { python = [], node = [] } = settings
       await Promise.all([
@@ -60,20 +77,35 @@ export class Fleet implements AsyncDisposable {
     }
   }
 
-  private constructor(settings: FleetSettings, { url, stop }: { url: string; stop: () => Promise<void> }) {
+  private constructor(settings: FleetSettings, { url, stop }: { url: string; stop: () => Promise<void> }, host: VirtualHost | undefined) {
     this.#settings = settings
     this.#stopRedis = stop
-    this.url = url.replace(/\d+$/, String(settings.db ?? 0))
-    this.redis = new Redis(this.url)
-    this.client = new PythonClient({ broker: this.url, backend: this.url, config: settings.pythonConfig ?? {} })
+    this.#host = host
+    this.storeUrl = url.replace(/\d+$/, String(settings.db ?? 0))
+    this.url = host?.url ?? this.storeUrl
+    this.backendUrl = settings.backend === 'rpc' ? 'rpc://' : this.storeUrl
+    this.redis = new Redis(this.storeUrl)
+    this.client = new PythonClient(this.#pythonSettings)
     this.app = this.another(settings.nodeOptions ?? {})
     this.callers = { python: new PythonCaller(this.client), node: new NodeCaller(this.app) }
   }
 
+  get #pythonSettings(): PythonSettings {
+    const { broker, pythonConfig = {} } = this.#settings
+    const types = broker === 'quorum' ? { task_default_queue_type: 'quorum', task_create_missing_queue_type: 'quorum' } : {}
+    return { broker: this.url, backend: this.backendUrl, store: this.storeUrl, config: { ...types, ...pythonConfig } }
+  }
+
+  #nodeOptions(options: AppOptions): AppOptions {
+    const types: AppOptions =
+      this.#settings.broker === 'quorum' ? { taskDefaultQueueType: 'quorum', taskCreateMissingQueueType: 'quorum' } : {}
+    return { ...types, ...options }
+  }
+
   async startPython(queues: readonly string[]): Promise<PythonWorker> {
-    const { pythonConfig: config = {}, concurrency = 1, flags = [] } = this.#settings
+    const { concurrency = 1, flags = [] } = this.#settings
     const name = `python${this.pythonWorkers.length}@%h`
-    const worker = new PythonWorker({ broker: this.url, backend: this.url, config, queues, name, concurrency, flags })
+    const worker = new PythonWorker({ ...this.#pythonSettings, queues, name, concurrency, flags })
     this.pythonWorkers.push(worker)
     return worker.ready()
   }
@@ -88,18 +120,42 @@ export class Fleet implements AsyncDisposable {
       args: ['-Q', queues.join(','), '-n', name, ...flags],
       env: {
         CELERIAC_BROKER_URL: this.url,
-        CELERIAC_RESULT_BACKEND: this.url,
-        INTEROP_BROKER: this.url,
-        INTEROP_CONFIG: JSON.stringify(nodeOptions),
+        CELERIAC_RESULT_BACKEND: this.backendUrl,
+        INTEROP_STORE: this.storeUrl,
+        INTEROP_CONFIG: JSON.stringify(this.#nodeOptions(nodeOptions)),
       },
     })
     this.nodeWorkers.push(worker)
     return worker.ready()
   }
 
-  /** A Node app of other options on this Redis. */
+  /** A Node app of other options on this broker. */
   another(options: AppOptions): Celeriac {
-    return new Celeriac('another', { brokerUrl: this.url, resultBackend: this.url, ...options })
+    return new Celeriac('another', { brokerUrl: this.url, resultBackend: this.backendUrl, ...this.#nodeOptions(options) })
+  }
+
+  /** A connection to RabbitMQ, to look at what is there. */
+  looking(): Promise<amqplib.ChannelModel> {
+    this.#looking ??= amqplib.connect(this.url)
+    return this.#looking
+  }
+
+  /** `rabbitmqctl` for this virtual host: the lines that it printed. */
+  async ctl(command: string, ...args: readonly string[]): Promise<string[]> {
+    if (this.#host === undefined) throw new Error('this fleet is not on RabbitMQ')
+    const printed = await this.#host.ctl(command, '-p', this.#host.name, '--no-table-headers', ...args)
+    return printed.split('\n').filter(Boolean)
+  }
+
+  /** Messages that wait in a queue, and no worker holds. */
+  async waiting(queue: string): Promise<number> {
+    if (this.#host === undefined) return this.redis.llen(queue)
+    const channel = await (await this.looking()).createChannel()
+    try {
+      return (await channel.checkQueue(queue)).messageCount
+    } finally {
+      await channel.close()
+    }
   }
 
   caller(language: 'python' | 'node'): Caller {
@@ -129,7 +185,10 @@ export class Fleet implements AsyncDisposable {
 
   /** Until no worker holds a message any more. */
   async allAcked(): Promise<void> {
-    const held = async (): Promise<number> => (await this.redis.hlen('unacked')) + (await this.redis.zcard('unacked_index'))
+    const held = async (): Promise<number> => {
+      if (this.#host === undefined) return (await this.redis.hlen('unacked')) + (await this.redis.zcard('unacked_index'))
+      return (await this.ctl('list_queues', 'messages_unacknowledged')).reduce((sum, line) => sum + Number(line), 0)
+    }
     await until(async () => (await held()) === 0, 'every message is acknowledged')
   }
 
@@ -154,6 +213,7 @@ export class Fleet implements AsyncDisposable {
       ...this.pythonWorkers.map((worker) => worker.stop()),
       ...this.nodeWorkers.map((worker) => worker.end('SIGTERM')),
     ])
+    await (await this.#looking)?.close()
     this.redis.disconnect()
     await this.#stopRedis()
     rmSync(this.folder, { recursive: true, force: true })

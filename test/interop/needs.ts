@@ -1,5 +1,7 @@
 import { needs } from '../../scripts/needs.mjs'
 import { withoutPython } from '../python.js'
+import { withoutRabbit } from '../rabbit.js'
+import type { Broker } from './fleet.js'
 
 /** Why these tests cannot run here, false when they can. In CI they must run: there a missing Python or Redis is an error. */
 function withoutPeers(): string | false {
@@ -14,5 +16,12 @@ function withoutPeers(): string | false {
 /** For `describe.skipIf(skipped)`. */
 export const skipped = withoutPeers()
 
+/** Why tests on this broker cannot run here, false when they can. */
+export const skippedOn = (broker: Broker): string | false => skipped || (broker === 'redis' ? false : withoutRabbit())
+
 /** The name of a file's tests, with the reason when they are skipped. */
-export const title = (name: string): string => (skipped === false ? name : `${name} (skipped: ${skipped})`)
+export function title(name: string, broker: Broker = 'redis'): string {
+  const reason = skippedOn(broker)
+  const where = { redis: '', classic: ' on RabbitMQ', quorum: ' on quorum queues' }[broker]
+  return `${name}${where}${reason === false ? '' : ` (skipped: ${reason})`}`
+}

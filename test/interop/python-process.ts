@@ -13,6 +13,8 @@ const folder = fileURLToPath(new URL('python', import.meta.url))
 export interface PythonSettings {
   readonly broker: string
   readonly backend: string
+  /** The Redis that tasks write to. */
+  readonly store: string
   /** Celery's configuration, in its own names. */
   readonly config?: Readonly<Record<string, unknown>>
 }
@@ -24,7 +26,7 @@ class PythonProcess {
   protected readonly child: ChildProcess
   readonly #exited: Promise<unknown>
 
-  constructor(args: readonly string[], { broker, backend, config = {} }: PythonSettings) {
+  constructor(args: readonly string[], { broker, backend, store, config = {} }: PythonSettings) {
     this.child = spawn(python(), args, {
       cwd: folder,
       env: {
@@ -33,6 +35,7 @@ class PythonProcess {
         PYTHONDONTWRITEBYTECODE: '1',
         INTEROP_BROKER: broker,
         INTEROP_BACKEND: backend,
+        INTEROP_STORE: store,
         INTEROP_CONFIG: JSON.stringify(config),
       },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -48,6 +51,12 @@ class PythonProcess {
 
   get isRunning(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  /** kill -9, with all that it has started. */
+  async kill(): Promise<void> {
+    if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL')
+    await this.#exited
   }
 
   /** Ends it in order, and by force when it takes too long. */

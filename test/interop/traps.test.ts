@@ -25,11 +25,11 @@ const traps: Readonly<Record<string, Trap>> = {
   'message 3': [
     'gzip is a zlib stream',
     ['serializers/serializers.test.ts', 'gzip is a zlib stream, as Python has it; a gzip file is refused'],
-    ['interop/calls.test.ts', 'a body compressed with %s, of text and of bytes'],
+    ['interop/call-rows.ts', 'a body compressed with %s, of text and of bytes'],
   ],
   'message 4': [
     'ignore_result: false stores results of tasks that want none',
-    ['interop/calls.test.ts', 'a task that ignores its result itself stores none'],
+    ['interop/call-rows.ts', 'a task that ignores its result itself stores none'],
   ],
   'message 5': [
     'expiration is text, whole milliseconds',
@@ -38,13 +38,13 @@ const traps: Readonly<Record<string, Trap>> = {
   ],
   'message 6': [
     'JSON.parse changes big integers and refuses NaN',
-    ['interop/errors.test.ts', 'integers beyond 2^53, NaN and Infinity of a Python result are what they are'],
-    ['interop/errors.test.ts', 'a Node task that gets them from Python gives them back, or fails: it never changes them'],
+    ['interop/error-rows.ts', 'integers beyond 2^53, NaN and Infinity of a Python result are what they are'],
+    ['interop/error-rows.ts', 'a Node task that gets them from Python gives them back, or fails: it never changes them'],
     ['serializers/json.test.ts', 'NaN, Infinity and integers of any size are read from a recorded message'],
   ],
   'message 7': [
     'kombu tags are values, not objects',
-    ['interop/calls.test.ts', '%s arrives and comes back as it was'],
+    ['interop/call-rows.ts', '%s arrives and comes back as it was'],
     ['serializers/json.test.ts', 'the types of a recorded message become JavaScript values'],
   ],
   'message 8': ['a uuid is {"hex": …}', ['serializers/json.test.ts', 'the types of a recorded message become JavaScript values']],
@@ -52,15 +52,28 @@ const traps: Readonly<Record<string, Trap>> = {
     'eta and expires are ISO 8601; a naive one is UTC',
     ['protocol/task-head.test.ts', 'a naive eta is UTC, an offset is obeyed'],
     ['interop/traps.test.ts', 'a naive eta of a Python client is UTC'],
-    ['interop/calls.test.ts', 'countdown: the task does not run before, and runs then'],
+    ['interop/call-rows.ts', 'countdown: the task does not run before, and runs then'],
   ],
   'message 13': [
     'on Redis the lowest priority is first',
     ['interop/traps.test.ts', 'on Redis priority 0 is served first, by both kinds of worker'],
   ],
+  'message 11': [
+    'what the broker wrote about a death is not published again',
+    ['interop/rabbit-traps.test.ts', 'a task that came as a dead letter can be retried'],
+  ],
+  'message 12': [
+    'other arguments of a queue are refused, and the worker ends',
+    ['interop/rabbit-traps.test.ts', 'a queue that Python declared otherwise is named, with the argument and both values'],
+    ['interop/rabbit-traps.test.ts', 'both declare the same queue, exchange and binding'],
+  ],
+  'message 13 on RabbitMQ': [
+    'the highest priority is first',
+    ['interop/rabbit-traps.test.ts', 'the highest priority is served first, by both kinds of worker'],
+  ],
   'callbacks 23': [
     'a callback that has an id keeps it',
-    ['interop/errors.test.ts', 'a link gets the result, before its own arguments; its id is the one the client gave it'],
+    ['interop/error-rows.ts', 'a link gets the result, before its own arguments; its id is the one the client gave it'],
   ],
   'callbacks 24': [
     'null options are none',
@@ -68,7 +81,7 @@ const traps: Readonly<Record<string, Trap>> = {
   ],
   'callbacks 26': [
     'a result that is a list is one argument',
-    ['interop/errors.test.ts', 'a result that is a list is one argument; an immutable link gets none'],
+    ['interop/error-rows.ts', 'a result that is a list is one argument; an immutable link gets none'],
   ],
   'results 27': [
     'a result without its broadcast is never noticed',
@@ -79,14 +92,14 @@ const traps: Readonly<Record<string, Trap>> = {
   'results 29': [
     'children are result tuples',
     ['protocol/result.test.ts', 'children of a recorded group member are result tuples'],
-    ['interop/errors.test.ts', 'a link gets the result, before its own arguments; its id is the one the client gave it'],
+    ['interop/error-rows.ts', 'a link gets the result, before its own arguments; its id is the one the client gave it'],
   ],
   'results 30': ['a failure is its three keys', ['protocol/remote-error.test.ts', 'an error on the wire has the three keys of Python']],
   'results 31': ['SUCCESS stays', ['interop/traps.test.ts', 'a stored SUCCESS stays, whichever language comes too late']],
   'results 32': [
     'exc_message is the arguments',
-    ['interop/errors.test.ts', 'a Python exception, at a Node client'],
-    ['interop/errors.test.ts', 'a Node error, at a Python client'],
+    ['interop/error-rows.ts', 'a Python exception, at a Node client'],
+    ['interop/error-rows.ts', 'a Node error, at a Python client'],
   ],
   'redis 34': ['LPUSH and RPOP: first in, first out', ['interop/traps.test.ts', 'first in, first out, from either language to the other']],
   'redis 35': ['the separator is two control characters', ['interop/keys.test.ts', "['a priority'"]],
@@ -104,7 +117,7 @@ const traps: Readonly<Record<string, Trap>> = {
     'exchange types are known to each process only',
     ['interop/keys.test.ts', 'who declared it and who publishes may be of either language'],
   ],
-  'redis 41': ['fan-out channels', ['interop/control.test.ts', '%s client, %s worker: revoke']],
+  'redis 41': ['fan-out channels', ['interop/control-rows.ts', '%s client, %s worker: revoke']],
   'redis 42': [
     'fan-out channels have the number of the database',
     ['interop/traps.test.ts', 'a broadcast on another database is not heard'],
@@ -116,16 +129,28 @@ const traps: Readonly<Record<string, Trap>> = {
   ],
   'control 47': [
     'a command to another worker is not ours',
-    ['interop/control.test.ts', 'a revoke that is addressed to another worker is not ours'],
+    ['interop/control-rows.ts', 'a revoke that is addressed to another worker is not ours'],
   ],
   'worker 56': ['early acks are before the run', ['worker/worker.test.ts', 'with celeryDefaults a message is acked before its task runs']],
   'worker 57': [
     'a retried task is its own parent',
-    ['interop/calls.test.ts', 'a task is retried under its id, with its headers, until it succeeds'],
+    ['interop/call-rows.ts', 'a task is retried under its id, with its headers, until it succeeds'],
   ],
   'worker 61': [
     'redelivered is no custom header',
     ['interop/traps.test.ts', 'what a Python consumer gives back is redelivered, and its mark is no custom header'],
+  ],
+  'worker 58': [
+    'delayed messages before any worker has declared where they wait',
+    ['interop/rabbit-quorum.test.ts', 'a client that delays before any worker was there declares where it waits'],
+  ],
+  'worker 59': [
+    'quorum queues refuse a limit for the whole channel',
+    ['interop/rabbit-quorum.test.ts', 'prefetch is that of each consumer, also beside a classic queue'],
+  ],
+  'worker 62': [
+    'RPC results need both sides',
+    ['interop/rabbit-rpc.test.ts', 'a Python and a Node worker send the same replies, but for the values that must differ'],
   ],
   'protocol 1': ['old clients', ['interop/traps.test.ts', 'a message of protocol 1 from Python runs']],
 }

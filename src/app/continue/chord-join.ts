@@ -36,7 +36,12 @@ export function lost(what: string): Exclude<Joined, { readonly results: JsonText
 
 /** As Celery stores it. */
 export function chordError(message: string): RemoteErrorData {
-  return { excType: 'ChordError', excModule: 'celery.exceptions', excMessage: [message], traceback: null }
+  return celeryError('ChordError', message)
+}
+
+/** An error that Celery itself has. */
+export function celeryError(excType: string, message: string): RemoteErrorData {
+  return { excType, excModule: 'celery.exceptions', excMessage: [message], traceback: null }
 }
 
 /** Python's repr of an exception: `ValueError('boom', 42)`. */

@@ -11,8 +11,8 @@ import type { Prepared } from '../sender.js'
 import { chordError, joinParts, lost, reprError } from './chord-join.js'
 import { derivedId } from './derived-id.js'
 import { type Doomed, doomedBody, doomedInChain } from './doomed.js'
-import type { Ended } from './ended.js'
-import { planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
+import type { Closer, Ended } from './ended.js'
+import { type PlanOptions, planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
 
 /** So many messages, or results, are on their way at once. */
 const windowSize = 500
@@ -59,12 +59,21 @@ export class Continuer {
     this.#parts = parts
   }
 
+  get #planning(): PlanOptions {
+    return { errbacksOnHeaders: this.#parts.core.config.taskAllowErrorCbOnChordHeader }
+  }
+
   /** Throws for what cannot be sent: the task fails with it, as in Celery. */
   async next(ended: Ended): Promise<Next> {
-    const plans = plansAfterSuccess(ended)
+    const plans = plansAfterSuccess(ended, this.#planning)
     const steps: ReadySteps[] = []
     for (const plan of plans) steps.push(await this.#ahead(plan))
-    return { children: plans.map(({ result }) => result), steps }
+    return { children: plans.map(({ started }) => started), steps }
+  }
+
+  /** Starts a workflow. `again`: it may have been started before, with the same ids. */
+  async start(plan: Plan, { again }: { readonly again: boolean }): Promise<void> {
+    await this.#runPlan(plan.steps, { again })
   }
 
   async after(ended: Ended, next?: Next): Promise<void> {
@@ -78,8 +87,8 @@ export class Continuer {
 
   /** What takes a task's place, under the same id: with its links, its place in a group, and the rest of its chain. Throws for what cannot be sent. */
   async replacement(replaced: Replaced, signature: string): Promise<Next> {
-    const plan = planOfReplacement(replaced, parseSignature(decodeJson(signature), 'replacement'))
-    return { children: [plan.result], steps: [await this.#ahead(plan)] }
+    const plan = planOfReplacement(replaced, parseSignature(decodeJson(signature), 'replacement'), this.#planning)
+    return { children: [plan.started], steps: [await this.#ahead(plan)] }
   }
 
   async replace({ id, again }: Replaced, { steps }: Next): Promise<void> {
@@ -182,9 +191,9 @@ export class Continuer {
   async #failAll(window: readonly Doomed[], cause: Cause): Promise<void> {
     const { backend, core } = this.#parts
     const { error, status, again, priority } = cause
-    const options = { expiresSeconds: core.config.resultExpires }
+    const { resultExpires: expiresSeconds } = core.config
     const stored = window.filter(({ ignoresResult }) => backend.supports.results && !ignoresResult)
-    await Promise.all(stored.map((task) => backend.store(this.#metaOf(task, cause), options)))
+    await Promise.all(stored.map((task) => backend.store(this.#metaOf(task, cause), { expiresSeconds, replyTo: task.replyTo })))
     for (const { id, rootId, groupId, groupIndex, chord, errbacks } of window) {
       await this.#tell({ id, rootId: rootId ?? cause.rootId }, errbacks, again)
       const embed = { callbacks: null, errbacks: null, chain: null, chord }
@@ -227,41 +236,47 @@ export class Continuer {
     const closer = { ...ended, groupId }
     if (parts === 'lost') await this.#lose(body, closer)
     else {
-      const joined = joinParts(parts, await backend.group(groupId))
-      if (joined.results === undefined) await this.#failBody(body, closer, joined.error, joined.cause)
-      else await this.#sendBody(body, ended, groupId, joined.results)
+      await this.close(body, closer, parts, await backend.group(groupId))
     }
     // Not before all is told: whoever is killed here is delivered again, and closes the chord again.
     failpoint('chord.before_end')
     await backend.endChord(groupId, { expiresSeconds })
   }
 
-  /** As in Celery: a body that cannot be sent fails the chord. */
-  async #sendBody(body: WireSignature, ended: Ended, groupId: string, results: unknown): Promise<void> {
+  /** Sends the body with the results of all parts, or tells it which of them failed. As in Celery, a body that cannot be sent fails the chord. */
+  async close(body: WireSignature, closer: Closer, parts: readonly ChordPart[], tree: ResultTuple | undefined): Promise<void> {
+    const joined = joinParts(parts, tree)
+    if (joined.results === undefined) return this.#failBody(body, closer, joined.error, joined.cause)
     let next: ReadySteps
     try {
-      next = await this.#ahead(planOfBody(body, { id: ended.id, rootId: ended.rootId, groupId }, results))
+      next = await this.#ahead(planOfBody(body, closer, joined.results, this.#planning))
     } catch (error) {
       const cause = errorToRemote(error)
-      return this.#failBody(body, { ...ended, groupId }, chordError(`Callback error: ${reprError(cause)}`), cause)
+      return this.#failBody(body, closer, chordError(`Callback error: ${reprError(cause)}`), cause)
     }
-    await this.#go(next, ended.again)
+    await this.#go(next, closer.again)
+  }
+
+  /** Ends a chord that nobody waits for any more. */
+  async abandon(body: WireSignature, closer: Closer, reason: string): Promise<void> {
+    const error = chordError(reason)
+    await this.#failBody(body, closer, error, error)
   }
 
   /** Members of a group are told what the header failed with, as in Celery; one task, that its chord failed. */
-  #failBody(body: WireSignature, ended: Ended & { groupId: string }, error: RemoteErrorData, cause: RemoteErrorData): Promise<void> {
+  #failBody(body: WireSignature, closer: Closer, error: RemoteErrorData, cause: RemoteErrorData): Promise<void> {
     const { core } = this.#parts
-    core.log.error({ group_id: ended.groupId, task: body.task }, `Chord ${ended.groupId} failed: ${error.excMessage.join(', ')}`)
-    const named = { ...body, options: { task_id: derivedId(ended.groupId, 'body'), ...body.options } }
-    return this.#fail(doomedBody(named), { ...ended, status: 'FAILURE', error: body.subtask_type === 'group' ? cause : error })
+    core.log.error({ group_id: closer.groupId, task: body.task }, `Chord ${closer.groupId} failed: ${error.excMessage.join(', ')}`)
+    const named = { ...body, options: { task_id: derivedId(closer.groupId, 'body'), ...body.options } }
+    return this.#fail(doomedBody(named), { ...closer, status: 'FAILURE', error: body.subtask_type === 'group' ? cause : error })
   }
 
   /** Others may have been faster: a body that is on its way, or has ended, is not failed. */
-  async #lose(body: WireSignature, ended: Ended & { groupId: string }): Promise<void> {
+  async #lose(body: WireSignature, closer: Closer): Promise<void> {
     const { task_id: id } = body.options
     if (typeof id === 'string' && (await this.#parts.known([id])).has(id)) return
     const { error, cause } = lost('the result store does not know this chord any more')
-    await this.#failBody(body, ended, error, cause)
+    await this.#failBody(body, closer, error, cause)
   }
 }
 

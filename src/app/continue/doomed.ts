@@ -14,6 +14,8 @@ export interface Doomed {
   /** Those who asked to be told of its failure: of the body of a chord. */
   readonly errbacks: readonly unknown[]
   readonly ignoresResult: boolean
+  /** Where its failure goes, where results are messages: a signature that was sent has it. */
+  readonly replyTo: string | undefined
 }
 
 /** Where a signature stands: what it takes over from the one around it when it says nothing itself. */
@@ -93,13 +95,23 @@ function* walk(places: Place[]): Iterable<Doomed> {
           chord: counts ? (options.chord ?? null) : null,
           errbacks: distinct(errbacks ?? []),
           ignoresResult: options.ignore_result === true,
+          replyTo: typeof options.reply_to === 'string' ? options.reply_to : undefined,
         }
       }
     }
   }
 }
 
-const nobody = { parentId: null, rootId: null, groupId: null, groupIndex: null, chord: null, errbacks: [], ignoresResult: false } as const
+const nobody = {
+  parentId: null,
+  rootId: null,
+  groupId: null,
+  groupIndex: null,
+  chord: null,
+  errbacks: [],
+  ignoresResult: false,
+  replyTo: undefined,
+} as const
 
 const place = (given: unknown, where: string, errbacks: readonly unknown[] | null): Place => ({
   given,

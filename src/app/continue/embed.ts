@@ -7,16 +7,17 @@ import { decodeJson, encodeJson } from '../../serializers/json.js'
 import type { AppCore } from '../core.js'
 import { applyOptionsOf } from '../signature-options.js'
 
-/** What is to be done after a task, as it crosses the pool; null when that is nothing. */
-export function continuationsOf(embed: Embed): Continuations | null {
+/** What is to be done after a task; null when that is nothing. `crosses`: it goes to another process, which knows no dates and no BigInts. */
+export function continuationsOf(embed: Embed, { crosses = false }: { readonly crosses?: boolean } = {}): Continuations | null {
   const { callbacks, errbacks, chain, chord } = embed
   if (isNothing(callbacks) && isNothing(errbacks) && isNothing(chain) && chord === null) return null
-  return encodeJson(embed, 'embed')
+  return crosses ? encodeJson(embed, 'embed') : embed
 }
 
 export function embedOf(continuations: Continuations | null): Embed {
+  if (continuations === null) return emptyEmbed
   // Written by `continuationsOf` in a process of this version.
-  return continuations === null ? emptyEmbed : (decodeJson(continuations) as Embed)
+  return typeof continuations === 'string' ? (decodeJson(continuations) as Embed) : continuations
 }
 
 /** The same from the message itself, for a task that did not run, or of whose run nothing is left. Nothing for a body that cannot be read. */

@@ -18,6 +18,9 @@ export interface Ended {
   readonly end: End
 }
 
+/** Who completes a chord. */
+export type Closer = Pick<Ended, 'id' | 'rootId' | 'again' | 'priority'> & { readonly groupId: string }
+
 export type End =
   | { readonly status: 'SUCCESS'; readonly result: JsonText }
   /** REVOKED: nobody's errbacks are called. */

@@ -2,7 +2,7 @@ import type { PlannedCall } from '../../canvas/plan.js'
 import { JsonText } from '../../protocol/json-text.js'
 import { decodeJson } from '../../serializers/json.js'
 import type { AppCore } from '../core.js'
-import type { OutgoingCall } from '../sender.js'
+import type { OutgoingCall } from '../outgoing-call.js'
 import { applyOptionsOf } from '../signature-options.js'
 
 /** A planned message as a call to be sent: its task's own options and schema, where it is known here. */

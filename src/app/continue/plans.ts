@@ -4,13 +4,18 @@ import type { Plan } from '../../canvas/plan.js'
 import { planSignature } from '../../canvas/planner.js'
 import { parseSignature, type WireSignature } from '../../protocol/signature.js'
 import { derivedId } from './derived-id.js'
-import type { Ended } from './ended.js'
+import type { Closer, Ended } from './ended.js'
+
+/** `taskAllowErrorCbOnChordHeader`. */
+export interface PlanOptions {
+  readonly errbacksOnHeaders: boolean
+}
 
 /**
  * The callbacks of a success with its result, then the next step of its chain with the rest of it. One callback is applied as it is; of several, the groups each by
  * itself, and all others together as a new group.
  */
-export function plansAfterSuccess({ id, rootId, embed, priority, end }: Ended): readonly Plan[] {
+export function plansAfterSuccess({ id, rootId, embed, priority, end }: Ended, { errbacksOnHeaders }: PlanOptions): readonly Plan[] {
   if (end.status !== 'SUCCESS') return []
   const { result } = end
   const callbacks = linksWithIds(id, 'callbacks', embed.callbacks)
@@ -21,6 +26,7 @@ export function plansAfterSuccess({ id, rootId, embed, priority, end }: Ended): 
       rootId,
       parentId: id,
       chain,
+      errbacksOnHeaders,
       newId: (path) => derivedId(id, place + path),
     })
   const plans: Plan[] = []
@@ -50,12 +56,16 @@ export function planOfErrbacks({ id, rootId }: { readonly id: string; readonly r
 }
 
 /** The body of a chord with the list of its headers' results. Whichever of them comes last, the body has the same id. */
-export function planOfBody(
-  body: WireSignature,
-  { id, rootId, groupId }: { id: string; rootId: string; groupId: string },
-  results: unknown,
-): Plan {
-  return planSignature(body, { args: [results], rootId, parentId: id, newId: (path) => derivedId(groupId, `body${path}`) })
+export function planOfBody(body: WireSignature, closer: Closer, results: unknown, { errbacksOnHeaders }: PlanOptions): Plan {
+  const { id, rootId, groupId, priority } = closer
+  return planSignature(body, {
+    args: [results],
+    options: body.options.priority === undefined ? { priority } : {},
+    errbacksOnHeaders,
+    rootId,
+    parentId: id,
+    newId: (path) => derivedId(groupId, `body${path}`),
+  })
 }
 
 /** A task that hands its place on. */
@@ -67,6 +77,7 @@ export interface Replaced extends Pick<Ended, 'id' | 'rootId' | 'groupId' | 'gro
 export function planOfReplacement(
   { id, rootId, groupId, groupIndex, embed, priority, replacedTaskNesting }: Replaced,
   signature: WireSignature,
+  { errbacksOnHeaders }: PlanOptions,
 ): Plan {
   const nesting = replacedTaskNesting + 1
   return planSignature(signature, {
@@ -78,6 +89,7 @@ export function planOfReplacement(
     chord: embed.chord,
     groupId: groupId ?? undefined,
     groupIndex: groupIndex ?? undefined,
+    errbacksOnHeaders,
     newId: (path) => derivedId(id, `replaced/${nesting}${path}`),
   })
 }

@@ -40,7 +40,7 @@ function isEmpty(signature: WireSignature): boolean {
 }
 
 /** A group has no result of its own: something must come after it, and give on what it gets. */
-function withResult(signature: WireSignature): WireSignature {
+export function withResult(signature: WireSignature): WireSignature {
   switch (kindOf(signature)) {
     case 'group':
       return chordOf(signature, accumulate)

@@ -45,9 +45,11 @@ export class MemoryChords implements ChordCounters, GroupStorage {
     part: ChordPart,
     { size, expiresSeconds }: Expiry & { readonly size?: number | undefined },
   ): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    if (size !== undefined && this.#live(groupId)?.size === undefined) return 'lost'
+    const known = this.#live(groupId)
+    // Also one whose loss was told: it has ended, though nobody knows its size.
+    if (known?.hasEnded === true) return 'waiting'
+    if (size !== undefined && known?.size === undefined) return 'lost'
     const chord = this.#touch(groupId, expiresSeconds)
-    if (chord.hasEnded) return 'waiting'
     const key = keyOf(part)
     const isNew = !chord.parts.has(key)
     if (isNew) chord.parts.set(key, { ...part, result: new JsonText(encodeJson(part.result, 'result')) })

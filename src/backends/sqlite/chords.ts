@@ -160,9 +160,11 @@ export class SqliteChords implements ChordCounters, GroupStorage {
     size: number | undefined,
     expiresSeconds: number | null,
   ): 'waiting' | 'lost' | { readonly id: number; readonly parts: number } {
-    if (size !== undefined && (this.#live(sql, groupId)?.size ?? null) === null) return 'lost'
+    const known = this.#live(sql, groupId)
+    // Also one whose loss was told: it has ended, though nobody knows its size.
+    if (known?.ended === 1) return 'waiting'
+    if (size !== undefined && (known?.size ?? null) === null) return 'lost'
     const chord = this.#touch(sql, groupId, expiresSeconds)
-    if (chord.ended === 1) return 'waiting'
     const { taskId, index, status, result } = part
     const added = sql.run('INSERT OR IGNORE INTO chord_parts (chord, task_id, place, status, result) VALUES (?, ?, ?, ?, ?)', [
       chord.id,

@@ -13,6 +13,7 @@ interface WorkerFlags {
   readonly queues?: string[]
   readonly excludeQueues?: string[]
   readonly purge?: true
+  readonly beat?: true
   readonly withoutGossip?: true
   readonly withoutMingle?: true
   readonly withoutHeartbeat?: true
@@ -25,6 +26,7 @@ export function define(command: Command): void {
     .option('-n, --hostname <name>', 'the name of this worker; %h is the host, %n and %d its name and domain (default: celery@%h)')
     .option('-Q, --queues <names>', "take messages from these queues, separated by commas; by default the app's own", nameList)
     .option('-X, --exclude-queues <names>', 'not from these', nameList)
+    .option('-B, --beat', 'send what is due, too; any number of workers may, one of them leads')
     .option('--without-gossip', 'do not listen to other workers')
     .option('--without-mingle', 'do not ask other workers at the start which tasks are revoked')
     .option('--without-heartbeat', 'do not tell monitors and other workers that this one is there')
@@ -52,7 +54,13 @@ export function define(command: Command): void {
       if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
       terminal.note(banner({ core, version: packageVersion(), hostname: worker.hostname, file, queues }))
       app.on('workerReady', () => terminal.note('ready.'))
-      await worker.run()
+      // Its end is not waited for by beat, and beat's failure to start is the command's.
+      const beat = flags.beat === true ? await app.beat().start() : undefined
+      try {
+        await worker.run()
+      } finally {
+        await beat?.stop()
+      }
     }),
   )
 }

@@ -113,7 +113,8 @@ export class AmqpLink {
   async close(): Promise<void> {
     if (!this.#isOpen) return
     this.#closing ??= this.holding(this.#model.close()).catch(() => this.destroy(new Error('the connection could not be closed in order')))
-    await this.#closing
+    // The library's answer never comes when the connection is lost meanwhile.
+    await Promise.race([this.#closing, this.ended])
   }
 
   /** Ends now. */

@@ -83,11 +83,11 @@ export class AmqpTarget {
     }
   }
 
-  /** A process that may be blocked for longer than two heartbeats asks for longer ones: a server that hears nothing gives its messages to others. */
+  /** A process that may be blocked for longer than two heartbeats (and it sends one each half) asks for longer ones: a server that hears nothing gives its messages to others. */
   #heartbeat(blocksUpToSeconds: number): number | undefined {
     const wanted = this.#options.heartbeat ?? this.#address.heartbeat
     if (wanted === undefined || wanted === 0 || !Number.isFinite(blocksUpToSeconds)) return wanted
-    return Math.max(wanted, Math.ceil(blocksUpToSeconds))
+    return Math.max(wanted, Math.ceil(blocksUpToSeconds / 1.5))
   }
 }
 

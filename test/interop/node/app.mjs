@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { z } from 'zod'
 import { Celeriac } from '../../../dist/index.js'
+import { canvasOf } from './canvas-of.mjs'
 
 export const app = new Celeriac('interop', {
   acceptContent: ['json', 'msgpack', 'yaml'],
@@ -12,7 +13,7 @@ export const app = new Celeriac('interop', {
 
 /** @type {Redis | undefined} Opened by the first task that needs it: the parent process runs none. */
 let opened
-const store = () => (opened ??= new Redis(process.env.INTEROP_BROKER ?? ''))
+const store = () => (opened ??= new Redis(process.env.INTEROP_STORE ?? ''))
 
 /** Says that it is here, then waits until the test opens the gate. */
 async function passGate(/** @type {string} */ name) {
@@ -29,6 +30,38 @@ async function passGate(/** @type {string} */ name) {
 app.task('interop.add', { params: ['a', 'b'] }, (/** @type {number} */ a, /** @type {number} */ b) => a + b)
 
 app.task('interop.echo', { params: ['value'] }, (/** @type {unknown} */ value) => value)
+
+/** Who ran, and on what: `mark('a')` is ['a'], `mark(result, 'b')` is ['b', result]. */
+app.task('interop.mark', (/** @type {unknown[]} */ ...args) => args.reverse())
+
+class Boom extends Error {
+  static python = { module: 'builtins', type: 'ValueError' }
+}
+app.task('interop.boom', (/** @type {unknown[]} */ ...args) => {
+  throw new Boom(`boom ${args.at(-1)}`)
+})
+
+/** Hands on to a canvas: the last argument, in a list, as one object would be keyword arguments. */
+app.task('interop.instead', { bind: true }, (self, /** @type {unknown[]} */ ...args) => {
+  self.replace(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (/** @type {unknown[]} */ (args.at(-1))[0])))
+})
+
+/** Adds a member to its chord: the last argument. */
+app.task('interop.one_more', { bind: true }, async (self, /** @type {unknown[]} */ ...args) => {
+  await self.addToChord(canvasOf(app, /** @type {import('./canvas-of.mjs').CanvasData} */ (/** @type {unknown[]} */ (args.at(-1))[0])))
+  return args.slice(0, -1)
+})
+
+app.task('interop.place', { bind: true }, ({ request: r }, /** @type {unknown[]} */ ...args) => ({
+  args,
+  id: r.id,
+  root: r.rootId,
+  parent: r.parentId,
+  group: r.group,
+  index: r.groupIndex,
+  nesting: r.replacedTaskNesting,
+  stamps: r.stamps,
+}))
 
 app.task(
   'interop.greet',

@@ -7,8 +7,9 @@ import json
 import sys
 import traceback
 
+from canvas_of import canvas_of
 from celery import Celery
-from celery.result import AsyncResult
+from celery.result import AsyncResult, GroupResult, result_from_tuple
 from interop_app import app
 from kombu import Exchange, Queue
 from kombu.utils.json import dumps, loads
@@ -47,6 +48,30 @@ def get(id, timeout):
     except Exception as error:
         return {"error": described(error), "traceback": result.traceback, "state": result.state}
     return {"value": dumps(value), "repr": repr(value)}
+
+
+def start_canvas(canvas):
+    """Sends a canvas; its result as a tuple."""
+    return canvas_of(app, loads(canvas)).apply_async().as_tuple()
+
+
+def get_canvas(tuple, timeout):
+    result = result_from_tuple(tuple, app=app)
+    try:
+        return {"value": dumps(result.get(timeout=timeout))}
+    except Exception as error:
+        return {"error": described(error), "traceback": None}
+
+
+def states(id, timeout):
+    """All states that a waiting client hears of, with their data, in order."""
+    seen = []
+    result = AsyncResult(id, app=app)
+    try:
+        result.get(timeout=timeout, on_message=lambda meta: seen.append({"state": meta["status"], "info": dumps(meta["result"])}))
+    except Exception as error:
+        seen.append({"state": result.state, "info": dumps(repr(error))})
+    return seen
 
 
 def described(error):
@@ -134,10 +159,10 @@ def store_over(id, state):
     return app.backend.get_state(id)
 
 
-def bind(queue, exchange, type, routing_key):
+def bind(queue, exchange, type, routing_key, arguments=None):
     """Declares as a Python worker does when it starts."""
     with app.connection_for_write() as connection:
-        Queue(queue, Exchange(exchange, type=type), routing_key=routing_key).bind(connection.default_channel).declare()
+        Queue(queue, Exchange(exchange, type=type), routing_key=routing_key, queue_arguments=arguments).bind(connection.default_channel).declare()
 
 
 def publish_to(task, exchange, type, routing_key):
@@ -157,7 +182,7 @@ def versions():
 old = Celery("old", broker=app.conf.broker_url, backend=app.conf.result_backend)
 old.conf.task_protocol = 1
 abandoned = []
-commands = {f.__name__: f for f in (send, protocol_1, get, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
+commands = {f.__name__: f for f in (send, start_canvas, get_canvas, protocol_1, get, states, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
 
 for line in sys.stdin:
     command = json.loads(line)

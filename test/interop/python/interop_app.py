@@ -7,6 +7,7 @@ import json
 import os
 import time
 
+from canvas_of import canvas_of
 from celery import Celery
 from redis import Redis
 from shop_errors import CardDeclined, Desk
@@ -15,7 +16,7 @@ app = Celery("interop", broker=os.environ["INTEROP_BROKER"], backend=os.environ[
 app.conf.update(accept_content=["json", "msgpack", "yaml"], broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 app.conf.update(json.loads(os.environ.get("INTEROP_CONFIG", "{}")))
 
-store = Redis.from_url(os.environ["INTEROP_BROKER"], decode_responses=True)
+store = Redis.from_url(os.environ["INTEROP_STORE"], decode_responses=True)
 
 
 def pass_gate(name):
@@ -28,6 +29,45 @@ def pass_gate(name):
 @app.task(name="interop.add")
 def add(a, b):
     return a + b
+
+
+@app.task(name="interop.mark")
+def mark(*args):
+    """Who ran, and on what: `mark("a")` is ["a"], `mark(result, "b")` is ["b", result]."""
+    return list(reversed(args))
+
+
+@app.task(name="interop.boom")
+def boom(*args):
+    raise ValueError(f"boom {args[-1]}")
+
+
+@app.task(name="interop.instead", bind=True)
+def instead(self, *args):
+    """Hands on to a canvas: the last argument, in a list, as in Node one object would be keyword arguments."""
+    raise self.replace(canvas_of(app, args[-1][0]))
+
+
+@app.task(name="interop.one_more", bind=True)
+def one_more(self, *args):
+    """Adds a member to its chord: the last argument."""
+    self.add_to_chord(canvas_of(app, args[-1][0]))
+    return list(args[:-1])
+
+
+@app.task(name="interop.place", bind=True)
+def place(self, *args):
+    r = self.request
+    return {
+        "args": list(args),
+        "id": r.id,
+        "root": r.root_id,
+        "parent": r.parent_id,
+        "group": r.group,
+        "index": r.group_index,
+        "nesting": r.replaced_task_nesting,
+        "stamps": r.stamps or {},
+    }
 
 
 @app.task(name="interop.echo")

@@ -1,26 +1,25 @@
-import { Continuer } from '../app/continue/continuer.js'
-import { outgoingOf } from '../app/continue/outgoing.js'
-import type { AppCore } from '../app/core.js'
-import type { Prepared, Sender } from '../app/sender.js'
-import type { ResultBackend } from '../backend.js'
-import { resentHeader } from '../protocol/task-headers.js'
-import type { Connection } from '../transport.js'
+import type { ResultBackend } from '../../backend.js'
+import { resentHeader } from '../../protocol/task-headers.js'
+import type { Connection } from '../../transport.js'
+import type { AppCore } from '../core.js'
+import type { Prepared, Sender } from '../sender.js'
+import { Continuer } from './continuer.js'
 
-interface FollowUpParts {
+interface BrokerParts {
   readonly core: AppCore
   readonly sender: Sender
   readonly backend: ResultBackend
   readonly connection: Connection
-  /** Whether this worker has a message of that task in its hands. */
+  /** Whether whoever continues has a message of that task in its hands. */
   readonly isHeld: (taskId: string) => boolean
 }
 
-/** The continuer of a worker: it publishes at the broker, and what may have been published before only where nobody knows of it. */
-export function continuerOf({ core, sender, backend, connection, isHeld }: FollowUpParts): Continuer {
+/** A continuer that publishes at the broker: what may have been published before only where nobody knows of it. */
+export function continuerAt({ core, sender, backend, connection, isHeld }: BrokerParts): Continuer {
   return new Continuer({
     core,
     backend,
-    prepare: (call) => sender.prepare(outgoingOf(core, call), call.id),
+    prepare: (call) => sender.prepareCall(call),
     publish: (prepared, { again }) => sender.publish(again ? resent(prepared) : prepared),
     known: async (taskIds) => {
       // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.

@@ -1,0 +1,375 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { Beat, BeatState } from '../app/beat-handle.js'
+import type { AppCore } from '../app/core.js'
+import type { Sender } from '../app/sender.js'
+import { ConnectionError, FencedError } from '../errors.js'
+import type { Timer } from '../internal/clock.js'
+import { Deferred } from '../internal/deferred.js'
+import { failpoint } from '../internal/failpoints.js'
+import type { HistoryRow, ScheduleStore } from '../schedule-store.js'
+import { BeatLog } from './beat-log.js'
+import { definitionOf, encodeRecord, type ProgramEntry } from './definition.js'
+import { Dispatcher } from './dispatcher.js'
+import { afterClockStep } from './due.js'
+import { EntryBook, type LiveEntry } from './entry-book.js'
+import { EntryLoader } from './entry-loader.js'
+import { EntryRunner, type RunReport, recordAfter } from './entry-runner.js'
+import { Leader } from './leader.js'
+import { ended } from './overlap.js'
+import type { Timetables } from './timetables.js'
+
+export interface BeatParts {
+  readonly core: AppCore
+  readonly sender: Sender
+  readonly timetables: Timetables
+  readonly program: ReadonlyMap<string, ProgramEntry>
+  readonly openStore: () => Promise<ScheduleStore>
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Sent together: their publishes share round trips, and so do the records of them. */
+const batchSize = 200
+/** A follower looks more often than the store must be asked, so that it takes over in time. */
+const longestFollowMs = 250
+/** Steps that an adjusted clock makes all day are none. */
+const smallestStepMs = 1_000
+
+/**
+ * Sends what is due, if it leads; watches the one that does, if it does not.
+ *
+ *   new ─start─▶ starting ─▶ following ⇄ leading ─stop─▶ stopped
+ *
+ * A turn comes when something is due, and at least each `beatMaxLoopInterval`: it asks the store (who leads, what has changed), sends what is due, and writes down
+ * what it sent. A run is published behind two fences at the broker – the leader's token, and the entry's instants – so it is published once, wherever a leader
+ * was stopped or killed: the next one tries again what was not written down, and is held if it was sent.
+ */
+export class AppBeat implements Beat {
+  readonly name = `${hostname()} ${process.pid} ${randomUUID().slice(0, 8)}`
+  readonly #parts: BeatParts
+  readonly #core: AppCore
+  readonly #log: BeatLog
+  readonly #book = new EntryBook()
+  readonly #stopped = new Deferred<void>()
+  readonly #waits = new Map<string, AbortController>()
+  #state: BeatState = 'new'
+  #store: ScheduleStore | undefined
+  #leader: Leader | undefined
+  #loader: EntryLoader | undefined
+  #runner: EntryRunner | undefined
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
+  #turning: Promise<void> | undefined
+  #timer: Timer | undefined
+  #isFenceRaised = false
+  #askedAtMs = Number.NEGATIVE_INFINITY
+  #following = ''
+  #clockAtMs = { wall: 0, monotonic: 0 }
+  /** Sent and not written down yet: the store could not be reached. */
+  #unrecorded: RunReport[] = []
+
+  constructor(parts: BeatParts) {
+    this.#parts = parts
+    this.#core = parts.core
+    this.#log = new BeatLog(() => parts.core.log)
+    this.#stopped.promise.catch(() => {})
+    if (parts.signal?.aborted) this.#onAbort()
+    parts.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  get state(): BeatState {
+    return this.#state
+  }
+
+  get isLeading(): boolean {
+    return this.#state === 'leading' && this.#leader?.token !== undefined
+  }
+
+  async start(): Promise<this> {
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      this.#state = 'stopped'
+      throw error
+    })
+    await this.#starting
+    return this
+  }
+
+  async run(): Promise<void> {
+    const stop = (): void => void this.stop()
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+    // Timers of the clock do not keep the process, and a follower has nothing else that would.
+    const keepAlive = setInterval(() => {}, 2 ** 30)
+    try {
+      await this.start()
+      await this.#stopped.promise
+    } finally {
+      clearInterval(keepAlive)
+      process.off('SIGTERM', stop)
+      process.off('SIGINT', stop)
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #start(): Promise<void> {
+    if (this.#stopping !== undefined) return
+    this.#state = 'starting'
+    const { core, timetables, program, sender } = this.#parts
+    const store = await this.#parts.openStore()
+    this.#store = store
+    this.#leader = new Leader(store, { owner: this.name, leaseMs: core.config.beatLease * 1000, clock: core.clock })
+    const token = (): number | undefined => this.#leader?.token
+    this.#loader = new EntryLoader({ store, core, timetables, program, book: this.#book, token, log: this.#log })
+    this.#runner = new EntryRunner({
+      core,
+      dispatcher: new Dispatcher(core, sender),
+      storeId: store.id,
+      log: this.#log,
+      programOf: ({ name, record }) => (record.stored === null ? program.get(name) : undefined),
+      token,
+      markSending: (entry, dueMs) => this.#markSending(entry, dueMs),
+    })
+    this.#clockAtMs = { wall: core.clock.now(), monotonic: core.clock.monotonic() }
+    // The first turn tells what is wrong with the entries and the store; later ones try again.
+    await this.#turn()
+    this.#arm()
+  }
+
+  async #stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#parts.signal?.removeEventListener('abort', this.#onAbort)
+    await this.#starting?.catch(() => undefined)
+    this.#timer?.cancel()
+    await this.#turning?.catch(() => undefined)
+    this.#forget()
+    try {
+      if (this.#leader !== undefined)
+        await this.#leader.resign().catch((error: unknown) => this.#log.trouble(error, 'the lead could not be given up'))
+      await this.#store?.close()
+    } finally {
+      this.#state = 'stopped'
+      this.#stopped.resolve()
+    }
+  }
+
+  readonly #onAbort = (): void => void this.stop()
+
+  /** The next turn: when something is due, or when it is time to look. */
+  #arm(): void {
+    this.#timer?.cancel()
+    if (this.#stopping !== undefined) return
+    const { clock, config } = this.#core
+    const lookMs = this.#state === 'leading' ? Math.min(config.beatMaxLoopInterval, config.beatLease / 3) * 1000 : this.#followMs
+    const nextMs = this.#book.nextMs
+    const waitMs = Math.max(0, Math.min(lookMs, nextMs === undefined ? lookMs : nextMs - clock.now()))
+    this.#timer = clock.setTimer(waitMs, () => this.#wake())
+  }
+
+  get #followMs(): number {
+    const { beatLease, beatMaxLoopInterval } = this.#core.config
+    return Math.min(longestFollowMs, (beatLease * 1000) / 8, beatMaxLoopInterval * 1000)
+  }
+
+  #wake(): void {
+    if (this.#turning !== undefined || this.#stopping !== undefined) return
+    this.#turning = this.#turn()
+      .catch((error: unknown) => this.#log.trouble(error, 'a turn went wrong, and is tried again'))
+      .finally(() => {
+        this.#turning = undefined
+        this.#arm()
+      })
+  }
+
+  async #turn(): Promise<void> {
+    this.#lookAtClock()
+    await this.#keepLead()
+    if (this.#state !== 'leading') return
+    await this.#raiseFence()
+    await this.#record(this.#unrecorded.splice(0))
+    while (this.#stopping === undefined && this.isLeading) {
+      const due = this.#book.takeDue(this.#core.clock.now(), batchSize)
+      if (due.length === 0 || this.#runner === undefined) return
+      const runner = this.#runner
+      for (const entry of due) entry.isBusy = true
+      const reports = await Promise.all(due.map((entry) => runner.run(entry)))
+      failpoint('beat.after_publish_before_save')
+      await this.#record(reports)
+    }
+  }
+
+  /** Asks when a third of the lease is over; looks for changes meanwhile. */
+  async #keepLead(): Promise<void> {
+    const { clock, config } = this.#core
+    const [leader, loader, store] = [this.#leader, this.#loader, this.#store]
+    if (leader === undefined || loader === undefined || store === undefined) return
+    const isLeading = this.#state === 'leading'
+    const nowMs = clock.monotonic()
+    if (isLeading && leader.token === undefined) this.#follow('')
+    if (isLeading && leader.token !== undefined && nowMs - this.#askedAtMs < (config.beatLease * 1000) / 3) {
+      if ((await store.revision()) !== loader.revision) await loader.refresh()
+      return
+    }
+    const { leads, token, owner, revision } = await leader.ask()
+    this.#askedAtMs = nowMs
+    if (!leads) this.#follow(owner)
+    else if (this.#state !== 'leading') await this.#takeOver(token, loader)
+    else if (revision !== loader.revision) await loader.refresh()
+  }
+
+  async #takeOver(token: number, loader: EntryLoader): Promise<void> {
+    this.#isFenceRaised = false
+    await loader.takeOver()
+    if (this.#leader?.token !== token) return
+    this.#state = 'leading'
+    this.#log.leads(this.name, token, this.#book.size)
+  }
+
+  #follow(owner: string): void {
+    if (this.#state === 'leading') this.#log.deposed()
+    this.#forget()
+    this.#state = 'following'
+    if (owner !== '' && owner !== this.#following) this.#log.follows(owner)
+    this.#following = owner
+  }
+
+  /** What only a leader knows. */
+  #forget(): void {
+    for (const wait of this.#waits.values()) wait.abort()
+    this.#waits.clear()
+    this.#unrecorded = []
+    this.#book.clear()
+  }
+
+  /** From here on, nothing that an older leader sends can pass. */
+  async #raiseFence(): Promise<void> {
+    const token = this.#leader?.token
+    if (this.#isFenceRaised || token === undefined || this.#store === undefined) return
+    try {
+      const connection = await this.#core.connections.publisher()
+      await connection.raiseFences?.([{ key: `beat:${this.#store.id}`, order: token, again: true }])
+      this.#isFenceRaised = true
+    } catch (error) {
+      if (error instanceof FencedError) this.#depose()
+      // What is sent meanwhile brings the token itself.
+      else if (!(error instanceof ConnectionError)) throw error
+    }
+  }
+
+  #depose(): void {
+    this.#leader?.stepDown()
+    this.#follow('')
+  }
+
+  async #record(reports: readonly RunReport[]): Promise<void> {
+    if (reports.length === 0) return
+    if (reports.some(({ isDeposed }) => isDeposed)) {
+      // What was sent is found to have been sent by the next leader.
+      this.#depose()
+      return
+    }
+    let left = reports
+    const history: readonly HistoryRow[] = reports.flatMap(({ rows }) => rows)
+    try {
+      for (let isFirst = true; left.length > 0; isFirst = false) left = await this.#write(left, isFirst ? history : [])
+    } catch (error) {
+      this.#unrecorded.push(...left)
+      throw error
+    }
+    for (const report of reports) this.#settle(report)
+  }
+
+  /** Those that could not be written because somebody has changed their entries, which are read again by then. */
+  async #write(reports: readonly RunReport[], history: readonly HistoryRow[]): Promise<readonly RunReport[]> {
+    const [store, loader, token] = [this.#store, this.#loader, this.#leader?.token]
+    if (store === undefined || loader === undefined || token === undefined) {
+      this.#depose()
+      return []
+    }
+    const changed = reports.flatMap((report) => {
+      const live = this.#book.get(report.entry.name)
+      const record = live === undefined ? undefined : recordAfter(live.record, report)
+      const isNew = live !== undefined && JSON.stringify(record) !== JSON.stringify(live.record)
+      return live !== undefined && record !== undefined && isNew ? [{ live, record, report }] : []
+    })
+    if (changed.length === 0 && history.length === 0) return []
+    const entries = changed.map(({ live, record }) => ({ name: live.name, from: live.revision, data: encodeRecord(record) }))
+    const outcome = await store.write({ token, entries, history, historyKept: this.#core.config.beatHistory })
+    switch (outcome.status) {
+      case 'written':
+        for (const { live, record } of changed) Object.assign(live, { record, revision: outcome.revision })
+        loader.written(outcome.revision)
+        return []
+      case 'changed':
+        await loader.refresh()
+        if (history.length > 0) return this.#write(reports, history)
+        return reports
+      case 'deposed':
+        this.#depose()
+        return []
+      default:
+        return outcome satisfies never
+    }
+  }
+
+  #settle({ entry, retryAtMs, waitsFor }: RunReport): void {
+    entry.isBusy = false
+    entry.retryAtMs = retryAtMs
+    this.#book.place(entry)
+    if (waitsFor !== undefined && this.#state === 'leading') this.#watchEnd(entry, waitsFor)
+  }
+
+  #watchEnd(entry: LiveEntry, taskId: string): void {
+    if (this.#waits.has(entry.name)) return
+    const wait = new AbortController()
+    this.#waits.set(entry.name, wait)
+    void ended(this.#core, taskId, wait.signal)
+      // Results could not be read: looks again, and not at once.
+      .catch(() => (wait.signal.aborted ? undefined : new Promise<void>((resolve) => this.#core.clock.setTimer(1_000, resolve))))
+      .then(() => {
+        if (wait.signal.aborted) return
+        this.#waits.delete(entry.name)
+        entry.retryAtMs = this.#core.clock.now()
+        this.#book.place(entry)
+        this.#wake()
+      })
+  }
+
+  async #markSending(entry: LiveEntry, dueMs: number): Promise<boolean> {
+    const [store, loader, token] = [this.#store, this.#loader, this.#leader?.token]
+    if (store === undefined || loader === undefined || token === undefined) return false
+    const record = { ...entry.record, state: { ...entry.record.state, sendingMs: dueMs } }
+    const outcome = await store.write({ token, entries: [{ name: entry.name, from: entry.revision, data: encodeRecord(record) }] })
+    if (outcome.status === 'written') {
+      Object.assign(entry, { record, revision: outcome.revision })
+      loader.written(outcome.revision)
+      return true
+    }
+    if (outcome.status === 'changed') throw new ConnectionError(`the entry ${entry.name} was changed just now`)
+    return false
+  }
+
+  #lookAtClock(): void {
+    const { clock } = this.#core
+    const now = { wall: clock.now(), monotonic: clock.monotonic() }
+    const stepMs = now.monotonic - this.#clockAtMs.monotonic - (now.wall - this.#clockAtMs.wall)
+    this.#clockAtMs = now
+    if (stepMs < smallestStepMs) return
+    this.#log.clockStepped(stepMs)
+    for (const entry of this.#book.all()) {
+      const definition = definitionOf(entry.record)
+      const state = definition === null ? undefined : afterClockStep(definition, entry.timetable, entry.record.state, now.wall, stepMs)
+      // Written with its next run; a leader after this one finds the same.
+      if (state !== undefined) entry.record = { ...entry.record, state }
+      entry.retryAtMs = undefined
+      this.#book.place(entry)
+    }
+  }
+}

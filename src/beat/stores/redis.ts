@@ -1,0 +1,219 @@
+/** Schedules in Redis: entries in a hash, their revisions in a sorted set, the lease in a key that expires. */
+import { randomUUID } from 'node:crypto'
+import { ConnectionError } from '../../errors.js'
+import type { Clock } from '../../internal/clock.js'
+import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type RedisTarget, textOf } from '../../internal/redis/link.js'
+import { Script } from '../../internal/redis/script.js'
+import type { HistoryRow, Leadership, ScheduleStore, StoreChange, StoredEntry, WriteOutcome } from '../../schedule-store.js'
+
+const openMs = 4_000
+
+/** KEYS: lease, token. ARGV: owner, ms. Gives whether it leads, the token, the owner. */
+const leadScript = new Script(
+  `
+local owner = redis.call('GET', KEYS[1])
+if owner == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+elseif not owner then
+  redis.call('INCR', KEYS[2])
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  owner = ARGV[1]
+end
+return {owner == ARGV[1] and 1 or 0, redis.call('GET', KEYS[2]), owner}
+`,
+)
+
+/** KEYS: lease. ARGV: owner. */
+const resignScript = new Script(`if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1`)
+
+/**
+ * KEYS: token, revision, entries, revisions, and the histories of the rows. ARGV: the writer's token or '', how many history rows are kept, how many entries, then
+ * of each: name, revision, data or '' to remove it; then of each row: the number of its history, the text. Histories go 400 days after their last row.
+ * Gives {1, revision}, {0} for a leader that is none any more, or {-1, names..} of entries with other revisions.
+ */
+const writeScript = new Script(
+  `
+if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0} end
+local count, changed = tonumber(ARGV[3]), {-1}
+for i = 1, count do
+  local name, from = ARGV[3 * i + 1], ARGV[3 * i + 2]
+  local found = redis.call('HEXISTS', KEYS[3], name) == 1 and redis.call('ZSCORE', KEYS[4], name) or '0'
+  if tonumber(found) ~= tonumber(from) then changed[#changed + 1] = name end
+end
+if #changed > 1 then return changed end
+local revision = redis.call('INCR', KEYS[2])
+for i = 1, count do
+  local name, data = ARGV[3 * i + 1], ARGV[3 * i + 3]
+  if data == '' then redis.call('HDEL', KEYS[3], name) else redis.call('HSET', KEYS[3], name, data) end
+  redis.call('ZADD', KEYS[4], revision, name)
+end
+for i = 4 + 3 * count, #ARGV, 2 do
+  local history = KEYS[4 + tonumber(ARGV[i])]
+  redis.call('LPUSH', history, ARGV[i + 1])
+  redis.call('LTRIM', history, 0, tonumber(ARGV[2]) - 1)
+  redis.call('EXPIRE', history, 34560000)
+end
+return {1, revision}
+`,
+)
+
+/** KEYS: entries, revisions. ARGV: since. Gives name, revision, data (false: removed) of each. */
+const readScript = new Script(`
+local rows, out = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES'), {}
+for i = 1, #rows, 2 do
+  out[#out + 1] = rows[i]
+  out[#out + 1] = rows[i + 1]
+  out[#out + 1] = redis.call('HGET', KEYS[1], rows[i])
+end
+return out
+`)
+
+export interface RedisScheduleStoreOptions {
+  readonly app: string
+  readonly clock: Clock
+  /** Before the names of all keys. */
+  readonly keyPrefix: string
+}
+
+export class RedisScheduleStore implements ScheduleStore {
+  readonly name = 'redis'
+  readonly #target: RedisTarget
+  readonly #clock: Clock
+  readonly #prefix: string
+  #id = ''
+  #link: Promise<RedisLink> | undefined
+  #isClosed = false
+
+  static async open(target: RedisTarget, { app, clock, keyPrefix }: RedisScheduleStoreOptions): Promise<RedisScheduleStore> {
+    const store = new RedisScheduleStore(target, clock, `${keyPrefix}celeriac.beat.${app}.`)
+    store.#id = await store.#run(async (link) => {
+      await link.call('SET', [store.#key('id'), randomUUID(), 'NX'])
+      return textOf(await link.call('GET', [store.#key('id')]))
+    })
+    return store
+  }
+
+  private constructor(target: RedisTarget, clock: Clock, prefix: string) {
+    this.#target = target
+    this.#clock = clock
+    this.#prefix = prefix
+  }
+
+  get id(): string {
+    return this.#id
+  }
+
+  async entries(since: number): Promise<readonly StoredEntry[]> {
+    const reply = listOf(await this.#run((link) => readScript.run(link, [this.#key('entries'), this.#key('revisions')], [since])))
+    return Array.from({ length: reply.length / 3 }, (_, index) => {
+      const data = reply[3 * index + 2]
+      return {
+        name: textOf(reply[3 * index]),
+        revision: Number(textOf(reply[3 * index + 1])),
+        data: data instanceof Buffer ? textOf(data) : null,
+      }
+    })
+  }
+
+  async revision(): Promise<number> {
+    const reply = await this.#run((link) => link.call('GET', [this.#key('revision')]))
+    return reply === null ? 0 : Number(textOf(reply))
+  }
+
+  async write({ token, entries, history = [], historyKept = 100 }: StoreChange): Promise<WriteOutcome> {
+    const names = [...new Set(history.map(({ entry }) => entry))]
+    const keys = ['token', 'revision', 'entries', 'revisions', ...names.map((name) => `history.${name}`)].map((name) => this.#key(name))
+    const args = [
+      token ?? '',
+      historyKept,
+      entries.length,
+      ...entries.flatMap(({ name, from, data }) => [name, from, data ?? '']),
+      ...history.flatMap((row) => [names.indexOf(row.entry) + 1, JSON.stringify(row)]),
+    ]
+    // Not repeated on another link: the server may have done it, and would then say that the entries have changed – which is what the caller looks into.
+    const [status, ...rest] = listOf(await this.#run((link) => writeScript.run(link, keys, args)))
+    if (integerOf(status) === 0) return { status: 'deposed' }
+    if (integerOf(status) < 0) return { status: 'changed', names: rest.map(textOf) }
+    return { status: 'written', revision: integerOf(rest[0]) }
+  }
+
+  async history({ entry, limit }: { readonly entry?: string; readonly limit: number }): Promise<readonly HistoryRow[]> {
+    const names = entry === undefined ? (await this.entries(0)).map(({ name }) => name) : [entry]
+    const lists = await this.#run((link) =>
+      Promise.all(names.map((name) => link.call('LRANGE', [this.#key(`history.${name}`), 0, limit - 1]))),
+    )
+    // Written by this class.
+    const rows = lists.flatMap((list) => listOf(list).map((row) => JSON.parse(textOf(row)) as HistoryRow))
+    return entry === undefined ? rows.sort((a, b) => b.atMs - a.atMs).slice(0, limit) : rows
+  }
+
+  async lead(owner: string, leaseMs: number): Promise<Leadership> {
+    const [reply, revision] = await this.#run((link) =>
+      Promise.all([
+        leadScript.run(link, [this.#key('lease'), this.#key('token')], [owner, Math.ceil(leaseMs)]),
+        link.call('GET', [this.#key('revision')]),
+      ]),
+    )
+    const [leads, token, leader] = listOf(reply)
+    return {
+      leads: integerOf(leads) === 1,
+      token: Number(textOf(token)),
+      owner: textOf(leader),
+      revision: revision === null ? 0 : Number(textOf(revision)),
+    }
+  }
+
+  async resign(owner: string): Promise<void> {
+    await this.#run((link) => resignScript.run(link, [this.#key('lease')], [owner]))
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#link?.then(
+      (link) => link.close(),
+      () => undefined,
+    )
+  }
+
+  #key(name: string): string {
+    return this.#prefix + name
+  }
+
+  /** One try, on the link that is open or on a new one: beat and whoever else asks comes again. */
+  async #run<T>(work: (link: RedisLink) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new ConnectionError('the store of schedules is closed')
+    try {
+      return await work(await this.#opened())
+    } catch (error) {
+      if (error instanceof LinkLostError || error instanceof RedisReplyError)
+        throw new ConnectionError(`the store of schedules ${this.#target.shown} cannot be used: ${error.message}`, { cause: error })
+      throw error
+    }
+  }
+
+  #opened(): Promise<RedisLink> {
+    if (this.#link !== undefined) return this.#link
+    const opening = this.#open()
+    this.#link = opening
+    const forget = (): void => {
+      if (this.#link === opening) this.#link = undefined
+    }
+    opening.then((link) => link.ended.then(forget), forget)
+    return opening
+  }
+
+  async #open(): Promise<RedisLink> {
+    const attempt = new AbortController()
+    const timer = this.#clock.setTimer(openMs, () => attempt.abort(new LinkLostError(`no answer within ${openMs / 1000} s`)))
+    try {
+      return await this.#target.open({ signal: attempt.signal, name: 'celeriac:beat' })
+    } catch (error) {
+      if (error instanceof Error && !('code' in error && String(error.code).startsWith('ERR_')))
+        throw new ConnectionError(`the store of schedules ${this.#target.shown} cannot be reached: ${error.message}`, { cause: error })
+      throw error
+    } finally {
+      timer.cancel()
+    }
+  }
+}

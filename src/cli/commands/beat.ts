@@ -1,0 +1,82 @@
+import { relative } from 'node:path'
+import type { Command } from 'commander'
+import { importTasks } from '../../app/import-tasks.js'
+import type { RedBeatOptions } from '../../beat/open-beat.js'
+import { showAddress } from '../../internal/address.js'
+import { formatDuration } from '../../internal/duration.js'
+import { packageVersion } from '../../internal/package-version.js'
+import { workerLog } from '../../worker/worker-log.js'
+import { addConfigFlags, beatOptions } from '../flags.js'
+import { showTime, table } from '../times.js'
+import { UsageError } from '../usage-error.js'
+import { type CommandContext, withApp } from '../with-app.js'
+
+interface BeatFlags {
+  readonly import?: string
+  readonly importFrom?: string
+  readonly importPrefix?: string
+}
+
+const shownRuns = 3
+const shownEntries = 40
+
+export function define(command: Command): void {
+  command
+    .option('--import <scheduler>', 'first bring in the entries of another scheduler: redbeat')
+    .option('--import-from <url>', 'the Redis that has them; by default that of the store, the broker or the results')
+    .option('--import-prefix <text>', 'what their keys begin with (default: redbeat:)')
+  addConfigFlags(command, beatOptions())
+  command.addHelpText(
+    'after',
+    '\nAny number may run, on any hosts that share the store: one leads, and another takes over when it has been silent for --lease.',
+  )
+  command.action((flags: BeatFlags) =>
+    withApp(command, async (context) => {
+      const { app, core, terminal } = context
+      if (flags.import !== undefined && flags.import !== 'redbeat')
+        throw new UsageError(`expected --import to be redbeat, got: ${flags.import}`)
+      await importTasks(core.config)
+      if (core.config.logger === null) core.log = workerLog(core.config, { process: 'beat' })
+      if (flags.import === 'redbeat') await importEntries(context, flags)
+      terminal.note(await banner(context))
+      await app.beat().run()
+    }),
+  )
+}
+
+async function importEntries({ app, core, terminal }: CommandContext, { importFrom: url, importPrefix: prefix }: BeatFlags): Promise<void> {
+  const { importFromRedBeat } = await import('../../beat/open-beat.js')
+  // The app's own class, as in withApp: only `core` is used of the parts.
+  const { sender } = (app.constructor as typeof import('../../app/app.js').Celeriac).internals(app)
+  const options: RedBeatOptions = { ...(url === undefined ? {} : { url }), ...(prefix === undefined ? {} : { prefix }) }
+  const { added, known, refused } = await importFromRedBeat({ core, sender, entries: new Map() }, options)
+  terminal.note(`redbeat: ${added.length} entries brought in, ${known.length} were here already`)
+  for (const { name, reason } of refused) terminal.note(`! redbeat: ${name} cannot be brought in: ${reason}`)
+}
+
+/** What beat says of itself when it starts: the next runs of each entry, as the clocks of its zone show them. */
+async function banner({ app, core, file }: CommandContext): Promise<string> {
+  const { config } = core
+  const entries = await app.schedule.list()
+  const facts = [
+    ['app', `${core.name}  (./${relative(process.cwd(), file)})`],
+    ['broker', config.brokerUrl.map(showAddress).join('; ')],
+    ['store', `${showAddress(config.beatStore)}  lease ${formatDuration(config.beatLease)}`],
+    ['entries', String(entries.length)],
+  ]
+  const rows: string[][] = []
+  for (const { name, schedule, timezone, state } of entries.slice(0, shownEntries)) {
+    const times = state === 'paused' ? [] : await app.schedule.next(name, shownRuns)
+    const shown = times.map((time) => showTime(time, timezone)).join(', ')
+    rows.push([`  ${name}`, schedule, state === 'paused' ? 'paused' : shown === '' ? 'over' : `${shown} ${timezone}`])
+  }
+  const more = entries.length > shownEntries ? [`  (+${entries.length - shownEntries}: celeriac schedule list)`] : []
+  const problems = entries.length === 0 ? ['! there are no entries: see beatSchedule, or celeriac schedule add'] : []
+  return [
+    `celeriac ${packageVersion()}  beat  (pid ${process.pid})`,
+    ...facts.map(([key, value]) => `  ${key?.padEnd(9)}${value}`),
+    ...table(rows),
+    ...more,
+    ...problems,
+  ].join('\n')
+}

@@ -1,0 +1,274 @@
+/**
+ * A channel of a consumer: the queues that share it, and how many messages the server may have out on it. When the channel is lost, its deliveries are, and it is
+ * opened again; a queue that was deleted is declared and consumed again.
+ *
+ * Where all queues are classic, one limit is for all of them (`global`). The server has no such limit for quorum queues, nor for any since 4.0: there each queue
+ * has its own (`each`), and a new limit means a new subscription.
+ */
+import { CeleriacError, ConnectionError, QueueMissingError } from '../../errors.js'
+import type { AmqpMessage } from '../../internal/amqp/amqplib.js'
+import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
+import { refusalOf, wordsOf } from '../../internal/amqp/reply.js'
+import { Backoff } from '../../internal/backoff.js'
+import type { Clock } from '../../internal/clock.js'
+import type { Logger } from '../../internal/logger.js'
+import type { Held } from './delivery.js'
+import { Settlements } from './settlements.js'
+import { refused } from './topology.js'
+
+/** The server takes no larger one; 0 would be no limit. */
+const mostPrefetch = 65_535
+/** Tries to consume again before the connection is given up. */
+const mostTries = 8
+
+export interface LaneParts {
+  readonly link: AmqpLink
+  readonly mode: 'global' | 'each'
+  readonly clock: Clock
+  readonly log: Logger
+  readonly onMessage: (lane: Lane, queue: string, message: AmqpMessage) => void
+  /** What is out on it is lost. */
+  readonly onLost: (lane: Lane) => void
+  readonly declareAgain: (queue: string) => Promise<void>
+}
+
+interface Subscription {
+  readonly tag: string
+  readonly limit: number
+}
+
+export class Lane {
+  readonly #parts: LaneParts
+  readonly #queues = new Map<string, Subscription | undefined>()
+  #channel: OpenChannel | undefined
+  /** Of the channel at this moment. */
+  settlements: Settlements | undefined
+  #limit = 0
+  /** What the server was told for all. */
+  #told = 0
+  #work: Promise<unknown> = Promise.resolve()
+  #tags = 0
+  #isClosed = false
+  #adjusting = false
+
+  constructor(parts: LaneParts) {
+    this.#parts = parts
+  }
+
+  /** Whether the broker counts what is lost on it. */
+  get counts(): boolean {
+    return this.#parts.mode === 'each'
+  }
+
+  get queues(): readonly string[] {
+    return [...this.#queues.keys()]
+  }
+
+  /** Consumes the queue as well. Throws QueueMissingError. */
+  add(queue: string): Promise<void> {
+    return this.#next(async () => {
+      if (this.#queues.has(queue)) return
+      const channel = await this.#opened()
+      this.#queues.set(queue, undefined)
+      try {
+        await this.#subscribe(channel, queue)
+      } catch (error) {
+        this.#queues.delete(queue)
+        throw consumeError(queue, error)
+      }
+    })
+  }
+
+  remove(queue: string): Promise<void> {
+    return this.#next(async () => {
+      const subscription = this.#queues.get(queue)
+      this.#queues.delete(queue)
+      if (subscription !== undefined && this.#channel?.isOpen === true)
+        await this.#parts.link.holding(this.#channel.api.cancel(subscription.tag)).catch(() => {})
+    })
+  }
+
+  /** How many messages may be out; at least one, since the server knows no less. */
+  limit(count: number): void {
+    this.#limit = Math.max(1, Math.min(count, mostPrefetch))
+    if (this.#adjusting || this.#isClosed || this.#channel === undefined) return
+    this.#adjusting = true
+    setImmediate(() => {
+      this.#adjusting = false
+      // A channel or link that ends meanwhile says so itself.
+      this.#next(() => this.#adjust()).catch(() => {})
+    })
+  }
+
+  /** What is out on its channel. */
+  *open(): Iterable<Held> {
+    const on = this.settlements
+    if (on === undefined) return
+    for (const { raw, queue } of on.open()) yield { raw, queue, on }
+  }
+
+  /** No message comes any more; what is out can still be settled. */
+  async stop(): Promise<void> {
+    for (const queue of this.queues) await this.remove(queue)
+  }
+
+  /** What was said is written; what is out goes back to its place. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#work.catch(() => {})
+    this.settlements?.flushAll()
+    const closing = this.#channel?.close()
+    this.#lose()
+    if (closing !== undefined) await this.#parts.link.holding(closing)
+  }
+
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#work.then(() => {
+      if (this.#isClosed) throw new ConnectionError('the consumer is closed')
+      return work()
+    })
+    this.#work = done.catch(() => {})
+    return done
+  }
+
+  async #opened(): Promise<OpenChannel> {
+    if (this.#channel?.isOpen === true) return this.#channel
+    const channel = await this.#parts.link.openChannel()
+    this.#channel = channel
+    this.settlements = new Settlements(channel.api)
+    this.#told = 0
+    void channel.ended.then((reason) => this.#ended(channel, reason))
+    return channel
+  }
+
+  async #subscribe(channel: OpenChannel, queue: string): Promise<void> {
+    const { link, mode } = this.#parts
+    const limit = this.#limit
+    if (mode === 'each' || this.#told !== limit) await link.holding(channel.api.prefetch(limit, mode === 'global'))
+    if (mode === 'global') this.#told = limit
+    const { settlements } = this
+    const before = this.#queues.get(queue)
+    const consumerTag = `celeriac-${++this.#tags}`
+    // Before the answer: the end of the subscription may come right behind it.
+    this.#queues.set(queue, { tag: consumerTag, limit })
+    const listener = (message: AmqpMessage | null): void => {
+      if (message === null) this.#cancelled(queue, consumerTag)
+      else if (settlements?.isOpen === true) {
+        settlements.received(message, queue)
+        this.#parts.onMessage(this, queue, message)
+      }
+    }
+    try {
+      await link.holding(channel.api.consume(queue, listener, { consumerTag }))
+    } catch (error) {
+      this.#queues.set(queue, undefined)
+      throw error
+    }
+    // Only now: a queue may go with its last consumer.
+    if (before !== undefined) await link.holding(channel.api.cancel(before.tag))
+  }
+
+  async #adjust(): Promise<void> {
+    const channel = this.#channel
+    const limit = this.#limit
+    if (channel?.isOpen !== true) return
+    if (this.#parts.mode === 'global') {
+      if (this.#told === limit) return
+      this.#told = limit
+      await this.#parts.link.holding(channel.api.prefetch(limit, true))
+      return
+    }
+    for (const [queue, subscription] of this.#queues) {
+      // Too many do no harm, who is above holds them back; a new subscription has its price.
+      if (subscription === undefined || (limit <= subscription.limit && limit * 2 >= subscription.limit)) continue
+      await this.#subscribe(channel, queue)
+    }
+  }
+
+  /** The server ended a subscription: its queue was deleted. */
+  #cancelled(queue: string, tag: string): void {
+    const { log } = this.#parts
+    if (this.#queues.get(queue)?.tag !== tag || this.#isClosed) return
+    log.warn({ queue }, deleted(queue))
+    this.#queues.set(queue, undefined)
+    void this.#again(async () => {
+      const channel = await this.#opened()
+      if (!this.#queues.has(queue)) return
+      await this.#parts.declareAgain(queue)
+      await this.#subscribe(channel, queue)
+      log.info({ queue }, `queue ${queue} is there again`)
+    })
+  }
+
+  #ended(channel: OpenChannel, reason: Error | undefined): void {
+    const { link, log } = this.#parts
+    if (this.#channel !== channel) return
+    this.#lose()
+    if (reason === undefined || this.#isClosed || !link.isOpen) return
+    log.error({ err: reason }, whyLost(reason))
+    void this.#again(async () => {
+      const opened = await this.#opened()
+      for (const queue of this.queues) {
+        this.#queues.set(queue, undefined)
+        await this.#parts.declareAgain(queue)
+        await this.#subscribe(opened, queue)
+        log.info({ queue }, `queue ${queue} is there again`)
+      }
+    })
+  }
+
+  /** Until it succeeds, within about two seconds; then the connection is of no use. */
+  async #again(work: () => Promise<void>): Promise<void> {
+    const { clock, link } = this.#parts
+    const backoff = new Backoff({ firstMs: 50, maxMs: 500 })
+    for (let tries = 1; link.isOpen && !this.#isClosed; tries++) {
+      try {
+        await this.#next(work)
+        return
+      } catch (error) {
+        if (tries >= mostTries) return this.#giveUp(error)
+      }
+      const waitMs = backoff.next()
+      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve))
+    }
+  }
+
+  #giveUp(error: unknown): void {
+    if (this.#isClosed) return
+    this.#parts.link.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  #lose(): void {
+    this.settlements?.lose()
+    this.settlements = undefined
+    this.#channel = undefined
+    this.#parts.onLost(this)
+  }
+}
+
+function deleted(queue: string): string {
+  return `queue ${queue} was deleted under its consumer: it is declared and consumed again`
+}
+
+/** Which timeout it was, since its remedy is not where the message is. */
+function whyLost(reason: Error): string {
+  const text = refusalOf(reason)?.text ?? ''
+  const timedOut = /delivery acknowledgement on channel \d+ timed out\. Timeout value used: (\d+) ms/.exec(text)?.[1]
+  if (timedOut !== undefined || /delivery acknowledgement on channel/.test(text))
+    return (
+      `RabbitMQ took back all messages of this channel: one of them was not acknowledged within its consumer_timeout${timedOut === undefined ? '' : ` of ${Number(timedOut) / 1000} s`}. ` +
+      'They run again, here or elsewhere. Tasks that run longer need a larger consumer_timeout in rabbitmq.conf (or by policy), or acksLate: false'
+    )
+  const gone = /no queue '([\s\S]*)' in vhost/.exec(text)?.[1]
+  if (gone !== undefined) return deleted(gone)
+  return `a channel to RabbitMQ was lost and is opened again; its messages run again, here or elsewhere: ${wordsOf(reason)}`
+}
+
+/** A queue that another connection has for itself is none for this one. */
+function consumeError(queue: string, error: unknown): Error {
+  const refusal = refusalOf(error)
+  if (refusal?.code === 404 || refusal?.code === 405) return new QueueMissingError(queue)
+  if (refusal !== undefined) return refused(refusal, `to consume queue ${JSON.stringify(queue)}`)
+  if (error instanceof CeleriacError) return error
+  return new ConnectionError('the connection to RabbitMQ was lost', { cause: error })
+}

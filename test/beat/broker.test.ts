@@ -1,0 +1,111 @@
+/** What beat does when the broker is away, and on a broker that has no fences. */
+import { expect, test } from 'vitest'
+import { Connections } from '../../dist/app/connections.js'
+import { openBackend } from '../../dist/backends/index.js'
+import { firingId } from '../../dist/beat/due.js'
+import { ConnectionError } from '../../dist/errors.js'
+import type { Celeriac } from '../../dist/index.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import type { Connection } from '../../dist/transport.js'
+import { openTransport } from '../../dist/transports/index.js'
+import { Rig, startMs } from './rig.js'
+
+/** The app's connections, with a way between. */
+function between(rig: Rig, app: Celeriac, change: (connection: Connection) => Connection): void {
+  const core = rig.core(app)
+  const { brokerUrl, resultBackend } = core.config
+  core.connections = new Connections({
+    brokers: brokerUrl,
+    backend: resultBackend,
+    connectTimeoutMs: 4_000,
+    clock: systemClock,
+    drivers: {
+      openTransport: async (address) => {
+        const transport = await openTransport(address, { clock: systemClock })
+        return {
+          ...transport,
+          name: transport.name,
+          supports: transport.supports,
+          connect: async (options) => change(await transport.connect(options)),
+        }
+      },
+      openBackend: (address) => openBackend(address, { clock: systemClock }),
+    },
+  })
+}
+
+const beatSchedule = { tick: { task: 'tick', schedule: 10 } }
+
+test('what is due while the broker is away is sent when it is back: once', async () => {
+  await using rig = new Rig()
+  const app = rig.app({ beatSchedule, taskPublishRetry: false })
+  let isAway = true
+  between(rig, app, (connection) => {
+    if (isAway) throw new ConnectionError('away')
+    return connection
+  })
+  await using _beat = await app.beat().start()
+  await rig.pass(45)
+  expect(rig.sent).toEqual([])
+  expect(await app.schedule.history('tick')).toEqual([])
+  isAway = false
+  await rig.pass(16)
+  expect(rig.times('tick').filter((time) => time <= 45)).toHaveLength(0)
+  const [first, second] = (await app.schedule.history('tick')).reverse()
+  expect(first).toMatchObject({ outcome: 'sent', note: expect.stringContaining('in place of those that were missed since') })
+  expect(second?.dueAt?.getTime()).toBe((first?.dueAt?.getTime() ?? 0) + 10_000)
+})
+
+/** A connection as that of a broker without fences. */
+function withoutFences(connection: Connection): Connection {
+  return new Proxy(connection, {
+    get: (target, name) => {
+      if (name === 'raiseFences') return undefined
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+test('on a broker without fences entries are sent, too, and a run that may have been sent is looked for before it is sent again', async () => {
+  await using rig = new Rig()
+  const first = rig.app({ beatSchedule })
+  between(rig, first, withoutFences)
+  const beat = await first.beat().start()
+  await rig.pass(21)
+  expect(rig.times('tick')).toEqual([10, 20])
+  await beat.stop()
+  // As a beat leaves it that was killed after it had said that it sends, and before it said that it had sent.
+  const store = await rig.store()
+  const [entry] = await store.entries(0)
+  const record = JSON.parse(entry?.data ?? '')
+  const dueMs = startMs + 30_000
+  expect(record.state.dueMs).toBe(dueMs)
+  record.state.sendingMs = dueMs
+  await store.write({ entries: [{ name: 'tick', from: entry?.revision ?? 0, data: JSON.stringify(record) }] })
+  const taskId = firingId(store.id, 'tick', dueMs, 0)
+  const backend = await rig.core(first).connections.backend()
+  await backend.store({ taskId, status: 'SUCCESS', result: null, traceback: null, children: [], dateDone: null }, { expiresSeconds: null })
+  const second = rig.app({ beatSchedule })
+  between(rig, second, withoutFences)
+  await using _again = await second.beat().start()
+  await rig.pass(20)
+  expect(rig.times('tick')).toEqual([10, 20, 40])
+  const notes = (await second.schedule.history('tick')).map(({ taskId: id, note }) => [id, note])
+  expect(notes).toContainEqual([taskId, 'by the beat that led before'])
+})
+
+test('on a broker without fences a run that nobody knows of is sent again, with the same id', async () => {
+  await using rig = new Rig()
+  const app = rig.app({ beatSchedule })
+  between(rig, app, withoutFences)
+  await (await app.beat().start()).stop()
+  const store = await rig.store()
+  const [entry] = await store.entries(0)
+  const record = JSON.parse(entry?.data ?? '')
+  record.state.sendingMs = startMs + 10_000
+  await store.write({ entries: [{ name: 'tick', from: entry?.revision ?? 0, data: JSON.stringify(record) }] })
+  await using _beat = await app.beat().start()
+  await rig.pass(11)
+  expect(rig.sent.map(({ id }) => id)).toEqual([firingId(store.id, 'tick', startMs + 10_000, 0)])
+})

@@ -1,0 +1,64 @@
+/** A wall clock that is set, and a process that was suspended: no burst, and no loss beyond the rule for what was missed. */
+import { expect, test } from 'vitest'
+import { crontab } from '../../dist/index.js'
+import { Rig } from './rig.js'
+
+const beatSchedule = {
+  interval: { task: 'interval', schedule: 10 },
+  cron: { task: 'cron', schedule: crontab('*/5 * * * *') },
+  skipped: { task: 'skipped', schedule: crontab('*/5 * * * *'), misfire: 'skip' as const },
+}
+
+test('a clock that is put forward by a day makes each entry run once, and go on', async () => {
+  await using rig = new Rig()
+  await using _beat = await rig.app({ beatSchedule }).beat().start()
+  await rig.pass(15)
+  expect(rig.sent).toHaveLength(1)
+  rig.clock.step(86_400_000 + 90_000)
+  await rig.pass(2)
+  expect(rig.sent.map(({ entry }) => entry).sort()).toEqual(['cron', 'interval', 'interval'])
+  await rig.pass(20)
+  expect(rig.sent.filter(({ entry }) => entry === 'interval')).toHaveLength(4)
+  expect(new Set(rig.sent.map(({ id }) => id)).size).toBe(rig.sent.length)
+})
+
+test('a clock that is put back by a minute stops no interval, and runs no crontab time twice', async () => {
+  await using rig = new Rig()
+  await using _beat = await rig.app({ beatSchedule }).beat().start()
+  await rig.pass(301)
+  expect(rig.sent.filter(({ entry }) => entry === 'cron')).toHaveLength(1)
+  rig.clock.step(-60_000)
+  await rig.pass(45)
+  expect(rig.sent.filter(({ entry }) => entry === 'interval').length).toBeGreaterThanOrEqual(30 + 4)
+  await rig.pass(30)
+  expect(rig.sent.filter(({ entry }) => entry === 'cron')).toHaveLength(1)
+  expect(rig.log.join('\n')).toContain('the clock was put back by 60 s')
+})
+
+test('a clock that was wrong by a day and is set right loses no day', async () => {
+  await using rig = new Rig()
+  await using _beat = await rig.app({ beatSchedule }).beat().start()
+  rig.clock.step(86_400_000)
+  await rig.pass(310)
+  rig.clock.step(-86_400_000)
+  const before = rig.sent.length
+  await rig.pass(305)
+  const after = rig.sent.slice(before).map(({ entry }) => entry)
+  expect(after.filter((entry) => entry === 'cron')).toHaveLength(1)
+  expect(after.filter((entry) => entry === 'interval').length).toBeGreaterThanOrEqual(29)
+  // The instants of the wrong day and of the right one have ids of their own.
+  expect(new Set(rig.sent.map(({ id }) => id)).size).toBe(rig.sent.length)
+})
+
+test('a clock that was put back while no beat ran stops nothing either', async () => {
+  await using rig = new Rig()
+  const beat = await rig.app({ beatSchedule }).beat().start()
+  await rig.pass(301)
+  await beat.stop()
+  rig.clock.step(-86_400_000)
+  await using _again = await rig.app({ beatSchedule }).beat().start()
+  const before = rig.sent.length
+  await rig.pass(305)
+  const after = rig.sent.slice(before).map(({ entry }) => entry)
+  expect([after.filter((entry) => entry === 'cron').length, after.filter((entry) => entry === 'interval').length]).toEqual([1, 30])
+})

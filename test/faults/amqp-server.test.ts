@@ -1,0 +1,217 @@
+/** RabbitMQ itself stops, dies, or has too little of something (reliability.md B.4): a node of this file's own. */
+import { afterAll, beforeAll, expect } from 'vitest'
+import { Celeriac } from '../../dist/index.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { startRabbit } from '../../scripts/services.mjs'
+import { message, queue, topology } from '../conformance/transport.js'
+import { until } from '../conformance/wait.js'
+import type { AmqpBroker } from '../harness/amqp-broker.js'
+import { amqpTestAt, queueTypes } from '../harness/amqp-fault-test.js'
+import { statementTest } from '../harness/fault-test.js'
+import { nowMs } from '../harness/recorder.js'
+import type { Scene } from '../harness/scene.js'
+import { withoutRabbit } from '../rabbit.js'
+import { transportTo } from '../transports/amqp-broker.js'
+
+const missing = withoutRabbit()
+const largest = 100_000
+
+let node: Awaited<ReturnType<typeof startRabbit>>
+beforeAll(async () => {
+  if (missing !== false) return
+  node = await startRabbit({ config: { max_message_size: largest } })
+}, 120_000)
+afterAll(async () => {
+  await node?.stop()
+}, 60_000)
+const amqpTest = amqpTestAt(() => node.url)
+
+/** Sends until it is told to stop, each call with all its tries. */
+async function sending(scene: Scene<AmqpBroker>): Promise<() => Promise<void>> {
+  let goesOn = true
+  const work = (async () => {
+    while (goesOn) {
+      // What could not be sent, or is uncertain, is nobody's loss.
+      await scene.send('work', [5], { retry: { maxRetries: 100 } }).catch(() => {})
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  })()
+  return async () => {
+    goesOn = false
+    await work
+  }
+}
+
+for (const type of queueTypes) {
+  amqpTest(
+    {
+      id: 'Q1',
+      type,
+      promise: 'RabbitMQ is stopped and started again under load: nothing confirmed is lost; only what was out runs again',
+      dupBound: 40,
+      timeoutMs: 120_000,
+    },
+    async (scene) => {
+      await scene.worker({ concurrency: 2 })
+      const stop = await sending(scene)
+      for (let turn = 1; turn <= (type === 'classic' ? 2 : 1); turn++) {
+        const done = scene.recorder.ends().length
+        await scene.recorder.ended(done + 50, undefined, 30_000)
+        await node.ctl('stop_app')
+        await node.ctl('start_app')
+      }
+      const done = scene.recorder.ends().length
+      await scene.recorder.ended(done + 20, undefined, 30_000)
+      await stop()
+      await scene.drained(60_000)
+    },
+  )
+
+  amqpTest(
+    {
+      id: 'Q2',
+      type,
+      promise:
+        'RabbitMQ is killed (kill -9) under load and started again: all that it had confirmed is there; only what was out runs again',
+      dupBound: 20,
+      timeoutMs: 120_000,
+    },
+    async (scene) => {
+      await scene.worker({ concurrency: 2 })
+      const stop = await sending(scene)
+      await scene.recorder.ended(50, undefined, 30_000)
+      await scene.sendMany(200, 'work', [1])
+      await node.kill()
+      const killedAt = nowMs()
+      await node.restart()
+      const backAt = nowMs()
+      const done = scene.recorder.ends().length
+      await scene.recorder.ended(done + 20, undefined, 30_000)
+      await stop()
+      await scene.drained(60_000)
+      return { recoverMs: backAt - killedAt }
+    },
+  )
+}
+
+for (const { id, what, alarm, heal } of [
+  {
+    id: 'Q3',
+    what: 'memory',
+    alarm: ['set_vm_memory_high_watermark', 'absolute', '1'],
+    heal: ['set_vm_memory_high_watermark', '0.4'],
+  },
+  { id: 'Q4', what: 'disk space', alarm: ['set_disk_free_limit', '1000000GB'], heal: ['set_disk_free_limit', '50MB'] },
+]) {
+  amqpTest(
+    {
+      id,
+      type: 'classic',
+      promise: `RabbitMQ has too little ${what}: a publish fails at its deadline of 3 s and says so, whatever the heartbeat; tasks run and are acknowledged`,
+      timeoutMs: 90_000,
+    },
+    async (scene) => {
+      await scene.worker({ concurrency: 1 })
+      const held = await scene.send('hold', ['go'])
+      await scene.recorder.started(1, held)
+      const waiting = await scene.sendMany(5, 'good')
+      const app = new Celeriac('blocked', { brokerUrl: scene.url, ...scene.broker.options, publishTimeout: 3 })
+      try {
+        await node.ctl(...alarm)
+        // The broker says that it is blocked to who publishes: the first is written, and may be read still.
+        const id = crypto.randomUUID()
+        scene.ledger.attempted.add(id)
+        await app
+          .sendTask('good', {}, { taskId: id })
+          .catch((error: unknown) => expect(error).toMatchObject({ code: 'ERR_PUBLISH_UNCERTAIN' }))
+        for (let call = 0; call < 2; call++) {
+          const from = nowMs()
+          await expect(app.sendTask('good')).rejects.toMatchObject({ code: 'ERR_BROKER_FULL' })
+          expect(nowMs() - from).toBeGreaterThan(2_500)
+          expect(nowMs() - from).toBeLessThan(3_500)
+        }
+        scene.release('go')
+        for (const each of [held, ...waiting]) await scene.result(each)
+        await until(async () => (await scene.broker.messages()).length === 0, 'all are acknowledged')
+      } finally {
+        await node.ctl(...heal)
+      }
+      await until(
+        () =>
+          app.sendTask('good').then(
+            ({ id }) => {
+              scene.ledger.attempted.add(id)
+              scene.ledger.confirmed.add(id)
+              return true
+            },
+            () => false,
+          ),
+        'it takes messages again',
+        20_000,
+      )
+      await app.close()
+      await scene.drained()
+    },
+  )
+}
+
+amqpTest(
+  {
+    id: 'Q8',
+    type: 'classic',
+    promise:
+      'a task runs longer than the consumer_timeout of 2 s: the log names it and what to do, the worker works on, and what was out alone runs again',
+    dupBound: 3,
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    // Looked at each second, and not each minute.
+    await node.ctl('eval', 'application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 1000).')
+    const worker = await scene.worker({ concurrency: 1, args: ['--prefetch-multiplier', '1'] })
+    const id = await scene.send('hold', ['go'])
+    await scene.recorder.started(1, id)
+    await worker.says(/was not acknowledged within its consumer_timeout of 2 s/, 20_000)
+    expect(worker.output).toMatch(/larger consumer_timeout in rabbitmq\.conf/)
+    // Its one process is busy with the first run until it ends; what that gives does not count.
+    scene.release('go')
+    await scene.recorder.started(2, id, 20_000)
+    await scene.result(id)
+    expect(await scene.result(await scene.send('good'))).toBe('good')
+    expect(worker.isRunning).toBe(true)
+    expect(worker.output).not.toMatch(/the connection to the broker is lost/)
+    await scene.drained()
+  },
+)
+
+if (missing === false)
+  statementTest(
+    {
+      id: 'Q12',
+      driver: 'rabbitmq',
+      promise:
+        'a message that is larger than the server takes is refused before it is sent, once its limit is known, and takes no other with it',
+    },
+    async () => {
+      const send = async (more: object) => {
+        const connection = await transportTo(node.url, systemClock, more).connect({ signal: AbortSignal.timeout(10_000) })
+        await connection.declare(topology(queue('q12')))
+        const publish = (bytes: number) =>
+          connection.publish(message({ body: 'x'.repeat(bytes) }), { exchange: '', routingKey: 'q12' }, { deadlineMs: 5_000 })
+        return { connection, publish }
+      }
+      const told = await send({ maxMessageSize: largest })
+      const tooLarge = { code: 'ERR_TOO_LARGE', limit: largest }
+      await expect(told.publish(largest + 1)).rejects.toMatchObject(tooLarge)
+      await told.publish(largest)
+      await told.connection.close()
+      // It does not tell: the first is sent, and the channel ends with it.
+      const { connection, publish } = await send({})
+      const outcomes = await Promise.allSettled([publish(largest + 1), publish(10), publish(largest + 2), publish(11)])
+      expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'fulfilled'])
+      for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject(tooLarge)
+      await expect(publish(largest + 1)).rejects.toMatchObject(tooLarge)
+      expect(await connection.purge('q12')).toBe(3)
+      expect(connection.isAnswering).toBe(true)
+      await connection.close()
+    },
+  )

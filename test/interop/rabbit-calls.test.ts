@@ -1,0 +1,3 @@
+import { testCalls } from './call-rows.js'
+
+testCalls('classic')

@@ -1,0 +1,3 @@
+import { testControl } from './control-rows.js'
+
+testControl('classic')

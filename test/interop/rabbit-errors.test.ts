@@ -1,0 +1,3 @@
+import { testErrors } from './error-rows.js'
+
+testErrors('classic')
