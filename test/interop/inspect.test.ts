@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../conformance/wait.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
 import { Fleet, fresh } from './fleet.js'
@@ -23,7 +24,13 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
 
   /** The program that a user runs. */
   async function celery(...args: string[]): Promise<string> {
-    const env = { ...cleanEnvironment(), PYTHONDONTWRITEBYTECODE: '1', INTEROP_BROKER: fleet.url, INTEROP_BACKEND: fleet.url }
+    const env = {
+      ...cleanEnvironment(),
+      PYTHONDONTWRITEBYTECODE: '1',
+      INTEROP_BROKER: fleet.url,
+      INTEROP_BACKEND: fleet.backendUrl,
+      INTEROP_STORE: fleet.storeUrl,
+    }
     const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
     return stdout
   }
@@ -215,8 +222,9 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     const { id } = await fleet.app.sendTask('interop.where', {}, { queue: 'extra' })
     expect(await fleet.app.result(id).get({ timeout: 20 })).toBe('python')
     await control.cancelConsumer('extra', to)
-    const queues = await control.inspect(to).activeQueues()
-    expect(queues[snake]?.map(({ name }) => name)).toEqual(['python'])
+    // It answers before it does it.
+    const queues = async () => (await control.inspect(to).activeQueues())[snake]?.map(({ name }) => name)
+    await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 20_000)
   })
 
   test('a Python client stops the Node worker, which ends in order', async () => {
