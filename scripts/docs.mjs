@@ -1,6 +1,6 @@
 // @ts-check
 // Writes what can be derived: docs/config.md, docs/errors.md and docs/cli.md from the built code, and snippets in README.md and docs from files that are
-// type-checked and run, and the tables of docs/guarantees.md from the drivers and from what the fault tests have seen. `--check` writes nothing and fails when a file is not what it would be.
+// type-checked and run, and tables from the drivers and from what the fault tests have seen. `--check` writes nothing and fails when a file is not what it would be.
 //
 // A snippet is a fenced block below `<!-- from examples/hello/tasks.ts -->`, or `<!-- from examples/hello/main.mjs#sending -->` for the lines between
 // `// region sending` and `// endregion`.
@@ -21,8 +21,12 @@ export async function makeDocs(root) {
   for (const path of ['README.md', ...markdownIn(root, 'docs')]) {
     if (!docs.has(path) && existsSync(join(root, path))) docs.set(path, fillSnippets(readFileSync(join(root, path), 'utf8'), root, path))
   }
+  for (const [path, text] of docs) {
+    if (text.includes('<!-- from the drivers -->')) docs.set(path, fillAbilities(text, await driversOf(root)))
+  }
   const guarantees = docs.get('docs/guarantees.md')
-  if (guarantees !== undefined) docs.set('docs/guarantees.md', await guaranteesPage(root, guarantees))
+  if (guarantees !== undefined)
+    docs.set('docs/guarantees.md', fillSeen(guarantees, readFileSync(join(root, 'docs/reliability-results.md'), 'utf8')))
   return docs
 }
 
@@ -180,14 +184,12 @@ export function errorClasses(source) {
   return found
 }
 
-/** @param {string} root @param {string} page */
-async function guaranteesPage(root, page) {
+/** @param {string} root */
+async function driversOf(root) {
   const { openTransport } = await fromBuild(root, 'transports/index.js')
   const { systemClock } = await fromBuild(root, 'internal/clock.js')
-  const urls = ['sqlite://', 'redis://localhost', 'memory://']
-  const drivers = await Promise.all(urls.map((url) => openTransport(url, { clock: systemClock })))
-  const results = readFileSync(join(root, 'docs/reliability-results.md'), 'utf8')
-  return fillSeen(fillAbilities(page, drivers), results)
+  const urls = ['sqlite://', 'redis://localhost', 'amqp://localhost', 'memory://']
+  return Promise.all(urls.map((url) => openTransport(url, { clock: systemClock })))
 }
 
 /** @param {string} root */

@@ -2,7 +2,7 @@
 // Two tables of docs/guarantees.md: what each broker can do, from its driver's `supports`, and which rows of docs/reliability-results.md were seen on it.
 
 /** Drivers by their name on the results page, and how the page calls them. @type {Readonly<Record<string, string>>} */
-const columns = { sqlite: 'Embedded', redis: 'Redis' }
+const columns = { sqlite: 'Embedded', redis: 'Redis', rabbitmq: 'RabbitMQ' }
 
 /** @typedef {{ name: string, supports: { exchangeTypes: readonly string[], priority: string, nativeDelay: boolean, persistent: boolean, shared: boolean } }} Driver */
 
@@ -17,7 +17,10 @@ export function fillAbilities(page, drivers) {
       'Served first',
       ({ priority }) => ({ 'higher-first': 'the higher priority', 'lower-first': 'the lower priority' })[priority] ?? 'who came first',
     ],
-    ['Where a task waits for its time', ({ nativeDelay }) => (nativeDelay ? 'in the broker' : 'in the broker, once a worker has taken it')],
+    [
+      'Where a task waits for its time',
+      ({ nativeDelay }) => (nativeDelay ? 'in the broker' : 'where a worker puts it: the broker, or for a while itself'),
+    ],
     ['Exchanges', ({ exchangeTypes }) => exchangeTypes.join(', ')],
   ]
   const table = [

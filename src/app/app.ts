@@ -80,8 +80,8 @@ export class Celeriac implements AsyncDisposable {
   readonly deadLetters: DeadLetterBox
   readonly #core: AppCore
   readonly #sender: Sender
-  #senderEvents: EventDispatcher | undefined
   readonly #beats: BeatSide
+  #senderEvents: EventDispatcher | undefined
 
   constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name

@@ -306,6 +306,7 @@ export const configTable = {
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
   }),
+
   beatStore: {
     group: 'Beat',
     kind: storeUrl,

@@ -28,6 +28,8 @@ export class Connections {
   readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
+  /** Of who asked for the most: all connections of this process are blocked with it. */
+  #blocksUpToMs = 0
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -52,11 +54,12 @@ export class Connections {
   }
 
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
-  async connect(options: Omit<ConnectOptions, 'signal'> = {}): Promise<Connection> {
+  async connect({ blocksUpToMs = 0 }: Omit<ConnectOptions, 'signal'> = {}): Promise<Connection> {
+    this.#blocksUpToMs = Math.max(this.#blocksUpToMs, blocksUpToMs)
     let last: unknown
     for (const address of this.#options.brokers) {
       try {
-        return await this.#connectTo(address, options)
+        return await this.#connectTo(address)
       } catch (error) {
         // Another broker may answer; a wrong option stays wrong.
         if (error instanceof OptionInvalidError || error instanceof OptionUnknownError) throw error
@@ -66,7 +69,7 @@ export class Connections {
     throw last
   }
 
-  async #connectTo(address: Address, options: Omit<ConnectOptions, 'signal'>): Promise<Connection> {
+  async #connectTo(address: Address): Promise<Connection> {
     const { clock, connectTimeoutMs } = this.#options
     const transport = await this.#transport(address)
     const deadline = new AbortController()
@@ -74,7 +77,7 @@ export class Connections {
       deadline.abort(new ConnectionError(`the ${transport.name} broker did not answer within ${connectTimeoutMs / 1000} s`)),
     )
     try {
-      const connection = await transport.connect({ ...options, signal: deadline.signal })
+      const connection = await transport.connect({ signal: deadline.signal, blocksUpToMs: this.#blocksUpToMs })
       this.#transportsOf.set(connection, transport)
       return connection
     } finally {

@@ -44,6 +44,10 @@ export class StoredGroup<R> implements GroupResult<R> {
     return this.results.map(value) as R
   }
 
+  join(options?: GetOptions): Promise<R> {
+    return this.get(options)
+  }
+
   async *iterate(options: { signal?: AbortSignal; timeout?: GetOptions['timeout'] } = {}): AsyncGenerator<EndedMember, void, undefined> {
     const memberOf = new Map<string, number>()
     const missing = this.results.map((result, index) => {

@@ -37,8 +37,10 @@ export function fieldText(value: CrontabField, rule: FieldRule): string {
 
 /** Ascending, each once. Throws OptionInvalidError that names the field, its range and an example. */
 export function parseField(text: string, rule: FieldRule): readonly number[] {
-  const numbers = new Set(text.split(',').flatMap((part) => parsePart(part, rule)))
-  return [...numbers].sort((a, b) => a - b)
+  // Most fields of most crontabs.
+  if (text === '*') return numbers(rule.least, rule.most)
+  const found = new Set(text.split(',').flatMap((part) => parsePart(part, rule)))
+  return [...found].sort((a, b) => a - b)
 }
 
 function parsePart(part: string, rule: FieldRule): readonly number[] {

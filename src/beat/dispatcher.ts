@@ -4,7 +4,7 @@ import type { OutgoingCall } from '../app/outgoing-call.js'
 import type { Sender } from '../app/sender.js'
 import { applyOptionsOf, embedFrom } from '../app/signature-options.js'
 import type { ApplyOptions } from '../canvas/sig.js'
-import { type Signature, signatureOf } from '../canvas/signature.js'
+import { type Call, Signature, signatureOf } from '../canvas/signature.js'
 import {
   ConnectionError,
   FencedError,
@@ -82,10 +82,10 @@ export class Dispatcher {
     return taskId
   }
 
-  /** The header that django-celery-beat sends, and that result backends of Python look for. */
+  /** The headers that Celery's beat (from 5.7 on) and django-celery-beat send: result backends of Python look for the name. */
   #marks({ entry, definition }: Run, { headers }: ApplyOptions): ApplyOptions {
     return {
-      headers: { ...headers, periodic_task_name: entry },
+      headers: { ...headers, celery_beat_task: true, periodic_task_name: entry },
       ...(definition.overlap === 'allow' ? {} : { ignoreResult: false }),
     }
   }
@@ -95,6 +95,13 @@ export class Dispatcher {
     const { program, definition, dueMs } = run
     if (program !== undefined) return this.#callOfSignature(await signatureOfProgram(program, run.entry, dueMs))
     const signature = parseSignature(decodeJson(definition.call ?? 'null'), `the call of ${run.entry}`)
+    const { subtask_type: type, ...rest } = signature
+    // The members of a workflow stay as they were written.
+    if (isWorkflow(signature.task, type)) {
+      // Which words there are is checked by whoever sends it.
+      const subtaskType = type as Call['subtaskType']
+      return new Signature({ ...rest, options: applyOptionsOf(rest.options), subtaskType }, this.#sender)
+    }
     return {
       task: signature.task,
       definition: this.#core.registry.get(signature.task),
@@ -107,9 +114,13 @@ export class Dispatcher {
 
   #callOfSignature(signature: Signature): OutgoingCall | Signature {
     const { task, args, kwargs, options, subtaskType } = signature.call
-    if (subtaskType !== null || /^celery\.(starmap|map|chunks)$/.test(task)) return signature
+    if (isWorkflow(task, subtaskType)) return signature
     return { task, definition: this.#core.registry.get(task), args, kwargs, options }
   }
+}
+
+function isWorkflow(task: string, subtaskType: string | null): boolean {
+  return subtaskType !== null || /^celery\.(starmap|map|chunks)$/.test(task)
 }
 
 async function signatureOfProgram({ signature, entry }: ProgramEntry, name: string, dueMs: number): Promise<Signature> {

@@ -5,14 +5,20 @@ import { chainOf, chordOf, composite, type Signature, signatureOf } from './sign
 type AnySig = Sig<never, unknown, boolean>
 type AllPrev<S extends readonly AnySig[]> = S[number]['~prev'] extends (prev: infer P) => void ? P : never
 type AllReady<S extends readonly AnySig[]> = false extends S[number]['~ready'] ? false : true
-type Results<S extends readonly unknown[]> = { -readonly [K in keyof S]: S[K] extends AnySig ? S[K]['~result'] : never }
+type AnyGroup = GroupSig<never, unknown, boolean>
+/** Of each member its result; of a group that is a member, the results of its own: at run time all of them stand in one list. */
+type Flat<M> = M extends AnyGroup ? (M['~result'] extends readonly (infer E)[] ? E : never) : M extends AnySig ? M['~result'] : never
+type Results<S extends readonly unknown[]> =
+  Extract<S[number], AnyGroup> extends never
+    ? { -readonly [K in keyof S]: S[K] extends AnySig ? S[K]['~result'] : never }
+    : Flat<S[number]>[]
 
 /** a | b | c of Celery: each step gets the result of the step before it. Longer chains use `.pipe()`, or `chain.from(steps)` without type checks. */
 export const chain: Chain = Object.assign((...steps: AnySig[]): never => typed(chainOf(steps.map(signatureOf))), {
   from: (steps: Iterable<AnySig>): never => typed(chainOf(Array.from(steps, signatureOf))),
 })
 
-/** All at the same time; the result is the list of their results. */
+/** All at the same time; the result is the list of their results. A group in a group hands over its members: theirs is one list. */
 export const group: Group = (...sigs: readonly unknown[]): never => {
   const members = membersOf(sigs)
   return typed(composite('group', { tasks: members }, members, sendsNothing))
@@ -76,6 +82,7 @@ interface Chain {
 
 interface Group {
   <const S extends readonly AnySig[]>(...sigs: S): GroupSig<AllPrev<S>, Results<S>, AllReady<S>>
+  <P, R, Q extends boolean>(sigs: Iterable<GroupSig<P, readonly R[], Q>>): GroupSig<P, R[], Q>
   <P, R, Q extends boolean>(sigs: Iterable<Sig<P, R, Q>>): GroupSig<P, R[], Q>
 }
 

@@ -13,6 +13,10 @@ class EmptyGroup implements GroupResult<readonly []> {
     return []
   }
 
+  join(): Promise<readonly []> {
+    return this.get()
+  }
+
   async state(): Promise<State> {
     return 'SUCCESS'
   }

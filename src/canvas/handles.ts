@@ -58,6 +58,8 @@ export interface GroupResult<R> extends AsyncResult<R>, AsyncIterable<EndedMembe
   waiting(): Promise<boolean>
   /** Members that have succeeded. */
   completedCount(): Promise<number>
+  /** Celery's word for `get()`. */
+  join(options?: GetOptions): Promise<R>
   /** The members as they end. */
   iterate(options?: { signal?: AbortSignal; timeout?: Duration }): AsyncIterable<EndedMember>
   /** Keeps which members there are in the result backend, for `app.restoreGroup(id)`. Kept as long as results are. */

@@ -1,6 +1,10 @@
+import type { AppCore } from '../app/core.js'
 import type { TaskDefinition } from '../app/task.js'
+import { TooLargeError } from '../errors.js'
 import type { Run } from '../pool.js'
-import type { TaskHead } from '../protocol/task-head.js'
+import { upgradeProtocol1 } from '../protocol/protocol-1.js'
+import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
+import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
 
 /** A task that this worker holds: from its delivery to its settlement. */
@@ -18,4 +22,33 @@ export interface ActiveTask {
   started: boolean
   /** What a terminate ended it with, or is to end it with. */
   killSignal: NodeJS.Signals | undefined
+}
+
+/** What a delivery says before its body is looked at. Throws what is wrong with it. */
+export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
+  const limit = core.config.messageMaxBytes
+  const { body } = delivery.message
+  const bytes = typeof body === 'string' ? body.length : body.byteLength
+  if (limit !== null && bytes > limit) throw new TooLargeError('the message body', bytes, limit)
+  const message = isProtocol2(delivery.message) ? delivery.message : upgraded(core, delivery.message)
+  const head = decodeHead(message)
+  const definition = core.registry.get(head.task)
+  return {
+    delivery,
+    message,
+    head,
+    definition,
+    acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
+    run: undefined,
+    started: false,
+    killSignal: undefined,
+  }
+}
+
+/** Protocol 1 keeps its head in the body. */
+function upgraded(core: AppCore, message: Delivery['message']): Delivery['message'] {
+  const compression = message.headers.compression
+  const content = { ...message, ...(typeof compression === 'string' ? { compression } : {}) }
+  // The worker loads every accepted serializer before it consumes, so that the body is here and no promise of it.
+  return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
 }

@@ -2,18 +2,15 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, NotRegisteredError, TooLargeError, WorkerLostError } from '../errors.js'
+import { CeleriacError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
 import type { Pool } from '../pool.js'
-import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
-import { decodeHead, isProtocol2 } from '../protocol/task-head.js'
-import { json } from '../serializers/json.js'
 import type { Consumer, Delivery } from '../transport.js'
-import type { ActiveTask } from './active-task.js'
+import { type ActiveTask, openTask } from './active-task.js'
 import { LimitedTasks } from './limited-tasks.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -202,22 +199,7 @@ export class TaskConsumer {
   #open(delivery: Delivery): ActiveTask | undefined {
     const { core } = this.#parts
     try {
-      const limit = core.config.messageMaxBytes
-      const bytes = typeof delivery.message.body === 'string' ? delivery.message.body.length : delivery.message.body.byteLength
-      if (limit !== null && bytes > limit) throw new TooLargeError('the message body', bytes, limit)
-      const message = isProtocol2(delivery.message) ? delivery.message : this.#upgraded(delivery.message)
-      const head = decodeHead(message)
-      const definition = core.registry.get(head.task)
-      return {
-        delivery,
-        message,
-        head,
-        definition,
-        acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
-        run: undefined,
-        started: false,
-        killSignal: undefined,
-      }
+      return openTask(core, delivery)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       const kind = error instanceof CeleriacError ? error.code : 'unknown'
@@ -229,15 +211,6 @@ export class TaskConsumer {
       delivery.reject(reason)
       return undefined
     }
-  }
-
-  /** Protocol 1 keeps its head in the body. */
-  #upgraded(message: Delivery['message']): Delivery['message'] {
-    const { core } = this.#parts
-    const compression = message.headers.compression
-    const content = { ...message, ...(typeof compression === 'string' ? { compression } : {}) }
-    // The worker loads every accepted serializer before it consumes, so that the body is here and no promise of it.
-    return upgradeProtocol1(message, core.serializers.decode(content, { accept: core.config.acceptContent }), json)
   }
 
   async #ask(

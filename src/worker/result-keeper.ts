@@ -26,7 +26,7 @@ export class ResultKeeper {
     const core = this.#core
     if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return undefined
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
-    return this.#backend.store(meta, { expiresSeconds: core.config.resultExpires })
+    return this.#backend.store(meta, this.#optionsOf(task))
   }
 
   /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
@@ -34,12 +34,16 @@ export class ResultKeeper {
     const core = this.#core
     if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
     const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
-    const { replyTo, correlationId } = task.message.properties
-    const options = { expiresSeconds: core.config.resultExpires, replyTo, correlationId }
+    const options = this.#optionsOf(task)
     return this.#backend.store(meta, options).catch((error: unknown) => {
       core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
       return this.#storeAgain(meta, options)
     })
+  }
+
+  #optionsOf({ message }: ActiveTask): StoreOptions {
+    const { replyTo, correlationId } = message.properties
+    return { expiresSeconds: this.#core.config.resultExpires, replyTo, correlationId }
   }
 
   async #storeAgain(meta: ResultMeta, options: StoreOptions): Promise<boolean> {

@@ -1,8 +1,7 @@
 import { continuerAt } from '../app/continue/at-broker.js'
 import { celeryError } from '../app/continue/chord-join.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
-import { continuationsIn, embedOf } from '../app/continue/embed.js'
-import { type End, type Ended, endOf } from '../app/continue/ended.js'
+import { continuationsIn } from '../app/continue/embed.js'
 import type { AppCore } from '../app/core.js'
 import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
@@ -15,6 +14,7 @@ import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js
 import type { ResultMeta, ResultTuple } from '../protocol/result.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
@@ -30,12 +30,6 @@ interface SettlerParts {
   readonly hostname: string
   /** Whether this worker has a message of that task in its hands. */
   readonly isHeld: (taskId: string) => boolean
-}
-
-/** What is done after the state of a task is stored. */
-interface Follow {
-  readonly ended: Ended
-  readonly next?: Next
 }
 
 /**
@@ -119,7 +113,7 @@ export class Settler {
     const final = failed(error, [])
     try {
       await this.#results.store(task, final)
-      const follow = this.#follow(task, final, continuations)
+      const follow = followOf(this.#parts.core, task, final, continuations)
       if (follow !== undefined) await this.#continuer.after(follow.ended)
     } catch (cause) {
       // Others wait for it: it comes again, and is buried when they can be told.
@@ -148,7 +142,7 @@ export class Settler {
 
   /** The task had ended before this delivery of it: only what may be missing after the end is done again. The links stand in the message. */
   async finishAgain(task: ActiveTask, stored: ResultMeta): Promise<void> {
-    const follow = this.#follow(task, stored, await this.#continuationsIn(task))
+    const follow = followOf(this.#parts.core, task, stored, await this.#continuationsIn(task))
     if (follow === undefined) return task.delivery.ack()
     const ended = { ...follow.ended, again: true }
     let next: Next | undefined
@@ -167,26 +161,6 @@ export class Settler {
 
   #continuationsIn({ message, head }: ActiveTask): Promise<Continuations | null> {
     return continuationsIn(this.#parts.core, message, head)
-  }
-
-  /** Undefined: nothing follows. */
-  #follow(task: ActiveTask, final: Parameters<typeof endOf>[0], continuations: Continuations | null): Follow | undefined {
-    return continuations === null ? undefined : this.#followed(task, endOf(final), continuations)
-  }
-
-  #followed({ delivery, head, message }: ActiveTask, end: End, continuations: Continuations): Follow {
-    const { id, rootId, group, groupIndex, resent } = head
-    const ended: Ended = {
-      id,
-      rootId,
-      groupId: group,
-      groupIndex,
-      embed: embedOf(continuations),
-      priority: this.#parts.core.config.taskInheritParentPriority ? message.properties.priority : undefined,
-      again: delivery.redelivered || resent,
-      end,
-    }
-    return { ended }
   }
 
   #settle(task: ActiveTask, outcome: Outcome): Promise<void> | undefined {
@@ -218,7 +192,7 @@ export class Settler {
     // A process that died may have taken with it what it knew of the message.
     const continuations = outcome.continuations ?? (outcome.status === 'killed' ? await this.#continuationsIn(task) : null)
     const final = finalState(task.head, outcome)
-    if (!(await this.#end(task, outcome, final, final && this.#follow(task, final, continuations)))) return
+    if (!(await this.#end(task, outcome, final, final && followOf(this.#parts.core, task, final, continuations)))) return
     if (acked) task.delivery.ack()
     else task.delivery.reject(`the task failed: ${outcome.status}`)
   }
@@ -246,7 +220,7 @@ export class Settler {
     const final = finalState(task.head, outcome)
     let follow: Follow | undefined
     try {
-      follow = final && this.#follow(task, final, outcome.continuations)
+      follow = final && followOf(this.#parts.core, task, final, outcome.continuations)
       if (follow !== undefined) follow = { ...follow, next: await this.#continuer.next(follow.ended) }
     } catch (error) {
       const { runtimeMs, children, continuations } = outcome
@@ -259,16 +233,8 @@ export class Settler {
 
   /** Nothing is stored: the task goes on under its id, as another. */
   async #replace(task: ActiveTask, outcome: Outcome & { status: 'replaced' }): Promise<void> {
-    const { head, message, delivery } = task
     const { core } = this.#parts
-    const priority = core.config.taskInheritParentPriority ? message.properties.priority : undefined
-    const replaced = {
-      ...head,
-      groupId: head.group,
-      embed: embedOf(outcome.continuations),
-      priority,
-      again: delivery.redelivered || head.resent,
-    }
+    const replaced = placeOf(core, task, outcome.continuations)
     let next: Next
     try {
       next = await this.#continuer.replacement(replaced, outcome.signature)
@@ -305,7 +271,8 @@ export class Settler {
       return undefined
     }
     const [excType, reason] = outcome.status === 'ignored' ? ['Ignore', 'the task was ignored'] : ['Reject', 'the task was rejected']
-    const { ended } = this.#followed(task, { status: 'FAILURE', error: celeryError(excType, reason) }, outcome.continuations)
+    const end = { status: 'FAILURE', error: celeryError(excType, reason) } as const
+    const ended = endedTask(this.#parts.core, task, end, outcome.continuations)
     // As in Celery, its links are not called.
     return this.#continuer.after({ ...ended, embed: { ...ended.embed, errbacks: null } }).then(settle)
   }

@@ -56,6 +56,15 @@ test('a group gives the results of its members in their order, nested as they ar
   expect(result.results).toHaveLength(3)
 })
 
+test('a group in a group hands over its members; in the header of a chord the last of them first, as in Celery', async () => {
+  await using live = new LiveApp()
+  const { add, text } = tasksOf(live)
+  await live.work()
+  const members = group(add.s(1, 1), group(add.s(2, 2), add.s(3, 3)), add.s(4, 4))
+  expect(await members.delay().get(deadline)).toEqual([2, 4, 6, 8])
+  expect(await chord(members, text.s()).delay().get(deadline)).toBe('[2,6,4,8]')
+})
+
 test('a group from a generator, and a group of nobody', async () => {
   await using live = new LiveApp()
   const { add } = tasksOf(live)

@@ -233,7 +233,7 @@ test.each([
   [{ maxRetry: 3 }, /unknown option "maxRetry"\. Did you mean "maxRetries"\?/],
   [{ pool: 'threads' }, /not supported/],
   [{ concurrency: 3 }, /not supported/],
-  [{ rateLimit: '10/s' }, /not supported/],
+  [{ rateLimit: { limit: '10/s', scope: 'cluster' } }, /not supported/],
 ])('the task options %j are refused where the task is defined', (options, message) => {
   const app = new Celeriac('local')
   expect(() => app.task('t', options as never, () => 1)).toThrow(message)

@@ -60,7 +60,7 @@ test('arguments and options of a stored entry are those that are sent, and can b
     task: 'tasks.a',
     args: [1, { big: 9007199254740993n, when: new Date(0) }],
     kwargs: { k: 'ü' },
-    headers: { x: 1, periodic_task_name: 'a' },
+    headers: { x: 1, celery_beat_task: true, periodic_task_name: 'a' },
   })
   await app.schedule.update('a', { args: [2] })
   await app.schedule.run('a')

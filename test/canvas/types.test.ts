@@ -92,6 +92,15 @@ test('group: a tuple of results from members that are listed, an array from thos
   void (() => group(add.s(1, 1), add.s(1)).delay())
 })
 
+test('group in a group: one list, whose order is not told', () => {
+  const flat = group(add.s(1, 1), group(show.s(2), show.s(3)))
+  same<ReturnType<typeof flat.delay>, EnqueuedGroup<(number | string)[]>>(true)
+  const iterated = group([1, 2].map((i) => group([add.s(i, i)])))
+  same<ReturnType<typeof iterated.delay>, EnqueuedGroup<number[]>>(true)
+  const nested = group(add.s(1, 1), chain(add.s(1, 1), group(show.s(), show.s())))
+  same<ReturnType<typeof nested.delay>, EnqueuedGroup<[number, [string, string]]>>(true)
+})
+
 test('chord, and a group that is followed by something: the body takes the list', () => {
   const one = chord(group(add.s(1, 1), add.s(2, 2)), tsum.s())
   same<typeof one, Sig<never, number, true>>(true)

@@ -1,8 +1,9 @@
-/** The snippets of docs/redis.md and docs/interop.md are these files: here both languages run them on one Redis, as a reader would. */
+/** The snippets of docs/redis.md, docs/rabbitmq.md and docs/interop.md are these files: here both languages run them on one broker, as a reader would. */
 import { expect, test } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
 import { startRedis } from '../../scripts/services.mjs'
 import { withoutPython } from '../python.js'
+import { virtualHost, withoutRabbit } from '../rabbit.js'
 import { ExampleProject } from './project.js'
 
 const skipped = withoutPython() || (needs.redis?.find() === undefined ? 'there is no redis-server' : false)
@@ -29,6 +30,19 @@ test.skipIf(skipped)(
       expect(await project.python('call_add.py')).toEqual(printed('5\n'))
     }),
   60_000,
+)
+
+test.skipIf(withoutPython() || withoutRabbit())(
+  'the start of docs/rabbitmq.md: a worker, a call from the command line and one from Python',
+  async () => {
+    const { url } = await virtualHost()
+    const env = { CELERIAC_BROKER_URL: url, CELERY_BROKER_URL: url }
+    await using project = new ExampleProject('rabbitmq', { packages: ['amqplib'], env, deadlineMs: 60_000 })
+    await project.worker('-A', './start.ts', 'worker', '-c', '1')
+    expect(await project.celeriac('-A', './start.ts', 'call', 'add', '2', '3', '--wait')).toMatchObject({ code: 0, stdout: '5\n' })
+    expect(await project.python('call_add.py')).toEqual(printed('5\n'))
+  },
+  90_000,
 )
 
 test.skipIf(skipped)(

@@ -1,4 +1,4 @@
 import { faultTest } from '../harness/fault-test.js'
 import { canvasRows } from './canvas-rows.js'
 
-canvasRows(faultTest)
+canvasRows((row, body) => faultTest({ concurrent: true, ...row }, body))

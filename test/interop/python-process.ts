@@ -20,7 +20,7 @@ export interface PythonSettings {
 }
 
 /** One process in a group of its own, so that all it has started can be ended with it. */
-class PythonProcess {
+export class PythonProcess {
   /** The last that it wrote, without what a reader took from its standard output. */
   output = ''
   protected readonly child: ChildProcess

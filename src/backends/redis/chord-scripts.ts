@@ -32,38 +32,52 @@ return 1
 `)
 
 /**
- * KEYS: parts, growth, size, counted, claim, ours, group. ARGV: the part, what its text begins with, its name among those that are counted, its score, 1 when
- * parts are ordered, 1 when the chord must be known, seconds, seconds of a claim.
- * Gives how many parts there are to read when this one closes the chord, else 0; -1 when the chord is lost.
+ * KEYS: parts, growth, size, counted, claim, ours, group. ARGV: 1 when parts are ordered, seconds, seconds of a claim, then for each part: its text, what that
+ * begins with, its name among those that are counted, its score, 1 when the chord must be known.
+ * Gives for each part how many there are to read when it closes the chord, else 0; -1 when the chord is lost.
  */
 const complete = `${expire}
 local parts, growth, size_key, counted, claim_key, ours = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local text, head, name, score, ordered, seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', ARGV[7]
+local ordered, seconds = ARGV[1] == '1', ARGV[2]
 local claim = redis.call('GET', claim_key)
-if claim == 'done' then return 0 end
 local size = redis.call('GET', size_key)
-if not size then
-  if redis.call('EXISTS', ours) == 1 then return 0 end
-  if ARGV[6] == '1' then return -1 end
-end
+local has_ended = claim == 'done' or not size and redis.call('EXISTS', ours) == 1
 local total = size and size + (redis.call('GET', growth) or 0)
 local count = redis.call(ordered and 'ZCARD' or 'LLEN', parts)
-local is_known = redis.call('SISMEMBER', counted, name) == 1
-if not is_known and ordered and score ~= '+inf' then
+local function is_known(head, name, score)
+  if redis.call('SISMEMBER', counted, name) == 1 then return true end
+  if not ordered or score == '+inf' then return false end
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', parts, score, score)) do
-    if string.sub(member, 1, #head) == head then is_known = true end
+    if string.sub(member, 1, #head) == head then return true end
   end
+  return false
 end
-if not is_known then
-  if ordered then redis.call('ZADD', parts, score, text) else redis.call('RPUSH', parts, text) end
-  redis.call('SADD', counted, name)
-  count = count + 1
+local answers, was_touched = {}, false
+for at = 4, #ARGV, 5 do
+  local text, head, name, score = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local answer = 0
+  if has_ended then
+    answer = 0
+  elseif not size and ARGV[at + 4] == '1' then
+    answer = -1
+  else
+    local known = is_known(head, name, score)
+    was_touched = true
+    if not known then
+      if ordered then redis.call('ZADD', parts, score, text) else redis.call('RPUSH', parts, text) end
+      redis.call('SADD', counted, name)
+      count = count + 1
+    end
+    if total and count >= total and (not claim or claim == name or not known and count == total) then
+      redis.call('SET', claim_key, name, 'EX', ARGV[3])
+      claim = name
+      answer = count
+    end
+  end
+  answers[#answers + 1] = answer
 end
-expire(seconds, unpack(KEYS))
-if not total or count < total then return 0 end
-if claim and claim ~= name and (is_known or count > total) then return 0 end
-redis.call('SET', claim_key, name, 'EX', ARGV[8])
-return count
+if was_touched then expire(seconds, parts, growth, size_key, counted, ours, KEYS[7]) end
+return answers
 `
 export const completeScript = new Script(complete)
 /** The same on a server that is full. */

@@ -1,11 +1,11 @@
 /** Chords in Redis, where and as Celery counts them: headers of one chord may run in Python and in Node. */
-import { type ChordCounters, type ChordPart, chordClaimSeconds } from '../../backend.js'
-import { BackendFullError } from '../../errors.js'
-import { type Argument, bytesOf, integerOf, listOf, type Reply, textOf } from '../../internal/redis/link.js'
+import type { ChordCounters, ChordPart } from '../../backend.js'
+import { bytesOf, listOf, textOf } from '../../internal/redis/link.js'
 import { readPart, writePart } from './chord-part.js'
-import { completeOnFullScript, completeScript, endScript, growScript, startScript, takeBackScript } from './chord-scripts.js'
+import { endScript, growScript, startScript, takeBackScript } from './chord-scripts.js'
 import type { ResultKeys } from './keys.js'
 import type { LinkHolder } from './link-holder.js'
+import { PartCounter } from './part-counter.js'
 import { wholeSeconds } from './seconds.js'
 
 interface Expiry {
@@ -13,19 +13,19 @@ interface Expiry {
 }
 
 const partsAtOnce = 2_000
-/** About what a message and its lease take: the part of a task that is done frees memory, when it is no longer than that. */
-const smallPartChars = 2_000
 
 export class RedisChords implements ChordCounters {
   readonly #holder: LinkHolder
   readonly #keys: ResultKeys
   readonly #isOrdered: boolean
+  readonly #counter: PartCounter
 
   /** `isOrdered`: a body gets results in the order of the headers; all programs of a chord must agree. */
   constructor(holder: LinkHolder, keys: ResultKeys, { isOrdered }: { readonly isOrdered: boolean }) {
     this.#holder = holder
     this.#keys = keys
     this.#isOrdered = isOrdered
+    this.#counter = new PartCounter(holder, keys, { isOrdered })
   }
 
   async startChord(groupId: string, { size, expiresSeconds }: Expiry & { readonly size: number }): Promise<void> {
@@ -43,15 +43,12 @@ export class RedisChords implements ChordCounters {
     part: ChordPart,
     { size, expiresSeconds }: Expiry & { readonly size?: number | undefined },
   ): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    const { parts, growth, size: sizeKey, counted, claim, ours } = this.#keys.chord(groupId)
+    const { parts, claim } = this.#keys.chord(groupId)
     const { text, head } = writePart(part)
     const score = part.index ?? '+inf'
     const name = `${part.taskId}:${score}`
-    const keys = [parts, growth, sizeKey, counted, claim, ours, this.#keys.group(groupId)]
-    const mustBeKnown = size === undefined ? 0 : 1
-    const args = [text, head, name, score, this.#isOrdered ? 1 : 0, mustBeKnown, wholeSeconds(expiresSeconds), chordClaimSeconds]
     for (;;) {
-      const count = integerOf(await this.#complete(keys, args, text.length <= smallPartChars))
+      const count = await this.#counter.count({ groupId, text, head, name, score, mustBeKnown: size !== undefined, expiresSeconds })
       if (count <= 0) return count === 0 ? 'waiting' : 'lost'
       const { found, twice } = await this.#read(parts)
       if (found.length >= count) return found
@@ -63,16 +60,6 @@ export class RedisChords implements ChordCounters {
   async endChord(groupId: string, { expiresSeconds }: Expiry): Promise<void> {
     const { claim, parts, growth, size, counted, ours } = this.#keys.chord(groupId)
     await this.#holder.run((link) => endScript.run(link, [claim, parts, growth, size, counted, ours], [wholeSeconds(expiresSeconds)]))
-  }
-
-  async #complete(keys: readonly string[], args: readonly Argument[], isSmall: boolean): Promise<Reply> {
-    try {
-      return await this.#holder.run((link) => completeScript.run(link, keys, args))
-    } catch (error) {
-      if (!(error instanceof BackendFullError && isSmall)) throw error
-      // An older server knows no such script: then it is full, as it says.
-      return await this.#holder.run((link) => completeOnFullScript.run(link, keys, args)).catch(() => Promise.reject(error))
-    }
   }
 
   /** All parts, in their order, and the texts of those that are there already. */

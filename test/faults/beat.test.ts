@@ -1,0 +1,261 @@
+/** Beats that are killed, stopped and cut off (reliability.md B.10): each time that was due is sent once, and none is left out. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+import { firingId } from '../../dist/beat/due.js'
+import { openScheduleStore } from '../../dist/beat/stores/index.js'
+import { Celeriac } from '../../dist/index.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { needs } from '../../scripts/needs.mjs'
+import { startRedis } from '../../scripts/services.mjs'
+import { until } from '../conformance/wait.js'
+import { BeatProcess } from '../harness/beat-process.js'
+import { FaultProxy } from '../harness/fault-proxy.js'
+import { statementTest } from '../harness/fault-test.js'
+
+const app = fileURLToPath(new URL('fixtures/beat-app.mjs', import.meta.url))
+const leaseMs = 1_000
+/** What a loaded machine may add to what is promised. */
+const slackMs = 1_500
+
+/** The entries of the app, and their periods. */
+const periods: Readonly<Record<string, number>> = { tick: 500, quick: 200, clock: 1_000, stopper: 500 }
+
+class BeatScene implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'celeriac-beat-'))
+  readonly beats: BeatProcess[] = []
+  readonly stopFile = join(this.folder, 'stop')
+  readonly #dispose: (() => Promise<void>)[] = []
+  broker = `sqlite://${this.folder}/queue.db`
+  store = this.broker
+  hasStopper = false
+
+  static async open(kind: 'sqlite' | 'redis' | 'file'): Promise<BeatScene> {
+    const scene = new BeatScene()
+    if (kind === 'file') scene.store = `file://${scene.folder}/schedules.json`
+    if (kind === 'redis') {
+      const server = await startRedis()
+      scene.#dispose.push(() => server.stop())
+      scene.broker = server.url
+      scene.store = server.url
+    }
+    return scene
+  }
+
+  start(env: Readonly<Record<string, string>> = {}): BeatProcess {
+    const beat = new BeatProcess({
+      app,
+      folder: this.folder,
+      args: ['--lease', `${leaseMs}ms`],
+      env: {
+        CELERIAC_BROKER_URL: this.broker,
+        CELERIAC_BEAT_STORE: this.store,
+        ...(this.hasStopper ? { STOP_FILE: this.stopFile } : {}),
+        ...env,
+      },
+    })
+    this.beats.push(beat)
+    return beat
+  }
+
+  /** Of those that have begun to lead the last to do so. */
+  async leader(): Promise<BeatProcess> {
+    await this.#until(() => this.beats.some((beat) => beat.isRunning && beat.led > 0), 'a beat leads')
+    const at = (beat: BeatProcess): string => beat.log().findLast(({ msg }) => msg.startsWith('beat: leading'))?.time ?? ''
+    const [leader] = this.beats.filter((beat) => beat.isRunning && beat.led > 0).sort((a, b) => (at(a) < at(b) ? 1 : -1))
+    if (leader === undefined) throw new Error('nobody leads')
+    return leader
+  }
+
+  /** How long it took until another led, from now on. */
+  async nextLeader(): Promise<number> {
+    const before = this.beats.reduce((sum, { led }) => sum + led, 0)
+    const fromMs = performance.now()
+    await this.#until(() => this.beats.reduce((sum, { led }) => sum + led, 0) > before, 'another beat leads')
+    return performance.now() - fromMs
+  }
+
+  /** Until this much has been sent by whoever. */
+  async sent(count: number): Promise<void> {
+    const target = (await this.ids()).length + count
+    await this.#until(async () => (await this.ids()).length >= target, `${count} more messages`)
+  }
+
+  /** The ids of the messages that wait, in no order. */
+  async ids(): Promise<string[]> {
+    const shop = new Celeriac('reader', { brokerUrl: this.broker })
+    try {
+      const connection = await Celeriac.internals(shop).core.connections.connect()
+      const ids: string[] = []
+      try {
+        const size = await connection.size('celery')
+        const consumer = await connection.consume({
+          queues: ['celery'],
+          prefetch: 100_000,
+          onDeliveries: (deliveries) => void ids.push(...deliveries.map(({ message }) => String(message.headers.id))),
+        })
+        await until(() => ids.length >= size, `${size} messages`, 20_000)
+        await consumer.cancel()
+      } finally {
+        // Gives them back.
+        await connection.close()
+      }
+      return ids
+    } finally {
+      await shop.close()
+    }
+  }
+
+  /** Ends every beat; then each time of each entry, from its first to its last, must have been sent once, and nothing else. */
+  async verdict(): Promise<void> {
+    for (const beat of this.beats) await beat.end()
+    const ids = await this.ids()
+    expect(new Set(ids).size, 'a message was published twice').toBe(ids.length)
+    const left = new Set(ids)
+    const store = await openScheduleStore(this.store, { app: 'beats', clock: systemClock, log: console })
+    try {
+      for (const { name, data } of await store.entries(0)) {
+        const { lastDueMs } = JSON.parse(data ?? '').state
+        const period = periods[name] ?? 0
+        let count = 0
+        for (let due = lastDueMs; left.delete(firingId(store.id, name, due, 0)); due -= period) count += 1
+        expect(count, `${name} was never sent`).toBeGreaterThan(0)
+      }
+      expect([...left], 'messages that belong to no time in a row').toEqual([])
+    } finally {
+      await store.close()
+    }
+  }
+
+  async #until(claim: () => boolean | Promise<boolean>, what: string): Promise<void> {
+    try {
+      await until(claim, what, 40_000)
+    } catch (error) {
+      throw new Error(`${error instanceof Error ? error.message : error}\n${this.#said()}`)
+    }
+  }
+
+  #said(): string {
+    return this.beats.map(({ pid, output }) => `--- ${pid}\n${output.slice(-1_500)}`).join('\n')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const beat of this.beats) await beat.end('SIGKILL')
+    for (const dispose of this.#dispose.reverse()) await dispose()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+const drivers = needs.redis?.find() === undefined ? (['sqlite', 'file'] as const) : (['sqlite', 'redis', 'file'] as const)
+
+for (const driver of drivers) {
+  statementTest(
+    {
+      id: 'B1',
+      driver: driver === 'file' ? 'sqlite, schedules in a file' : driver,
+      promise:
+        'of five beats the one that leads is killed, three times: another sends within lease + 1 s, each time that was due is sent once',
+      timeoutMs: 90_000,
+    },
+    async () => {
+      await using scene = await BeatScene.open(driver)
+      for (let count = 0; count < 5; count++) scene.start()
+      for (let kill = 0; kill < 3; kill++) {
+        const leader = await scene.leader()
+        await until(() => leader.lastSentMs !== undefined, 'it sends')
+        await Promise.all(scene.beats.filter(({ isRunning }) => isRunning).map((beat) => beat.says('beat: ')))
+        const next = scene.nextLeader()
+        leader.signal('SIGKILL')
+        expect(await next).toBeLessThan(leaseMs + 1_000 + slackMs)
+      }
+      await scene.sent(10)
+      await scene.verdict()
+    },
+  )
+}
+
+for (const driver of drivers.filter((name) => name !== 'file')) {
+  statementTest(
+    {
+      id: 'B2',
+      driver,
+      promise: 'a beat that leads is stopped in the middle of a turn for twice its lease: what it sends when it goes on does not pass',
+      timeoutMs: 60_000,
+    },
+    async () => {
+      await using scene = await BeatScene.open(driver)
+      scene.hasStopper = true
+      const first = scene.start()
+      await first.says('beat: leading')
+      await until(() => first.lastSentMs !== undefined, 'it sends')
+      const second = scene.start()
+      await second.says('beat: following')
+      const next = scene.nextLeader()
+      // It stops itself between its look at the lease and its publish.
+      writeFileSync(scene.stopFile, '')
+      await next
+      const sentBefore = first.log().length
+      await new Promise((resolve) => setTimeout(resolve, leaseMs))
+      first.signal('SIGCONT')
+      await first.says('beat: another beat leads now')
+      expect(first.log().length).toBeGreaterThan(sentBefore)
+      await scene.sent(5)
+      await scene.verdict()
+    },
+  )
+
+  statementTest(
+    {
+      id: 'B15 beat.after_publish_before_save',
+      driver,
+      promise:
+        'a beat is killed after it has published and before it could write that down: nothing is sent twice, and nothing is left out',
+      timeoutMs: 60_000,
+    },
+    async () => {
+      await using scene = await BeatScene.open(driver)
+      const first = scene.start({ CELERIAC_FAILPOINTS: 'beat.after_publish_before_save=kill9@5' })
+      await first.says('beat: leading')
+      await first.exited
+      const second = scene.start()
+      await second.says('beat: leading')
+      await scene.sent(10)
+      await scene.verdict()
+      expect(second.output).not.toContain('could not be sent')
+    },
+  )
+}
+
+if (drivers.length === 3) {
+  statementTest(
+    {
+      id: 'B3',
+      driver: 'redis',
+      promise: 'the store cannot be reached by the beat that leads, for twice its lease: it stops by its own clock before another begins',
+      timeoutMs: 60_000,
+    },
+    async () => {
+      await using scene = await BeatScene.open('redis')
+      await using proxy = await FaultProxy.to(Number(new URL(scene.store).port))
+      // Only its store is behind the proxy: it could publish all the time.
+      const first = scene.start({ CELERIAC_BEAT_STORE: proxy.url(scene.store) })
+      await first.says('beat: leading')
+      await until(() => first.lastSentMs !== undefined, 'it sends')
+      const second = scene.start()
+      await second.says('beat: following')
+      proxy.set({ up: { flow: 'hold' }, down: { flow: 'hold' } })
+      const cutMs = Date.now()
+      await second.says('beat: leading')
+      const tookOverMs = Date.now()
+      await until(() => Date.now() - cutMs > 2 * leaseMs, 'twice the lease')
+      expect(first.lastSentMs ?? 0).toBeLessThan(Math.min(tookOverMs, cutMs + leaseMs))
+      proxy.set({ up: { flow: 'pass' }, down: { flow: 'pass' } })
+      proxy.rst()
+      await first.says('beat: following')
+      await scene.sent(5)
+      await scene.verdict()
+    },
+  )
+}
