@@ -59,6 +59,32 @@ export function rowsOf(systems, { quick, redis }) {
       ],
     },
     {
+      name: 'rabbit',
+      title: 'No-op on RabbitMQ, results in Redis or none: N preloaded, first to last run',
+      bases: ['celeryRabbit', 'celeryRabbitIgnored', 'rawRabbit'],
+      variants: [
+        noOp('rabbit', 20_000),
+        noOp('celeryRabbit', 3_000),
+        noOp('rabbitIgnored', 20_000),
+        noOp('celeryRabbitIgnored', 3_000),
+        noOp('rawRabbit', 40_000),
+        noOp('preforkRabbit', 10_000),
+      ],
+    },
+    {
+      name: 'rabbit-enqueue',
+      title: 'Sending to RabbitMQ',
+      bases: ['celeryRabbit awaited', 'celeryRabbitConfirmed awaited'],
+      variants: [
+        enqueue('rabbit', 'concurrent', 20_000),
+        enqueue('rabbitUnconfirmed', 'concurrent', 20_000),
+        enqueue('rabbitRpc', 'concurrent', 20_000),
+        enqueue('rabbit', 'awaited', 3_000),
+        enqueue('celeryRabbit', 'awaited', 3_000),
+        enqueue('celeryRabbitConfirmed', 'awaited', 2_000),
+      ],
+    },
+    {
       name: 'enqueue',
       title: 'Sending',
       bases: ['celery awaited', 'bullmq50 awaited', 'bullmq50 bulk'],

@@ -62,10 +62,12 @@ export { app, Celeriac, chain, client, currentTask, five, six, TaskFailure, test
   'require.cjs': `const { Celeriac } = require('celeriac')
 console.log(typeof Celeriac, typeof require('celeriac/client').createClient, typeof require('celeriac/testing').testApp)
 `,
-  'redis.mjs': `import { Celeriac } from 'celeriac'
-const app = new Celeriac('shop', { broker: 'redis://:geheim@localhost/0' })
-await app.sendTask('add', {}, { retry: false }).catch((error) => console.log(error.code, error.message))
-await app.close()
+  'peers.mjs': `import { Celeriac } from 'celeriac'
+for (const broker of ['redis://:geheim@localhost/0', 'amqp://guest:geheim@localhost//']) {
+  const app = new Celeriac('shop', { broker })
+  await app.sendTask('add', {}, { retry: false }).catch((error) => console.log(error.code, error.message))
+  await app.close()
+}
 `,
   'import.mjs': `import { Celeriac } from 'celeriac'
 import { createClient } from 'celeriac/client'
@@ -147,10 +149,11 @@ test('every entry is there for import and for require', () => {
 })
 
 test('a broker whose package is not installed is told with the command that installs it', () => {
-  expect(node(['redis.mjs'])).toEqual({
+  expect(node(['peers.mjs'])).toEqual({
     code: 0,
-    stdout:
-      'ERR_DRIVER_NOT_INSTALLED The broker or backend redis://:**@localhost/0 needs the "ioredis" package. Run: npm install ioredis\n',
+    stdout: `ERR_DRIVER_NOT_INSTALLED The broker or backend redis://:**@localhost/0 needs the "ioredis" package. Run: npm install ioredis
+ERR_DRIVER_NOT_INSTALLED The broker or backend amqp://guest:**@localhost// needs the "amqplib" package. Run: npm install amqplib
+`,
     stderr: '',
   })
 })

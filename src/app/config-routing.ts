@@ -107,6 +107,17 @@ export interface QueueOption {
   readonly autoDelete?: boolean
   /** RabbitMQ's names: `x-max-priority`, `x-queue-type`. */
   readonly arguments?: Readonly<Record<string, unknown>>
+  /** Of the binding to its exchange: what messages of a headers exchange must have. */
+  readonly bindingArguments?: Readonly<Record<string, unknown>>
+  /** Instead of the one binding to its exchange: several, each to that exchange where it names none. */
+  readonly bindings?: readonly QueueBinding[]
+}
+
+/** An exchange that a binding names is declared with the type of the queue's own. */
+export interface QueueBinding {
+  readonly exchange?: string
+  readonly routingKey?: string
+  readonly arguments?: Readonly<Record<string, unknown>>
 }
 
 /** Names with or without a description, or a list of both. */
@@ -114,8 +125,18 @@ export type QueuesInput = readonly (string | QueueOption)[] | Readonly<Record<st
 
 export const exchangeType: Kind<ExchangeType, ExchangeType> = oneOf('direct', 'topic', 'fanout', 'headers')
 
+/** A fan-out or headers exchange has no use for one. */
+const anyKey = kind<string, string>('text', (value) => (typeof value === 'string' ? value : undefined))
 const anyRecord = kind<Readonly<Record<string, unknown>>, Readonly<Record<string, unknown>>>('an object', (value) =>
   isRecord(value) ? value : undefined,
+)
+const bindingWords = 'a list of objects with exchange, routingKey or arguments'
+const bindings = kind<readonly QueueBinding[], readonly QueueBinding[]>(bindingWords, (value, option) =>
+  Array.isArray(value) && value.length > 0
+    ? value.map((item, index) =>
+        fields(item, `${option}[${index}]`, bindingWords, { exchange: name, routingKey: anyKey, arguments: anyRecord }),
+      )
+    : undefined,
 )
 const queueFields = {
   name,
@@ -126,6 +147,8 @@ const queueFields = {
   exclusive: bool,
   autoDelete: bool,
   arguments: anyRecord,
+  bindingArguments: anyRecord,
+  bindings,
 }
 
 export const queues: Kind<QueuesInput, readonly QueueOption[]> = kind<QueuesInput, readonly QueueOption[]>(

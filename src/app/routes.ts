@@ -64,7 +64,9 @@ export class Routes {
 
   /** The queues of `taskQueues` that get what is sent to an exchange, for senders that name only that. */
   queuesAt(exchange: string): string[] {
-    return [...this.#queues.values()].filter((queue) => this.#exchangeOf(queue) === exchange).map((queue) => queue.name)
+    const isAt = (queue: QueueOption): boolean =>
+      this.#exchangeOf(queue) === exchange || queue.bindings?.some((binding) => binding.exchange === exchange) === true
+    return [...this.#queues.values()].filter(isAt).map((queue) => queue.name)
   }
 
   /** What must exist so that messages reach the queue: the queue, its exchange, the binding between them. */
@@ -76,15 +78,21 @@ export class Routes {
       durable: true,
       autoDelete: false,
     }
+    const bindings = (options.bindings ?? [{ arguments: options.bindingArguments }]).map((binding) => ({
+      exchange: binding.exchange ?? exchange.name,
+      routingKey: binding.routingKey ?? this.#routingKeyOf(options),
+      ...(binding.arguments === undefined ? {} : { arguments: binding.arguments }),
+    }))
+    const others = new Set(bindings.map((binding) => binding.exchange).filter((other) => other !== exchange.name))
     const queue: Queue = {
       name,
       durable: options.durable ?? true,
       exclusive: options.exclusive ?? false,
       autoDelete: options.autoDelete ?? false,
       arguments: this.#argumentsOf(options),
-      bindings: [{ exchange: exchange.name, routingKey: this.#routingKeyOf(options) }],
+      bindings,
     }
-    return { exchanges: [exchange], queues: [queue] }
+    return { exchanges: [exchange, ...[...others].map((other) => ({ ...exchange, name: other }))], queues: [queue] }
   }
 
   /** Throws QueueNotFoundError for a queue that is not configured, unless missing queues are created. */

@@ -11,6 +11,7 @@ import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
+import { idsIn } from '../protocol/result.js'
 import { checkSignatures } from '../protocol/signature.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
@@ -55,7 +56,6 @@ export class Sender implements SignatureSender {
   readonly #publisher: Publisher
   readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
-  readonly #replyTo = randomUUID()
   readonly #chordTexts = new WeakMap<object, JsonText>()
 
   constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
@@ -81,7 +81,7 @@ export class Sender implements SignatureSender {
       const plan = planSignature(signature.set({ retry: undefined, signal: undefined }).wire(), {
         options: plainOptions(rest),
         newId: () => newTaskId(this.#core.clock.now()),
-        replyTo: this.#replyTo,
+        replyTo: this.#core.connections.replyTo,
         errbacksOnHeaders: this.errbacksOnHeaders,
       })
       return enqueued(plan.result[0][0], this.#sendPlan(plan, { retry, signal }))
@@ -186,7 +186,7 @@ export class Sender implements SignatureSender {
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
-      replyTo: call.replyTo ?? (await connections.inbox())?.name ?? this.#replyTo,
+      replyTo: call.replyTo ?? connections.replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
     const serializer = serializers.get(options.serializer ?? config.taskSerializer)
@@ -208,6 +208,8 @@ export class Sender implements SignatureSender {
     const { connections, config } = this.#core
     if (config.taskAlwaysEager) return this.#eager.plan(plan)
     if (plan.hasChords) needChords(await connections.backend())
+    const inbox = await connections.inbox()
+    inbox?.expect(idsIn(plan.result))
     const counted: string[] = []
     try {
       await this.#sendSteps(plan, options, counted)

@@ -6,6 +6,8 @@ import { signatureOf } from '../../dist/canvas/signature.js'
 import { Celeriac, chain, chord, group, type Sig } from '../../dist/index.js'
 import { LiveApp } from '../live-app.js'
 
+const deadline = { timeout: 80 }
+
 test('a chain of 1 000 steps runs, and its handle leads back to the first', async () => {
   await using live = new LiveApp()
   const inc = live.app.task('inc', (x: number) => x + 1)
@@ -13,13 +15,12 @@ test('a chain of 1 000 steps runs, and its handle leads back to the first', asyn
   let steps: Sig<unknown, number, true> = inc.si(0)
   for (let i = 1; i < 1_000; i++) steps = steps.pipe(inc.s())
   const result = await steps.delay()
-  // The rest of the chain is in each message: half a million signatures are read and written in all.
-  expect(await result.get({ timeout: 100 })).toBe(1_000)
+  expect(await result.get(deadline)).toBe(1_000)
   let length = 0
   for (let at = result.parent; at !== null; at = at.parent) length++
   expect(length).toBe(999)
   expect(result.asTuple()[0][1]?.[0][0]).toBe(result.parent?.id)
-}, 120_000)
+}, 90_000)
 
 test('a chord of 100 000 tasks is planned in seconds and bounded memory, whatever is made of its messages', () => {
   const app = new Celeriac('size', { broker: 'memory://size' })
@@ -30,12 +31,13 @@ test('a chord of 100 000 tasks is planned in seconds and bounded memory, whateve
   }
   const canvas = signatureOf(chord(group(calls()), sum.s()))
   const before = process.memoryUsage().heapUsed
-  const started = performance.now()
+  const cpu = process.cpuUsage()
   const plan = planSignature(canvas.wire(), { newId: () => randomUUID() })
   let sent = 0
   for (const step of plan.steps) if (step.kind === 'send') sent++
   expect(sent).toBe(100_000)
-  expect(performance.now() - started).toBeLessThan(20_000)
+  // The processor's time: the machine may have other work.
+  expect(process.cpuUsage(cpu).user / 1e6).toBeLessThan(20)
   expect((process.memoryUsage().heapUsed - before) / 2 ** 20).toBeLessThan(300)
 })
 

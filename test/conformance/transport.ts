@@ -200,7 +200,9 @@ export function testTransport(driver: TransportDriver): void {
       await publishIds('a', 'b', 'c', 'd')
       const inbox = await Inbox.open(connection)
       await inbox.gets(4)
-      expect(inbox.batches.map((batch) => batch.map(idOf))).toEqual([['a', 'b', 'c', 'd']])
+      expect(inbox.ids).toEqual(['a', 'b', 'c', 'd'])
+      // How many at once, a broker that sends by itself decides.
+      expect(inbox.batches.length).toBeLessThan(4)
     })
 
     promise('the default exchange refuses a queue that nobody declared', async () => {

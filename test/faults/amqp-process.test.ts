@@ -26,9 +26,8 @@ for (const type of queueTypes) {
       },
       async (scene) => {
         const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
-        await scene.sendMany(100, 'work', [100])
-        await scene.recorder.started(12)
         const second = await scene.worker({ pool, concurrency: 4, args: ['-n', 'second@%h'] })
+        await scene.sendMany(100, 'work', [100])
         // In the middle of its runs: a task that has just ended, and whose result is not stored yet, would run again as well (B.15, run.after_return).
         const midRun = (): boolean => {
           const mine = scene.recorder.running().filter((run) => run.worker.startsWith('first@'))

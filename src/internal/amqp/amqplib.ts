@@ -67,6 +67,8 @@ export interface AmqpChannel {
     options?: { readonly noAck?: boolean; readonly exclusive?: boolean; readonly consumerTag?: string },
   ): Promise<{ readonly consumerTag: string }>
   cancel(consumerTag: string): Promise<unknown>
+  /** Who takes messages of that tag, without a word to the server. */
+  registerConsumer(consumerTag: string, listener: (message: AmqpMessage | null) => void): void
   get(queue: string, options?: { readonly noAck?: boolean }): Promise<AmqpMessage | false>
   ack(message: Tagged, allUpTo?: boolean): void
   nack(message: Tagged, allUpTo?: boolean, requeue?: boolean): void

@@ -37,8 +37,8 @@ export class AmqpTarget {
 
   /** Throws DriverNotInstalledError when amqplib is missing, the reason of the signal, or ConnectionError in words. */
   async open({ signal, name, blocksUpToSeconds = 0 }: OpenAmqpLink): Promise<AmqpLink> {
-    signal.throwIfAborted()
     const connect = connectOf(await importPeer<AmqplibModule>(`The broker or backend ${this.shown}`, 'amqplib'))
+    signal.throwIfAborted()
     const { host, port, username, password, vhost, tls } = this.#address
     const end = new AbortController()
     const timeoutMs = this.#options.socketConnectTimeout * 1000
@@ -139,7 +139,7 @@ function reasonOf(cause: unknown, isEncrypted: boolean): string {
       : `the server closed the connection before it was open (${message}): is this its TLS port, or another service?`
   }
   if (/Invalid frame|Frame size|frame type|Unexpected/.test(message))
-    return `its answer is not AMQP 0-9-1 (${message}): is this another service?`
+    return `its answer is not AMQP 0-9-1 (${message}): is this ${isEncrypted ? '' : 'its TLS port, or '}another service?`
   // One address after the other was tried; Node's own message is empty then.
   if (error instanceof AggregateError && message === '')
     return error.errors.map((one) => (one instanceof Error ? one.message : String(one))).join('; ')

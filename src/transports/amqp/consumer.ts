@@ -40,6 +40,8 @@ export class AmqpConsumer implements Consumer {
   readonly #lanes = new Map<string, Lane>()
   /** By queue, so that a full one does not starve the others. */
   readonly #backlog = new Map<string, Held[]>()
+  /** The same, in the order of their turns. */
+  #order: readonly Held[][] = []
   readonly #waiting = new EtaHeap<Held>()
   readonly #waitingOf = new Map<string, number>()
   #waitingBytes = 0
@@ -113,11 +115,7 @@ export class AmqpConsumer implements Consumer {
 
   readonly onLost = (): void => {
     const isGone = (held: Held): boolean => !held.on.isOpen
-    for (const [queue, backlog] of this.#backlog)
-      this.#backlog.set(
-        queue,
-        backlog.filter((held) => !isGone(held)),
-      )
+    this.#keep((held) => !isGone(held))
     this.#takeWaiting(isGone)
     for (const on of this.#outOn.keys()) if (!on.isOpen) this.#outOn.delete(on)
   }
@@ -132,6 +130,22 @@ export class AmqpConsumer implements Consumer {
     host.settle(held, deliveries, settlement.kind === 'defer' ? { kind: 'release', counted: false } : settlement)
   }
 
+  #backlogOf(queue: string): Held[] {
+    let backlog = this.#backlog.get(queue)
+    if (backlog === undefined) {
+      backlog = []
+      this.#backlog.set(queue, backlog)
+      this.#order = [...this.#backlog.values()]
+    }
+    return backlog
+  }
+
+  /** Of the messages that are held back, only these. */
+  #keep(which: (held: Held) => boolean): void {
+    for (const [queue, backlog] of this.#backlog) this.#backlog.set(queue, backlog.filter(which))
+    this.#order = [...this.#backlog.values()]
+  }
+
   #watch(raw: AmqpMessage): void {
     const isSuspicious = deliveriesOf(raw) >= suspiciousDeliveries
     if (isSuspicious === this.#isCautious) return
@@ -140,9 +154,7 @@ export class AmqpConsumer implements Consumer {
   }
 
   #enqueue(held: Held): void {
-    const backlog = this.#backlog.get(held.queue)
-    if (backlog === undefined) this.#backlog.set(held.queue, [held])
-    else backlog.push(held)
+    this.#backlogOf(held.queue).push(held)
   }
 
   /** What came in one tick is given out together. */
@@ -178,11 +190,11 @@ export class AmqpConsumer implements Consumer {
 
   /** The next message, of each queue in turn. */
   #take(): Held | undefined {
-    const backlogs = [...this.#backlog.values()]
-    for (let step = 0; step < backlogs.length; step++) {
-      const held = backlogs[(this.#turn + step) % backlogs.length]?.shift()
+    const queues = this.#order
+    for (let step = 0; step < queues.length; step++) {
+      const held = queues[(this.#turn + step) % queues.length]?.shift()
       if (held === undefined) continue
-      this.#turn = (this.#turn + step + 1) % backlogs.length
+      this.#turn = (this.#turn + step + 1) % queues.length
       return held
     }
     return undefined
@@ -237,9 +249,7 @@ export class AmqpConsumer implements Consumer {
     for (const held of this.#waiting.takeDue(this.#parts.clock.now())) {
       this.#waits(held, -1)
       // It has waited for its turn already.
-      const backlog = this.#backlog.get(held.queue)
-      if (backlog === undefined) this.#backlog.set(held.queue, [held])
-      else backlog.unshift(held)
+      this.#backlogOf(held.queue).unshift(held)
     }
     const { nextDueMs } = this.#waiting
     if (nextDueMs !== undefined) this.#wakeAt(nextDueMs)
@@ -282,13 +292,8 @@ export class AmqpConsumer implements Consumer {
   #giveBack(which: (held: Held) => boolean): void {
     const { host } = this.#parts
     const back = [...this.#takeWaiting(which)]
-    for (const [queue, backlog] of this.#backlog) {
-      back.push(...backlog.filter(which))
-      this.#backlog.set(
-        queue,
-        backlog.filter((held) => !which(held)),
-      )
-    }
+    for (const backlog of this.#order) back.push(...backlog.filter(which))
+    this.#keep((held) => !which(held))
     // In the order in which they came.
     back.sort((one, other) => one.raw.fields.deliveryTag - other.raw.fields.deliveryTag)
     for (const held of back) host.settle(held, deliveriesOf(held.raw), { kind: 'release', counted: false })

@@ -3,7 +3,7 @@
  * opened again; a queue that was deleted is declared and consumed again.
  *
  * Where all queues are classic, one limit is for all of them (`global`). The server has no such limit for quorum queues, nor for any since 4.0: there each queue
- * has its own (`each`), and a new limit means a new subscription.
+ * has its own (`each`), and a higher limit means one more subscription.
  */
 import { CeleriacError, ConnectionError, QueueMissingError } from '../../errors.js'
 import type { AmqpMessage } from '../../internal/amqp/amqplib.js'
@@ -35,11 +35,12 @@ export interface LaneParts {
 interface Subscription {
   readonly tag: string
   readonly limit: number
+  readonly listener: (message: AmqpMessage | null) => void
 }
 
 export class Lane {
   readonly #parts: LaneParts
-  readonly #queues = new Map<string, Subscription | undefined>()
+  readonly #queues = new Map<string, readonly Subscription[]>()
   #channel: OpenChannel | undefined
   /** Of the channel at this moment. */
   settlements: Settlements | undefined
@@ -69,9 +70,9 @@ export class Lane {
     return this.#next(async () => {
       if (this.#queues.has(queue)) return
       const channel = await this.#opened()
-      this.#queues.set(queue, undefined)
+      this.#queues.set(queue, [])
       try {
-        await this.#subscribe(channel, queue)
+        await this.#subscribe(channel, queue, this.#limit)
       } catch (error) {
         this.#queues.delete(queue)
         throw consumeError(queue, error)
@@ -81,10 +82,9 @@ export class Lane {
 
   remove(queue: string): Promise<void> {
     return this.#next(async () => {
-      const subscription = this.#queues.get(queue)
+      const subscriptions = this.#queues.get(queue) ?? []
       this.#queues.delete(queue)
-      if (subscription !== undefined && this.#channel?.isOpen === true)
-        await this.#parts.link.holding(this.#channel.api.cancel(subscription.tag)).catch(() => {})
+      if (this.#channel?.isOpen === true) await this.#unsubscribe(this.#channel, subscriptions).catch(() => {})
     })
   }
 
@@ -141,31 +141,39 @@ export class Lane {
     return channel
   }
 
-  async #subscribe(channel: OpenChannel, queue: string): Promise<void> {
+  async #subscribe(channel: OpenChannel, queue: string, limit: number): Promise<void> {
     const { link, mode } = this.#parts
-    const limit = this.#limit
     if (mode === 'each' || this.#told !== limit) await link.holding(channel.api.prefetch(limit, mode === 'global'))
     if (mode === 'global') this.#told = limit
     const { settlements } = this
-    const before = this.#queues.get(queue)
-    const consumerTag = `celeriac-${++this.#tags}`
-    // Before the answer: the end of the subscription may come right behind it.
-    this.#queues.set(queue, { tag: consumerTag, limit })
-    const listener = (message: AmqpMessage | null): void => {
-      if (message === null) this.#cancelled(queue, consumerTag)
-      else if (settlements?.isOpen === true) {
-        settlements.received(message, queue)
-        this.#parts.onMessage(this, queue, message)
-      }
+    const subscription: Subscription = {
+      tag: `celeriac-${++this.#tags}`,
+      limit,
+      listener: (message) => {
+        if (message === null) this.#cancelled(queue, subscription)
+        else if (settlements?.isOpen === true) {
+          settlements.received(message, queue)
+          this.#parts.onMessage(this, queue, message)
+        }
+      },
     }
+    const before = this.#queues.get(queue) ?? []
+    // Before the answer: the end of the subscription may come right behind it.
+    this.#queues.set(queue, [...before, subscription])
     try {
-      await link.holding(channel.api.consume(queue, listener, { consumerTag }))
+      await link.holding(channel.api.consume(queue, subscription.listener, { consumerTag: subscription.tag }))
     } catch (error) {
-      this.#queues.set(queue, undefined)
+      this.#queues.set(queue, before)
       throw error
     }
-    // Only now: a queue may go with its last consumer.
-    if (before !== undefined) await link.holding(channel.api.cancel(before.tag))
+  }
+
+  async #unsubscribe(channel: OpenChannel, subscriptions: readonly Subscription[]): Promise<void> {
+    for (const { tag, listener } of subscriptions) {
+      await this.#parts.link.holding(channel.api.cancel(tag))
+      // A quorum queue may have sent something by then, and the library has forgotten who takes it.
+      channel.api.registerConsumer(tag, listener)
+    }
   }
 
   async #adjust(): Promise<void> {
@@ -178,24 +186,33 @@ export class Lane {
       await this.#parts.link.holding(channel.api.prefetch(limit, true))
       return
     }
-    for (const [queue, subscription] of this.#queues) {
-      // Too many do no harm, who is above holds them back; a new subscription has its price.
-      if (subscription === undefined || (limit <= subscription.limit && limit * 2 >= subscription.limit)) continue
-      await this.#subscribe(channel, queue)
+    for (const [queue, subscriptions] of this.#queues) {
+      if (subscriptions.length === 0) continue
+      const sum = subscriptions.reduce((total, each) => total + each.limit, 0)
+      // One more, since what is out on one that ends is counted twice when it goes back; each of them makes a good step, so that they stay few.
+      if (limit > sum) await this.#subscribe(channel, queue, subscriptions.length === 1 ? limit - sum : Math.max(limit - sum, sum))
+      // Too many do no harm: who is above holds them back.
+      else if (sum >= 4 * limit && this.settlements?.count === 0) {
+        this.#queues.set(queue, [])
+        await this.#subscribe(channel, queue, limit)
+        // Only now: a queue may go with its last consumer.
+        await this.#unsubscribe(channel, subscriptions)
+      }
     }
   }
 
   /** The server ended a subscription: its queue was deleted. */
-  #cancelled(queue: string, tag: string): void {
+  #cancelled(queue: string, subscription: Subscription): void {
     const { log } = this.#parts
-    if (this.#queues.get(queue)?.tag !== tag || this.#isClosed) return
+    // All of a queue end together.
+    if (this.#queues.get(queue)?.includes(subscription) !== true || this.#isClosed) return
     log.warn({ queue }, deleted(queue))
-    this.#queues.set(queue, undefined)
+    this.#queues.set(queue, [])
     void this.#again(async () => {
       const channel = await this.#opened()
-      if (!this.#queues.has(queue)) return
+      if (this.#queues.get(queue)?.length !== 0) return
       await this.#parts.declareAgain(queue)
-      await this.#subscribe(channel, queue)
+      await this.#subscribe(channel, queue, this.#limit)
       log.info({ queue }, `queue ${queue} is there again`)
     })
   }
@@ -209,9 +226,9 @@ export class Lane {
     void this.#again(async () => {
       const opened = await this.#opened()
       for (const queue of this.queues) {
-        this.#queues.set(queue, undefined)
+        if (this.#queues.get(queue)?.length !== 0) continue
         await this.#parts.declareAgain(queue)
-        await this.#subscribe(opened, queue)
+        await this.#subscribe(opened, queue, this.#limit)
         log.info({ queue }, `queue ${queue} is there again`)
       }
     })
@@ -242,6 +259,7 @@ export class Lane {
     this.settlements?.lose()
     this.settlements = undefined
     this.#channel = undefined
+    for (const queue of this.queues) this.#queues.set(queue, [])
     this.#parts.onLost(this)
   }
 }

@@ -115,7 +115,7 @@ export class Publisher {
   }
 
   get #isBusy(): boolean {
-    return this.#open > 0
+    return this.#open > 0 || (!this.#parts.confirms && this.#inFlight > 0)
   }
 
   /** False: not now. Throws what is wrong with the message itself. */
@@ -139,8 +139,9 @@ export class Publisher {
       })
     }
     entry.state = 'sent'
-    if (confirms) sent.add(entry)
-    else this.#end(entry)
+    sent.add(entry)
+    // Whoever does not wait for the broker is done; the connection is not.
+    if (!confirms) this.#end(entry)
     return true
   }
 

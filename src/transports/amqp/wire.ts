@@ -48,31 +48,38 @@ export function writeMessage({ body, contentType, contentEncoding, headers, prop
 
 export function readMessage(raw: AmqpMessage): Incoming {
   const { content, fields, properties } = raw
-  const {
-    contentType = 'application/data',
-    contentEncoding = 'utf-8',
-    deliveryMode,
-    priority,
-    correlationId,
-    replyTo,
-    expiration,
-  } = properties
-  const given = properties.headers ?? {}
+  const { contentType = 'application/data', contentEncoding = 'utf-8' } = properties
+  const given = properties.headers ?? noHeaders
   const headers = readHeaders(given)
-  const isText = /^utf-?8$/i.test(contentEncoding) && typeof headers.compression !== 'string' && isUtf8(content)
-  const read: MessageProperties = {
-    ...(correlationId === undefined ? {} : { correlationId }),
-    ...(replyTo === undefined ? {} : { replyTo }),
-    ...(deliveryMode === undefined ? {} : { deliveryMode }),
-    ...(priority === undefined ? {} : { priority }),
-    ...(expiration === undefined ? {} : { expiration }),
-  }
+  const isText = isUtf8Name(contentEncoding) && typeof headers.compression !== 'string' && isUtf8(content)
   const deliveries = deliveriesOf(raw)
   return {
-    message: { body: isText ? content.toString('utf8') : new Uint8Array(content), contentType, contentEncoding, headers, properties: read },
+    message: {
+      body: isText ? content.toString('utf8') : new Uint8Array(content),
+      contentType,
+      contentEncoding,
+      headers,
+      properties: readProperties(properties),
+    },
     redelivered: fields.redelivered || deliveries > 0 || given[deliveriesHeader] !== undefined,
     deliveries,
   }
+}
+
+const noHeaders: Readonly<Record<string, unknown>> = {}
+
+function isUtf8Name(encoding: string): boolean {
+  return encoding === 'utf-8' || /^utf-?8$/i.test(encoding)
+}
+
+function readProperties({ correlationId, replyTo, deliveryMode, priority, expiration }: AmqpMessage['properties']): MessageProperties {
+  const read: { -readonly [K in keyof MessageProperties]: MessageProperties[K] } = {}
+  if (correlationId !== undefined) read.correlationId = correlationId
+  if (replyTo !== undefined) read.replyTo = replyTo
+  if (deliveryMode !== undefined) read.deliveryMode = deliveryMode
+  if (priority !== undefined) read.priority = priority
+  if (expiration !== undefined) read.expiration = expiration
+  return read
 }
 
 /** How often a run of it ended abnormally: as the broker counts, and as we do where it does not. */
@@ -106,14 +113,24 @@ function countOf(value: unknown): number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : 0
 }
 
+/** As they are, where nothing in them is ours, the broker's, or the library's: most messages. */
 function readHeaders(given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const headers: Record<string, unknown> = {}
-  for (const name of Object.keys(given)) {
-    if (name.startsWith('x-') && aboutDelivery.test(name)) continue
+  let isPlain = Object.getPrototypeOf(given) === Object.prototype
+  for (const name in given) {
     const value = given[name]
-    headers[name] = typeof value === 'object' && value !== null ? plain(value) : value
+    if (name.startsWith('x-') || (typeof value === 'object' && value !== null && !isSimple(value))) isPlain = false
   }
+  if (isPlain) return given
+  const headers: Record<string, unknown> = {}
+  for (const name of Object.keys(given)) if (!aboutDelivery.test(name)) headers[name] = plain(given[name])
   return headers
+}
+
+/** A list of no more than texts, numbers and nulls, or an empty object: what Celery writes. */
+function isSimple(value: object): boolean {
+  if (Array.isArray(value)) return value.every((item) => typeof item !== 'object' || item === null)
+  for (const _ in value) return false
+  return isRecord(value)
 }
 
 /** Of the library's own forms: bytes and times have no place in headers that are data. */
