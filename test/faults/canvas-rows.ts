@@ -58,6 +58,7 @@ export function canvasRows(faultTest: FaultTest): void {
       variant: 'prefork, each time',
       promise: 'a chord header that kills its process each time: it is put away, and the body ends with ChordError',
       dupBound: 4,
+      timeoutMs: 60_000,
     },
     async (scene) => {
       await scene.worker({ concurrency: 1 })
@@ -65,7 +66,7 @@ export function canvasRows(faultTest: FaultTest): void {
       const deadly = scene.sig('die', ['SIGKILL'])
       const result = await scene.sendCanvas(chord(group([deadly, scene.sig('good', [1])]), body))
       scene.neverRuns(result.id)
-      expect(await scene.result(result.id, 25_000)).toMatchObject({
+      expect(await scene.result(result.id, 50_000)).toMatchObject({
         excType: 'ChordError',
         message: expect.stringContaining('WorkerLostError'),
       })
@@ -181,12 +182,12 @@ export function canvasRows(faultTest: FaultTest): void {
   })
 
   faultTest(
-    { id: 'C6', variant: '5 000 headers', promise: 'a chord of 5 000 headers: the body runs once, with all results', timeoutMs: 60_000 },
+    { id: 'C6', variant: '5 000 headers', promise: 'a chord of 5 000 headers: the body runs once, with all results', timeoutMs: 120_000 },
     async (scene) => {
       await scene.worker({ pool: 'async', concurrency: 100 })
       const headers = Array.from({ length: 5_000 }, (_, n) => scene.sig('good', [n]))
       const result = await scene.sendCanvas(chord(group(headers), scene.sig('echo')))
-      expect(await scene.result(result.id, 50_000)).toEqual([Array.from({ length: 5_000 }, (_, n) => n)])
+      expect(await scene.result(result.id, 110_000)).toEqual([Array.from({ length: 5_000 }, (_, n) => n)])
       expect(scene.recorder.starts(result.id)).toHaveLength(1)
       await scene.drained()
     },
@@ -217,8 +218,8 @@ export function canvasRows(faultTest: FaultTest): void {
       variant: 'random',
       promise: '60 random workflows while workers are killed 5 times: each gives what its evaluation gives',
       // What a killed worker has begun is begun again.
-      dupBound: 1_000,
-      timeoutMs: 90_000,
+      dupBound: 50,
+      timeoutMs: 120_000,
     },
     async (scene) => {
       const all = fc.sample(trees(4), 60)
@@ -233,7 +234,7 @@ export function canvasRows(faultTest: FaultTest): void {
       for (const [index, tree] of all.entries()) {
         const result = await (sent[index] ?? Promise.reject(new Error('unreachable')))
         const value = await result
-          .get({ timeout: 40 })
+          .get({ timeout: 90 })
           .catch((error: unknown) => Promise.reject(new Error(`${error}: ${JSON.stringify(tree)}`)))
         expect(value, JSON.stringify(tree)).toEqual(evaluate(tree))
         scene.expect(result)
