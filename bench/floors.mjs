@@ -14,6 +14,17 @@ export const floors = [
   ]),
   ...endToEnd('preforkRedis', 'perSecond', [{ goal: 'G4', says: 'Redis, prefork 2 x Celery', of: 'celery', least: 12 }]),
   ...endToEnd('preforkRedisOne', 'perSecond', [{ goal: 'G4', says: 'Redis, prefork 2, strictly one x Celery', of: 'celery', least: 5 }]),
+  ...onRabbit('rabbit', 'rabbit', [{ goal: 'G5', says: 'RabbitMQ, results in Redis, async x Celery', of: 'celeryRabbit', least: 7 }]),
+  ...onRabbit('rabbit', 'rabbitIgnored', [
+    { goal: 'G5', says: 'RabbitMQ, no results, async x Celery', of: 'celeryRabbitIgnored', least: 4.5 },
+    { goal: 'G6', says: 'RabbitMQ, no results, async, of the raw loop', of: 'rawRabbit', least: 0.55 },
+  ]),
+  ...onRabbit('rabbit-enqueue', 'rabbit concurrent', [
+    { goal: 'G12', says: 'RabbitMQ, sending 100 concurrent, confirmed, x Celery unconfirmed', of: 'celeryRabbit awaited', least: 2 },
+  ]),
+  ...onRabbit('rabbit-enqueue', 'rabbitUnconfirmed concurrent', [
+    { goal: 'G12', says: 'RabbitMQ, sending 100 concurrent, unconfirmed, x Celery', of: 'celeryRabbit awaited', least: 2.3 },
+  ]),
   ...endToEnd('normal', 'perSecond', [{ goal: 'G7', says: 'SQLite NORMAL x BullMQ', of: 'bullmq50', least: 1.2 }]),
   ...endToEnd('full', 'perSecond', [{ goal: 'G7', says: 'SQLite FULL x BullMQ', of: 'bullmq50', least: 1 }]),
   { goal: 'G8', says: 'two workers, FULL: least/most share', row: 'fairness', variant: 'full', metric: 'share', least: 0.5 },
@@ -37,6 +48,25 @@ export const floors = [
     most: 1,
   },
   ...onEachBroker({ name: 'SQLite', async: 'normal', prefork: 'preforkNormal', latencyMost: 0.5 }),
+  // As time: a twentieth of Celery's.
+  {
+    goal: 'G19',
+    says: 'chord of 1,000, of the time of Celery',
+    row: 'chord',
+    variant: 'redis',
+    metric: 'chordMs',
+    of: 'celery',
+    most: 0.05,
+  },
+  {
+    goal: 'G19',
+    says: 'chord of 1,000, of the time of a BullMQ flow',
+    row: 'chord',
+    variant: 'redis',
+    metric: 'chordMs',
+    of: 'bullmq50',
+    most: 0.67,
+  },
   { goal: 'G20', says: 'taking tasks for later over x Celery', row: 'eta', variant: 'redis', metric: 'perSecond', of: 'celery', least: 15 },
   { goal: 'G20', says: 'memory of a task for later, bytes', row: 'eta', variant: 'redis', metric: 'bytesATask', most: 1024 },
   { goal: 'G20', says: 'lateness p50, of Celery', row: 'late', variant: 'redis', metric: 'p50Ms', of: 'celery', most: 2 },
@@ -48,6 +78,11 @@ export const floors = [
 /** @param {string} variant @param {string} metric @param {readonly Bound[]} bounds @returns {readonly Floor[]} */
 function endToEnd(variant, metric, bounds) {
   return bounds.map((bound) => ({ ...bound, row: 'end-to-end', variant, metric }))
+}
+
+/** @param {string} row @param {string} variant @param {readonly Bound[]} bounds @returns {readonly Floor[]} */
+function onRabbit(row, variant, bounds) {
+  return bounds.map((bound) => ({ ...bound, row, variant, metric: 'perSecond' }))
 }
 
 /** @param {'awaited' | 'concurrent'} how @param {readonly Bound[]} bounds @returns {readonly Floor[]} */

@@ -18,7 +18,7 @@ export function makePeers() {
     process.stderr.write('bench: npm install in bench/\n')
     execFileSync('npm', ['install', '--no-package-lock', '--no-audit', '--no-fund'], { cwd: here, stdio: ['ignore', 'ignore', 'inherit'] })
   }
-  for (const name of ['redis', 'celery']) {
+  for (const name of ['redis', 'celery', 'rabbitmq']) {
     const need = needs[name]
     if (need === undefined || need.find() !== undefined) continue
     process.stderr.write(`bench: installing ${need.what}\n`)
@@ -37,7 +37,7 @@ export function makePeers() {
 
 /** @param {string} python @returns {Record<string, string>} */
 export function versions(python) {
-  const names = ['celery', 'kombu', 'billiard', 'redis', 'hiredis']
+  const names = ['celery', 'kombu', 'billiard', 'redis', 'hiredis', 'amqp']
   const code = `import importlib.metadata as m, json, platform; print(json.dumps({**{n: m.version(n) for n in ${JSON.stringify(names)}}, 'Python': platform.python_version()}))`
   const installed = JSON.parse(execFileSync(python, ['-c', code], { encoding: 'utf8', env: { ...process.env, PYTHONPATH: pythonModules } }))
   /** @param {string} name */
@@ -49,6 +49,7 @@ export function versions(python) {
     bullmq: npm('bullmq'),
     'bee-queue': npm('bee-queue'),
     ioredis: npm('ioredis'),
+    amqplib: JSON.parse(readFileSync(join(root, 'node_modules', 'amqplib', 'package.json'), 'utf8')).version,
     'redis-server': server,
     ...installed,
   }

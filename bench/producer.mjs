@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
  * @typedef {'add' | 'cpu' | 'wait'} Kind
- * @param {{ send(kind: Kind): Promise<string>, bulk?(count: number): Promise<unknown>, stamp(): Promise<unknown>, sendAt?(dueMs: number): Promise<unknown>, verify?(id: string): Promise<void> }} sender
+ * @param {{ send(kind: Kind): Promise<string>, bulk?(count: number): Promise<unknown>, stamp(): Promise<unknown>, sendAt?(dueMs: number): Promise<unknown>, verify?(id: string): Promise<void>, chord?(count: number): Promise<unknown> }} sender
+ * `chord`: of so many additions of 2 and 3, whose sum is its result.
  */
-export async function produce({ send, bulk, stamp, sendAt, verify }) {
+export async function produce({ send, bulk, stamp, sendAt, verify, chord }) {
   const [what, ...rest] = process.argv.slice(2)
   switch (what) {
     case 'preload': {
@@ -39,12 +40,26 @@ export async function produce({ send, bulk, stamp, sendAt, verify }) {
       await concurrently(count ?? 0, async () => sendAt?.(startMs + Math.round(((overMs ?? 0) * sent++) / (count ?? 1))))
       return print({})
     }
+    case 'chord': {
+      const [count, times] = rest.map(Number)
+      await summed(1_000)
+      const began = performance.now()
+      for (let sent = 0; sent < (times ?? 1); sent++) await summed(count ?? 0)
+      const ms = (performance.now() - began) / (times ?? 1)
+      return print({ ms, producerMb: process.resourceUsage().maxRSS / 1024 })
+    }
     case 'verify': {
       await verify?.(rest[0] ?? '')
       return print({})
     }
     default:
       throw new Error(`unknown: ${what}`)
+  }
+
+  /** @param {number} count */
+  async function summed(count) {
+    const sum = await chord?.(count)
+    if (sum !== 5 * count) throw new Error(`a chord of ${count} gave ${sum}`)
   }
 
   /** @param {string | undefined} how @param {number} total */

@@ -20,11 +20,14 @@ const headings = {
   p50Ms: 'p50 ms',
   p99Ms: 'p99 ms',
   startMs: 'start-up ms',
+  chordMs: 'chord ms',
+  microsEach: 'µs a member',
+  producerMb: "producer's peak MB",
   share: 'least/most share',
   worstMs: 'worst wait ms',
 }
 /** Compared with the bases; the others stand for themselves. */
-const compared = new Set(['perSecond', 'cpuMicros', 'rssMb', 'pssMb', 'bytesATask', 'p50Ms', 'startMs'])
+const compared = new Set(['perSecond', 'cpuMicros', 'rssMb', 'pssMb', 'bytesATask', 'p50Ms', 'startMs', 'chordMs'])
 
 /** One table in Markdown. @param {Row} row @param {readonly Sample[]} samples */
 export function tableOf(row, samples) {

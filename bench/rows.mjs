@@ -59,6 +59,32 @@ export function rowsOf(systems, { quick, redis }) {
       ],
     },
     {
+      name: 'rabbit',
+      title: 'No-op on RabbitMQ, results in Redis or none: N preloaded, first to last run',
+      bases: ['celeryRabbit', 'celeryRabbitIgnored', 'rawRabbit'],
+      variants: [
+        noOp('rabbit', 20_000),
+        noOp('celeryRabbit', 3_000),
+        noOp('rabbitIgnored', 20_000),
+        noOp('celeryRabbitIgnored', 3_000),
+        noOp('rawRabbit', 40_000),
+        noOp('preforkRabbit', 10_000),
+      ],
+    },
+    {
+      name: 'rabbit-enqueue',
+      title: 'Sending to RabbitMQ',
+      bases: ['celeryRabbit awaited', 'celeryRabbitConfirmed awaited'],
+      variants: [
+        enqueue('rabbit', 'concurrent', 20_000),
+        enqueue('rabbitUnconfirmed', 'concurrent', 20_000),
+        enqueue('rabbitRpc', 'concurrent', 20_000),
+        enqueue('rabbit', 'awaited', 3_000),
+        enqueue('celeryRabbit', 'awaited', 3_000),
+        enqueue('celeryRabbitConfirmed', 'awaited', 2_000),
+      ],
+    },
+    {
       name: 'enqueue',
       title: 'Sending',
       bases: ['celery awaited', 'bullmq50 awaited', 'bullmq50 bulk'],
@@ -118,6 +144,24 @@ export function rowsOf(systems, { quick, redis }) {
       title: '1,000 tasks for later, due over 5 s: how late they start',
       bases: ['celery'],
       variants: variants(['redis', 'preforkRedis', 'celery', 'bullmq1', 'bullmq50'], lateness),
+    },
+    {
+      name: 'chord',
+      title: 'A chord of 1,000 no-ops: from before it is sent to the result of its body',
+      bases: ['celery', 'bullmq50'],
+      variants: variants(['redis', 'normal', 'celery', 'bullmq50', 'preforkRedis', 'preforkNormal'], (system) => chordOf(system, 1_000, 3)),
+    },
+    {
+      name: 'chord-size',
+      title: 'Chords of 10 to 100,000 no-ops: what each member costs',
+      bases: [],
+      variants: /** @type {const} */ (['redis', 'normal']).flatMap((name) =>
+        (quick ? [10, 1_000] : [10, 100, 1_000, 10_000, 100_000]).map((count) => ({
+          ...variant(name, (system) => chordOf(system, count, Math.max(1, 1_000 / count))),
+          name: `${name} ${count}`,
+          label: `${systems[name].name}, ${count.toLocaleString('en')}`,
+        })),
+      ),
     },
     {
       name: 'fairness',
@@ -234,6 +278,23 @@ function takeOver(system, count, ask) {
         perSecond: (left / (ended - began)) * 1000,
         ...(before === undefined || after === undefined ? {} : { bytesATask: ((after.rssMb - before.rssMb) * 2 ** 20) / count }),
       }
+    } finally {
+      await worker.stop()
+    }
+  })
+}
+
+/** @param {System} system @param {number} count @param {number} times @returns {Promise<Numbers>} */
+function chordOf(system, count, times) {
+  return inPlace(system, async (place) => {
+    await produce(system, place, ['preload', 'add', 1])
+    const worker = startWorker(system, place)
+    try {
+      await ran(place, 1)
+      await sleep(500)
+      const { ms, producerMb } = await produce(system, place, ['chord', count, times])
+      const memory = memoryOf(worker.pid)
+      return { chordMs: ms, microsEach: (ms * 1000) / count, producerMb, ...(memory === undefined ? {} : { rssMb: memory.rssMb }) }
     } finally {
       await worker.stop()
     }

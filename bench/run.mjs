@@ -3,13 +3,13 @@
 //   --quick          small counts, one round: a look, no evidence
 //   --rounds 5       how often the variants alternate (default 3)
 //   --only latency   one row (several: --only start --only latency)
-//   --broker redis   celeriac on Redis alone; sqlite: on its embedded default alone
+//   --broker redis   celeriac on Redis alone; sqlite: on its embedded default alone; amqp: on RabbitMQ alone
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { startRedis } from '../scripts/services.mjs'
+import { startRabbit, startRedis } from '../scripts/services.mjs'
 import { machine } from './machine.mjs'
 import { makePeers, versions } from './peers.mjs'
 import { tableOf, verdicts } from './report.mjs'
@@ -25,7 +25,7 @@ const { values: given } = parseArgs({
     broker: { type: 'string' },
   },
 })
-if (given.broker !== undefined && given.broker !== 'redis' && given.broker !== 'sqlite') throw new Error('--broker is redis or sqlite')
+if (given.broker !== undefined && !['redis', 'sqlite', 'amqp'].includes(given.broker)) throw new Error('--broker is redis, sqlite or amqp')
 const rounds = Number(given.rounds ?? (given.quick ? 1 : 3))
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -44,13 +44,15 @@ const redis = await startRedis()
 // bench's own packages are there only now.
 const { Redis } = await import('ioredis')
 const client = new Redis(redis.url)
+const needsRabbit = (given.broker ?? 'amqp') === 'amqp' && (given.only?.some((name) => name.startsWith('rabbit')) ?? true)
+const rabbit = needsRabbit ? await startRabbit() : undefined
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.once(signal, () => process.exit(1))
 /** @type {import('./report.mjs').Sample[]} */
 const samples = []
 const tables = []
 const loads = []
 try {
-  const systems = systemsOf({ python, redisUrl: redis.url })
+  const systems = systemsOf({ python, redisUrl: redis.url, amqpUrl: rabbit?.url ?? '' })
   const all = rowsOf(systems, { quick: given.quick, redis: { ask: (command, ...args) => client.call(command, ...args) } })
   const unknown = given.only?.find((name) => !all.some((row) => row.name === name))
   if (unknown !== undefined) throw new Error(`no row is called ${unknown}. There are: ${all.map(({ name }) => name).join(', ')}`)
@@ -65,6 +67,7 @@ try {
     for (let round = 1; round <= rounds; round++) {
       for (const variant of variants) {
         await redis.flush()
+        if (rabbit !== undefined) await emptyRabbit(rabbit.url)
         const numbers = await variant.run()
         samples.push({ row: row.name, variant: variant.name, round, numbers })
         process.stderr.write(`${row.name} ${round}/${rounds} ${variant.label}: ${brief(numbers)}\n`)
@@ -77,6 +80,7 @@ try {
 } finally {
   client.disconnect()
   await redis.stop()
+  await rabbit?.stop()
 }
 
 const found = verdicts(samples)
@@ -93,6 +97,15 @@ writeFileSync(`${folder}results.json`, `${JSON.stringify({ ...about, load, floor
 writeFileSync(`${folder}results.md`, [...tables, '### Floors', '', ...lines.map((each) => `- ${each}`), ''].join('\n'))
 print(`\nWritten: ${folder.slice(root.length)}results.json and results.md`)
 if (isWhole && found.some(({ verdict }) => verdict === 'FAIL')) process.exitCode = 1
+
+/** @param {string} url */
+async function emptyRabbit(url) {
+  const { default: amqplib } = await import('amqplib')
+  const connection = await amqplib.connect(url)
+  const channel = await connection.createChannel()
+  await channel.deleteQueue('celery')
+  await connection.close()
+}
 
 /** @param {Record<string, number>} numbers */
 function brief(numbers) {

@@ -16,12 +16,12 @@ const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
  * @typedef {{ folder: string, env: NodeJS.ProcessEnv }} Place A fresh folder, and what tells the processes where it and the broker are.
  * @typedef {{ pid: number, startedNs: number, ended: Promise<void>, stop(): Promise<void> }} RunningWorker `ended` rejects unless it ended by itself with 0, or was stopped.
  * @typedef {{ name: string, worker: readonly string[], producer: readonly string[], env: NodeJS.ProcessEnv, broker?: Broker, keepsNothing?: true }} System
- * `broker`: which of ours it stands for; peers are beside both. `keepsNothing`: no result to ask for.
- * @typedef {'redis' | 'sqlite'} Broker
+ * `broker`: which of ours it stands for; peers are beside all. `keepsNothing`: no result to ask for.
+ * @typedef {'redis' | 'sqlite' | 'amqp'} Broker
  */
 
-/** @param {{ python: string, redisUrl: string }} parts */
-export function systemsOf({ python, redisUrl }) {
+/** `amqpUrl` is empty when no row of the run needs RabbitMQ. @param {{ python: string, redisUrl: string, amqpUrl: string }} parts */
+export function systemsOf({ python, redisUrl, amqpUrl }) {
   const nodeWorker = [process.execPath, join(here, 'celeriac/worker.mjs')]
   const nodeProducer = [process.execPath, join(here, 'celeriac/produce.mjs')]
   const prefork = [process.execPath, cli, '-A', join(here, 'celeriac/tasks.mjs'), 'worker', '-c', '2', '-l', 'warning']
@@ -46,7 +46,33 @@ export function systemsOf({ python, redisUrl }) {
     producer: [process.execPath, join(here, 'bullmq/produce.mjs')],
     env: { ...redis, BENCH_CONCURRENCY: String(concurrency) },
   })
+  const onRabbit = { BENCH_BROKER: amqpUrl, BENCH_BACKEND: redisUrl }
+  /** @param {string} label @param {NodeJS.ProcessEnv} env @returns {System} */
+  const celeryOnRabbit = (label, env) => ({
+    name: `Celery prefork 2, ${label}`,
+    worker: celeryWorker,
+    producer: celeryProducer,
+    env: { ...celeryEnv, BENCH_AMQP: amqpUrl, ...env },
+    ...(env.BENCH_IGNORE === undefined ? {} : { keepsNothing: /** @type {const} */ (true) }),
+  })
+  const ignore = { BENCH_IGNORE: '1' }
   return {
+    rabbit: celeriac('amqp', 'RabbitMQ', 'async', onRabbit),
+    preforkRabbit: celeriac('amqp', 'RabbitMQ', 'prefork', onRabbit),
+    rabbitIgnored: { ...celeriac('amqp', 'RabbitMQ, no results', 'async', { ...onRabbit, ...ignore }), keepsNothing: true },
+    rabbitUnconfirmed: celeriac('amqp', 'RabbitMQ, no confirms', 'async', { ...onRabbit, BENCH_UNCONFIRMED: '1' }),
+    rabbitRpc: celeriac('amqp', 'RabbitMQ, rpc://', 'async', { ...onRabbit, BENCH_BACKEND: 'rpc://' }),
+    rawRabbit: {
+      name: 'amqplib, raw loop, no results',
+      worker: [process.execPath, join(here, 'raw/rabbit-worker.mjs')],
+      producer: nodeProducer,
+      env: onRabbit,
+      broker: 'amqp',
+      keepsNothing: true,
+    },
+    celeryRabbit: celeryOnRabbit('RabbitMQ', {}),
+    celeryRabbitIgnored: celeryOnRabbit('RabbitMQ, no results', ignore),
+    celeryRabbitConfirmed: celeryOnRabbit('RabbitMQ, confirms', { BENCH_CONFIRMED: '1' }),
     normal: celeriac('sqlite', 'NORMAL', 'async', normal),
     full: celeriac('sqlite', 'FULL', 'async', full),
     preforkNormal: celeriac('sqlite', 'NORMAL', 'prefork', normal),

@@ -1,5 +1,5 @@
 // @ts-check
-import { Queue, QueueEvents } from 'bullmq'
+import { FlowProducer, Queue, QueueEvents } from 'bullmq'
 import { data } from '../job-tasks.mjs'
 import { monotonicNs } from '../marks.mjs'
 import { produce } from '../producer.mjs'
@@ -8,11 +8,21 @@ import { connection, queueName } from './connection.mjs'
 const queue = new Queue(queueName, { connection })
 await queue.waitUntilReady()
 
+/** Opened by the first chord. @type {{ flows: FlowProducer, events: QueueEvents } | undefined} */
+let flow
+
 await produce({
   send: async (kind) => (await queue.add(kind, data[kind])).id ?? '',
   bulk: (count) => queue.addBulk(Array.from({ length: count }, () => ({ name: 'add', data: data.add }))),
   stamp: () => queue.add('stamped', { sentNs: monotonicNs() }),
   sendAt: (dueMs) => queue.add('late', { dueMs }, { delay: Math.max(0, dueMs - Date.now()) }),
+  chord: async (count) => {
+    flow ??= { flows: new FlowProducer({ connection }), events: new QueueEvents(queueName, { connection }) }
+    await flow.events.waitUntilReady()
+    const children = Array.from({ length: count }, () => ({ name: 'add', queueName, data: data.add }))
+    const { job } = await flow.flows.add({ name: 'total', queueName, data: {}, children })
+    return job.waitUntilFinished(flow.events, 600_000)
+  },
   verify: async (id) => {
     const events = new QueueEvents(queueName, { connection })
     const job = await queue.getJob(id)
@@ -20,4 +30,4 @@ await produce({
     await events.close()
   },
 })
-await queue.close()
+await Promise.all([queue.close(), flow?.flows.close(), flow?.events.close()])

@@ -3,7 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Celeriac } from '../../dist/index.js'
 import { mark, spin, stamp, stampLate } from '../marks.mjs'
 
-export const app = new Celeriac('bench', { broker: process.env.BENCH_BROKER, workerLogLevel: 'warning' })
+const { BENCH_BROKER: broker, BENCH_BACKEND: backend, BENCH_IGNORE: ignore, BENCH_UNCONFIRMED: unconfirmed } = process.env
+export const app = new Celeriac('bench', {
+  broker,
+  workerLogLevel: 'warning',
+  ...(backend === undefined ? {} : { backend }),
+  ...(ignore === undefined ? {} : { taskIgnoreResult: true }),
+  ...(unconfirmed === undefined ? {} : { brokerTransportOptions: { confirmPublish: false } }),
+})
 
 export const add = app.task('bench.add', (/** @type {number} */ x, /** @type {number} */ y) => {
   mark()
@@ -23,3 +30,5 @@ export const wait = app.task('bench.wait', async (/** @type {number} */ ms) => {
 export const stamped = app.task('bench.stamped', (/** @type {number} */ sentNs) => stamp(sentNs))
 
 export const late = app.task('bench.late', (/** @type {number} */ dueMs) => stampLate(dueMs))
+
+export const total = app.task('bench.total', (/** @type {number[]} */ numbers) => numbers.reduce((sum, number) => sum + number, 0))

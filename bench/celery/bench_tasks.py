@@ -7,8 +7,12 @@ import time
 
 from celery import Celery
 
-app = Celery("bench", broker=os.environ["BENCH_REDIS"], backend=os.environ["BENCH_REDIS"])
+app = Celery("bench", broker=os.environ.get("BENCH_AMQP", os.environ["BENCH_REDIS"]), backend=os.environ["BENCH_REDIS"])
 app.conf.broker_connection_retry_on_startup = True
+if os.environ.get("BENCH_IGNORE") == "1":
+    app.conf.task_ignore_result = True
+if os.environ.get("BENCH_CONFIRMED") == "1":
+    app.conf.broker_transport_options = {"confirm_publish": True}
 if os.environ.get("BENCH_TUNED") == "1":
     app.conf.task_ignore_result = True
     app.conf.worker_prefetch_multiplier = 64
@@ -68,3 +72,8 @@ def late(due_ms):
 def write_stamp(waited):
     with open(os.path.join(folder, f"stamps-{os.getpid()}"), "a") as file:
         file.write(f"{waited}\n")
+
+
+@app.task
+def total(numbers):
+    return sum(numbers)

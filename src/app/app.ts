@@ -117,8 +117,9 @@ export class Celeriac implements AsyncDisposable {
         drivers: {
           openTransport: (address) =>
             openTransport(address, { clock: systemClock, log: this.#core.log, transportOptions: config.brokerTransportOptions }),
-          openBackend: (address) =>
+          openBackend: (address, { replyTo }) =>
             openBackend(address, {
+              replyTo,
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
               brokers: config.brokerUrl,

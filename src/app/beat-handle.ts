@@ -15,7 +15,7 @@ export interface Beat extends AsyncDisposable {
   readonly isLeading: boolean
   /** Starts, and settles when the beat has stopped. SIGTERM and SIGINT stop it. */
   run(): Promise<void>
-  /** Settles when the beat leads or follows. Rejects for entries that are wrong, and when the store cannot be used. */
+  /** Settles when the beat leads or follows. Rejects for entries that are wrong; a store that is away is waited for, unless `brokerConnectionRetryOnStartup` is false. */
   start(): Promise<this>
   /** Lets another beat lead at once. Always ends. Safe twice, and during start. */
   stop(): Promise<void>

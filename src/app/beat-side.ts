@@ -21,7 +21,7 @@ export class BeatSide {
     this.#entries = new Map(Object.entries(schedule))
     const loaded = async (): Promise<Schedules> => (await load()).makeSchedules(this.#parts)
     this.schedules = {
-      list: async () => (await loaded()).list(),
+      list: async (options) => (await loaded()).list(options),
       get: async (name) => (await loaded()).get(name),
       add: async (name, entry) => (await loaded()).add(name, entry),
       update: async (name, changes) => (await loaded()).update(name, changes),

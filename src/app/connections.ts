@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
@@ -7,7 +8,8 @@ import type { Connection, Transport } from '../transport.js'
 /** How drivers are opened: the real ones by their address, or a test's own. */
 export interface Drivers {
   openTransport(address: Address): Promise<Transport>
-  openBackend(address: Address): Promise<ResultBackend>
+  /** `replyTo` names the inbox of a backend that has one. */
+  openBackend(address: Address, options: { readonly replyTo: string }): Promise<ResultBackend>
 }
 
 export interface ConnectionsOptions {
@@ -23,6 +25,8 @@ export interface ConnectionsOptions {
 
 /** The broker connection and the result backend of one app in one process: opened on first use, opened again after a loss. */
 export class Connections {
+  /** Of this app in this process; goes with every task that it sends, as Celery has it whatever the backend is. */
+  readonly replyTo = randomUUID()
   readonly #options: ConnectionsOptions
   readonly #transports = new Map<Address, Promise<Transport>>()
   readonly #transportsOf = new WeakMap<Connection, Transport>()
@@ -98,7 +102,7 @@ export class Connections {
   }
 
   backend(): Promise<ResultBackend> {
-    this.#backend ??= this.#options.drivers.openBackend(this.#options.backend).catch((error: unknown) => {
+    this.#backend ??= this.#options.drivers.openBackend(this.#options.backend, { replyTo: this.replyTo }).catch((error: unknown) => {
       this.#backend = undefined
       throw error
     })

@@ -16,6 +16,8 @@ export interface ScheduleInfo {
   /** unseen: no beat has seen it yet. over: it has no more times. */
   readonly state: 'waiting' | 'paused' | 'over' | 'unseen'
   readonly dueAt: Date | null
+  /** The coming times, `dueAt` first: as many as were asked for. */
+  readonly next: readonly Date[]
   /** The time that it was last due and run. */
   readonly lastDueAt: Date | null
   readonly lastRunAt: Date | null
@@ -34,7 +36,8 @@ export type ScheduleRun = Pick<HistoryRow, 'entry' | 'outcome' | 'taskId' | 'not
 
 /** Schedules at run time: every change is in the store at once, and the beat that leads follows within `beatMaxLoopInterval`. */
 export interface Schedules {
-  list(): Promise<ScheduleInfo[]>
+  /** By name, each with its next times: one, or `next`. */
+  list(options?: { next?: number }): Promise<ScheduleInfo[]>
   /** Undefined: there is none of that name. */
   get(name: string): Promise<ScheduleInfo | undefined>
   /** A new entry. ScheduleConflictError when there is one of that name. What only the program's code can do (functions, own schedules) cannot be stored. */

@@ -5,13 +5,14 @@ import { mappedTask } from '../canvas/members.js'
 import type { Plan, PlannedCall } from '../canvas/plan.js'
 import { planSignature } from '../canvas/planner.js'
 import type { ApplyOptions } from '../canvas/sig.js'
-import { listOf, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { wireOptions } from '../canvas/wire-options.js'
+import { listOf, plainOptions, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { NotPublishedError, TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
+import { idsIn } from '../protocol/result.js'
+import { checkSignatures } from '../protocol/signature.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
@@ -55,7 +56,6 @@ export class Sender implements SignatureSender {
   readonly #publisher: Publisher
   readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
-  readonly #replyTo = randomUUID()
   readonly #chordTexts = new WeakMap<object, JsonText>()
 
   constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
@@ -77,13 +77,13 @@ export class Sender implements SignatureSender {
       return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
     try {
       checkCallOptions(options)
-      const plan = planSignature(signature.wire(), {
-        options: wireOptions(options),
+      const { retry = own.retry, signal = own.signal, ...rest } = options
+      const plan = planSignature(signature.set({ retry: undefined, signal: undefined }).wire(), {
+        options: plainOptions(rest),
         newId: () => newTaskId(this.#core.clock.now()),
-        replyTo: this.#replyTo,
+        replyTo: this.#core.connections.replyTo,
         errbacksOnHeaders: this.errbacksOnHeaders,
       })
-      const { retry = own.retry, signal = own.signal } = options
       return enqueued(plan.result[0][0], this.#sendPlan(plan, { retry, signal }))
     } catch (error) {
       // As every other refusal of a call: not thrown at once, but told by the promise.
@@ -119,6 +119,7 @@ export class Sender implements SignatureSender {
     // One object for all header tasks of a chord, which may be very many: it is written once.
     let text = this.#chordTexts.get(chord)
     if (text === undefined) {
+      checkSignatures([['chord', chord]])
       text = new JsonText(encodeJson(chord, 'embed.chord'))
       this.#chordTexts.set(chord, text)
     }
@@ -185,7 +186,7 @@ export class Sender implements SignatureSender {
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
-      replyTo: call.replyTo ?? (await connections.inbox())?.name ?? this.#replyTo,
+      replyTo: call.replyTo ?? connections.replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
     const serializer = serializers.get(options.serializer ?? config.taskSerializer)
@@ -207,6 +208,8 @@ export class Sender implements SignatureSender {
     const { connections, config } = this.#core
     if (config.taskAlwaysEager) return this.#eager.plan(plan)
     if (plan.hasChords) needChords(await connections.backend())
+    const inbox = await connections.inbox()
+    inbox?.expect(idsIn(plan.result))
     const counted: string[] = []
     try {
       await this.#sendSteps(plan, options, counted)
@@ -246,6 +249,14 @@ export class Sender implements SignatureSender {
   }
 
   async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const { callbacks, errbacks, chain } = planned.embed
+    // No worker would take it.
+    if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
+      checkSignatures([
+        ['link', callbacks],
+        ['link_error', errbacks],
+        ['chain', chain],
+      ])
     const call = this.#outgoing(planned)
     await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
   }

@@ -1,4 +1,5 @@
 /** From a result backend's address to its driver, which is loaded only then. */
+import { randomUUID } from 'node:crypto'
 import type { ResultBackend } from '../backend.js'
 import { UrlInvalidError } from '../errors.js'
 import type { Address } from '../internal/address.js'
@@ -16,6 +17,8 @@ export interface OpenBackendOptions {
   readonly brokerTransportOptions?: Readonly<Record<string, unknown>>
   /** `brokerUrl`: where `rpc:` sends results through. Default: none. */
   readonly brokers?: readonly Address[]
+  /** The inbox's name, where the backend has one. Default: one of its own. */
+  readonly replyTo?: string
   /** `resultPersistent`. Default: false. */
   readonly persistent?: boolean
   /** What relative paths of the URL start from. Default: the working directory. */
@@ -46,14 +49,14 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
     const { SqliteBackend } = await import('./sqlite.js')
     return SqliteBackend.open(url, { clock, cwd })
   },
-  rpc: async (url, { clock, transportOptions, brokerTransportOptions, brokers, persistent }) => {
+  rpc: async (url, { clock, transportOptions, brokerTransportOptions, brokers, persistent, replyTo }) => {
     const [{ RpcBackend }, { readRpcOptions }, { brokersOfRpc }] = await Promise.all([
       import('./rpc.js'),
       import('./rpc/option-table.js'),
       import('./rpc/brokers.js'),
     ])
     const { maxReplies, ...link } = readRpcOptions(transportOptions, brokerTransportOptions)
-    return new RpcBackend(brokersOfRpc(url, brokers, link), { maxReplies, persistent }, { clock })
+    return new RpcBackend(brokersOfRpc(url, brokers, link), { maxReplies, persistent, replyTo }, { clock })
   },
   disabled: async (_, { transportOptions }) => {
     refuseOptions(transportOptions, 'resultBackendTransportOptions', 'disabled')
@@ -68,8 +71,16 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
  * DriverNotInstalledError, ConnectionError, or what is wrong with the options.
  */
 export async function openBackend(address: Address, options: OpenBackendOptions): Promise<ResultBackend> {
-  const { clock, cwd = process.cwd(), transportOptions = {}, brokerTransportOptions = {}, brokers = [], persistent = false } = options
-  const all = { clock, cwd, transportOptions, brokerTransportOptions, brokers, persistent }
+  const {
+    clock,
+    cwd = process.cwd(),
+    transportOptions = {},
+    brokerTransportOptions = {},
+    brokers = [],
+    persistent = false,
+    replyTo = randomUUID(),
+  } = options
+  const all = { clock, cwd, transportOptions, brokerTransportOptions, brokers, persistent, replyTo }
   if (typeof address !== 'string') return redis(address, all)
   const scheme = address === 'disabled' ? 'disabled' : urlScheme(address)
   const open = scheme === undefined || !Object.hasOwn(drivers, scheme) ? undefined : drivers[scheme]

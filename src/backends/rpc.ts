@@ -16,6 +16,8 @@ import { ReplyWriter } from './rpc/reply-writer.js'
 
 export interface RpcBackendOptions {
   readonly maxReplies: number
+  /** Names the queue of this process. */
+  readonly replyTo: string
   /** Results outlive a restart of the broker. */
   readonly persistent: boolean
 }
@@ -31,11 +33,11 @@ export class RpcBackend extends NoChords implements ResultBackend {
   #closing: Promise<void> | undefined
 
   /** Connects when it is first used. */
-  constructor(brokers: RpcBrokers, { maxReplies, persistent }: RpcBackendOptions, { clock }: { readonly clock: Clock }) {
+  constructor(brokers: RpcBrokers, { maxReplies, replyTo, persistent }: RpcBackendOptions, { clock }: { readonly clock: Clock }) {
     super()
     this.#replies = new Replies({ clock, max: maxReplies })
     this.#writer = new ReplyWriter(brokers, { clock, persistent })
-    this.#queue = new ReplyQueue(brokers, {
+    this.#queue = new ReplyQueue(replyTo, brokers, {
       clock,
       onReply: (message) => this.#hear(message),
       onQueueGone: () => this.#loseAll(),

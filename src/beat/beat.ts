@@ -7,14 +7,14 @@ import { ConnectionError, FencedError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import type { HistoryRow, ScheduleStore } from '../schedule-store.js'
+import type { ScheduleStore } from '../schedule-store.js'
 import { BeatLog } from './beat-log.js'
 import { definitionOf, encodeRecord, type ProgramEntry } from './definition.js'
 import { Dispatcher } from './dispatcher.js'
 import { afterClockStep } from './due.js'
 import { EntryBook, type LiveEntry } from './entry-book.js'
 import { EntryLoader } from './entry-loader.js'
-import { EntryRunner, type RunReport, recordAfter } from './entry-runner.js'
+import { EntryRunner, isRecorded, type RunReport, recordAfter } from './entry-runner.js'
 import { Leader } from './leader.js'
 import { ended } from './overlap.js'
 import type { Timetables } from './timetables.js'
@@ -32,6 +32,7 @@ export interface BeatParts {
 const batchSize = 200
 /** A follower looks more often than the store must be asked, so that it takes over in time. */
 const longestFollowMs = 250
+const reopenMs = 1_000
 /** Steps that an adjusted clock makes all day are none. */
 const smallestStepMs = 1_000
 
@@ -122,8 +123,22 @@ export class AppBeat implements Beat {
   async #start(): Promise<void> {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
+    const { core } = this.#parts
+    for (let isFirst = true; this.#stopping === undefined; isFirst = false) {
+      try {
+        return await this.#open()
+      } catch (error) {
+        // As a worker waits for its broker; what is wrong with the entries is told at once.
+        if (!(error instanceof ConnectionError) || !core.config.brokerConnectionRetryOnStartup) throw error
+        if (isFirst) this.#log.trouble(error, 'the store of schedules is waited for')
+      }
+      await new Promise<void>((resolve) => core.clock.setTimer(reopenMs, resolve, { keepAlive: true }))
+    }
+  }
+
+  async #open(): Promise<void> {
     const { core, timetables, program, sender } = this.#parts
-    const store = await this.#parts.openStore()
+    const store = this.#store ?? (await this.#parts.openStore())
     this.#store = store
     this.#leader = new Leader(store, { owner: this.name, leaseMs: core.config.beatLease * 1000, clock: core.clock })
     const token = (): number | undefined => this.#leader?.token
@@ -276,9 +291,8 @@ export class AppBeat implements Beat {
       return
     }
     let left = reports
-    const history: readonly HistoryRow[] = reports.flatMap(({ rows }) => rows)
     try {
-      for (let isFirst = true; left.length > 0; isFirst = false) left = await this.#write(left, isFirst ? history : [])
+      while (left.length > 0) left = await this.#write(left)
     } catch (error) {
       this.#unrecorded.push(...left)
       throw error
@@ -287,7 +301,7 @@ export class AppBeat implements Beat {
   }
 
   /** Those that could not be written because somebody has changed their entries, which are read again by then. */
-  async #write(reports: readonly RunReport[], history: readonly HistoryRow[]): Promise<readonly RunReport[]> {
+  async #write(reports: readonly RunReport[]): Promise<readonly RunReport[]> {
     const [store, loader, token] = [this.#store, this.#loader, this.#leader?.token]
     if (store === undefined || loader === undefined || token === undefined) {
       this.#depose()
@@ -299,6 +313,7 @@ export class AppBeat implements Beat {
       const isNew = live !== undefined && JSON.stringify(record) !== JSON.stringify(live.record)
       return live !== undefined && record !== undefined && isNew ? [{ live, record, report }] : []
     })
+    const history = reports.flatMap(({ rows }) => rows)
     if (changed.length === 0 && history.length === 0) return []
     const entries = changed.map(({ live, record }) => ({ name: live.name, from: live.revision, data: encodeRecord(record) }))
     const outcome = await store.write({ token, entries, history, historyKept: this.#core.config.beatHistory })
@@ -309,8 +324,8 @@ export class AppBeat implements Beat {
         return []
       case 'changed':
         await loader.refresh()
-        if (history.length > 0) return this.#write(reports, history)
-        return reports
+        // It may be this very write, whose answer was lost.
+        return reports.filter((report) => !isRecorded(this.#book.get(report.entry.name)?.record, report))
       case 'deposed':
         this.#depose()
         return []

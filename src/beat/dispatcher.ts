@@ -56,17 +56,19 @@ export class Dispatcher {
 
   /** `fences` is undefined for runs that somebody asked for, and on brokers that have none. */
   async send(run: Run, fences: RunFences | undefined): Promise<SendOutcome> {
+    const progress = { isFencePassed: false }
     try {
-      return { status: 'sent', taskId: await this.#send(run, fences) }
+      return { status: 'sent', taskId: await this.#send(run, fences, progress) }
     } catch (error) {
       if (error instanceof FencedError) return { status: error.key === fences?.entry.key ? 'sent-before' : 'deposed' }
       const reason = error instanceof Error ? error : new Error(String(error))
       const mayWorkLater = error instanceof NotPublishedError || error instanceof ConnectionError || error instanceof PublishUncertainError
-      return { status: mayWorkLater ? 'later' : 'failed', error: reason }
+      // A part of a workflow may be on its way: it cannot be sent once more.
+      return { status: mayWorkLater && !progress.isFencePassed ? 'later' : 'failed', error: reason }
     }
   }
 
-  async #send(run: Run, fences: RunFences | undefined): Promise<string> {
+  async #send(run: Run, fences: RunFences | undefined, progress: { isFencePassed: boolean }): Promise<string> {
     const { definition, taskId } = run
     if (definition.overlap !== 'allow' && !(await this.#core.connections.backend()).supports.results) throw new ResultsDisabledError()
     const call = await this.#callOf(run)
@@ -74,6 +76,7 @@ export class Dispatcher {
     if ('sender' in call) {
       // Several messages: the fences are passed first, so that it is sent once at most.
       if (passed.length > 0) await (await this.#core.connections.publisher()).raiseFences?.(passed)
+      progress.isFencePassed = passed.length > 0
       const { id } = await call.sender.send(call, { taskId, ...this.#marks(run, call.call.options) })
       return id
     }

@@ -230,3 +230,8 @@ export function recordAfter(now: EntryRecord, { before, after }: RunReport): Ent
     },
   }
 }
+
+/** Whether a record has what was sent in this turn already. */
+export function isRecorded(now: EntryRecord | undefined, { before, after }: RunReport): boolean {
+  return now !== undefined && after.lastTaskId !== before.state.lastTaskId && now.state.lastTaskId === after.lastTaskId
+}

@@ -51,9 +51,9 @@ export class StoredSchedules implements Schedules {
     this.#parts = parts
   }
 
-  async list(): Promise<ScheduleInfo[]> {
+  async list({ next = 1 }: { next?: number } = {}): Promise<ScheduleInfo[]> {
     const entries = await this.#open((store) => this.#all(store))
-    return [...entries].map(([name, found]) => this.#info(name, found)).sort((a, b) => (a.name < b.name ? -1 : 1))
+    return [...entries].map(([name, found]) => this.#info(name, found, next)).sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   async get(name: string): Promise<ScheduleInfo | undefined> {
@@ -280,11 +280,12 @@ export class StoredSchedules implements Schedules {
     }
   }
 
-  #info(name: string, { record, revision }: Found): ScheduleInfo {
+  #info(name: string, { record, revision }: Found, count = 1): ScheduleInfo {
     const definition = definitionOf(record)
     if (definition === null) throw this.#notFound(name, [])
     const { timetables } = this.#parts
     const { state, paused } = record
+    const next = paused ? [] : this.#nextOf(name, record, count)
     return {
       name,
       task: definition.task,
@@ -293,7 +294,8 @@ export class StoredSchedules implements Schedules {
       timezone: timetables.zoneOf(definition.schedule).name,
       source: record.program === null ? 'stored' : record.stored === null ? 'program' : 'changed',
       state: paused ? 'paused' : state.isOver ? 'over' : revision === 0 ? 'unseen' : 'waiting',
-      dueAt: paused || state.isOver ? null : (this.#nextOf(name, record, 1)[0] ?? null),
+      dueAt: next[0] ?? null,
+      next,
       lastDueAt: dateOf(state.lastDueMs),
       lastRunAt: dateOf(state.lastAtMs),
       lastTaskId: state.lastTaskId,

@@ -138,7 +138,7 @@ export class Signature implements Sig<never, unknown, true> {
       task,
       args,
       kwargs: subtaskType === null ? plain(kwargs) : kwargs,
-      options: { ...plumbing, ...plain(wireOptions(options)) },
+      options: { ...plumbing, ...plainOptions(options) },
       subtask_type: subtaskType,
       immutable,
     }
@@ -311,6 +311,11 @@ const refusesToSend: SignatureSender = {
     throw new TypeError(`${signature.task} has no members, so there is nothing to send`)
   },
   errbacksOnHeaders: false,
+}
+
+/** Options as they stand in a message, their links as data. Throws as `wireOptions`. */
+export function plainOptions(options: ApplyOptions): Record<string, unknown> {
+  return plain(wireOptions(options))
 }
 
 /** Signatures among the values, alone or in lists, as data; all else stays as it is. */

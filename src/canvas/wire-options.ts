@@ -4,8 +4,11 @@ import { toSeconds } from '../internal/duration.js'
 import { toIso } from '../protocol/time.js'
 import type { ApplyOptions } from './sig.js'
 
-/** Whether an option travels with a signature; null for what no signature can carry in this version. */
-const travels: Readonly<Record<keyof ApplyOptions, boolean | null>> = {
+const ofTheCall = 'it concerns the program that sends: give it to the call that sends the workflow'
+const ofOneTask = 'it is a matter of the one task that is sent now; put it into a call of its own'
+
+/** True for an option that travels with a signature; why not, for another one. */
+const travels: Readonly<Record<keyof ApplyOptions, true | string>> = {
   taskId: true,
   countdown: true,
   eta: true,
@@ -24,12 +27,11 @@ const travels: Readonly<Record<keyof ApplyOptions, boolean | null>> = {
   link: true,
   linkError: true,
   stamps: true,
-  // These concern whoever sends now.
-  retry: false,
-  signal: false,
-  tx: null,
-  unique: null,
-  fairnessKey: null,
+  retry: ofTheCall,
+  signal: ofTheCall,
+  tx: ofOneTask,
+  unique: ofOneTask,
+  fairnessKey: ofOneTask,
 }
 
 /** Options of a signature under Celery's names, as they stand in messages. Throws for options that do not exist, and for those that a message cannot carry. */
@@ -37,11 +39,8 @@ export function wireOptions(options: ApplyOptions): Record<string, unknown> {
   for (const name in options) {
     if (!Object.hasOwn(travels, name)) throw new OptionUnknownError(name, didYouMean(name, Object.keys(travels)))
     const option = name as keyof ApplyOptions // one of the table, just now
-    if (travels[option] === null && options[option] !== undefined)
-      throw new NotSupportedError(
-        `the option ${name} in a workflow`,
-        'it is a matter of the one task that is sent now; put it into a call of its own',
-      )
+    const reason = travels[option]
+    if (reason !== true && options[option] !== undefined) throw new NotSupportedError(`the option ${name} of a step of a workflow`, reason)
   }
   const wire: Record<string, unknown> = {}
   const put = (name: string, value: unknown): void => {

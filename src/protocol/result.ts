@@ -11,6 +11,11 @@ export type State = 'PENDING' | 'RECEIVED' | 'STARTED' | 'PROGRESS' | 'SUCCESS' 
 /** A handle of a result as data: `[[id, parent], children]`, where children is null for one task (celery/result.py as_tuple). */
 export type ResultTuple = readonly [readonly [id: string, parent: ResultTuple | null], readonly ResultTuple[] | null]
 
+/** The ids of all tasks and groups that a tuple names. */
+export function idsIn([[id, parent], children]: ResultTuple): readonly string[] {
+  return [id, ...(parent === null ? [] : idsIn(parent)), ...(children ?? []).flatMap(idsIn)]
+}
+
 /** What a result backend stores of a task (celery-wire "Meta object"), in TypeScript's casing. */
 export interface ResultMeta {
   readonly taskId: string

@@ -12,6 +12,7 @@ import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import { type ActiveTask, openTask } from './active-task.js'
 import { LimitedTasks } from './limited-tasks.js'
+import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedTasks } from './revoked.js'
@@ -239,7 +240,7 @@ export class TaskConsumer {
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
-    if (head.resent && !delivery.redelivered && this.#isUnderWay(task, stored)) {
+    if (head.resent && !delivery.redelivered && hasOtherCopy(task, stored, this.#active)) {
       core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
       delivery.ack()
       return this.#close(task)
@@ -265,16 +266,6 @@ export class TaskConsumer {
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
     else this.#consumer?.setPrefetch(this.prefetch)
-  }
-
-  /** The first copy of it, and no task that took its place, which has the same id: that one has been replaced more often, or retried. */
-  #isUnderWay({ head }: ActiveTask, stored: ResultMeta | undefined): boolean {
-    if (stored !== undefined && head.replacedTaskNesting === 0) return true
-    for (const { head: other } of this.#active) {
-      const isIt = other.id === head.id && other.replacedTaskNesting === head.replacedTaskNesting && other.retries === head.retries
-      if (isIt && other !== head) return true
-    }
-    return false
   }
 
   #isRevoked({ head }: ActiveTask): boolean {

@@ -312,10 +312,10 @@ export class Settler {
       children: outcome.children,
       done: false,
     })
-    // After the state: the next run may begin at once, and what it reports must not be overwritten.
+    // After the state and the event: the next run may begin at once, and what it reports must not be overwritten.
+    this.#parts.events.ended(task, outcome)
     await sender.publish({ message, routed: { to, queue, priority: message.properties.priority }, notBefore: etaMs ?? undefined })
     task.delivery.ack()
-    this.#parts.events.ended(task, outcome)
     const wait = etaMs === null ? 'now' : `in ${Math.max(0, (etaMs - core.clock.now()) / 1000).toFixed(1)}s`
     core.log.info(fields(task), `Task ${label(task)} retry: Retry ${wait}${outcome.error === null ? '' : `: ${briefly(outcome.error)}`}`)
   }

@@ -1,6 +1,6 @@
 /** Workflows from their call to their result, on workers in this process. What each message looks like is held to Python in test/canvas. */
 import { expect, test } from 'vitest'
-import { chain, chord, currentTask, group, NotSupportedError, type RequestInfo, TaskFailure } from '../../dist/index.js'
+import { chain, chord, currentTask, EncodeError, group, NotSupportedError, type RequestInfo, TaskFailure } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
 
 const deadline = { timeout: 20 }
@@ -331,5 +331,32 @@ test('what cannot be sent is refused in words, before anything is sent', async (
   // @ts-expect-error there is no such option
   await expect(chain(add.s(1, 1).set({ quue: 'x' }), add.s(2)).delay()).rejects.toThrow('Did you mean "queue"?')
   await expect(chain(add.s(1, 1), add.s(2).set({ unique: 'x' })).delay()).rejects.toThrow(NotSupportedError)
+  await expect(chain(add.s(1, 1), add.s(2).set({ retry: false })).delay()).rejects.toThrow('give it to the call that sends the workflow')
+  await expect(chain(add.s(1, 1), add.s(2)).set({ retry: false }).delay()).resolves.toMatchObject({ id: expect.any(String) })
+  await expect(chain(add.s(1, 1), add.s(2)).applyAsync({ signal: AbortSignal.abort(new Error('stopped')) })).rejects.toThrow('stopped')
   await expect(group(add.s(1, 1), add.s(2, 2)).applyAsync({ retry: false, tx: undefined })).resolves.toMatchObject({ parent: null })
+})
+
+test('workflows travel in any serializer', async () => {
+  await using live = new LiveApp({ taskSerializer: 'msgpack', acceptContent: ['json', 'msgpack'] })
+  const { add, sum, text } = tasksOf(live)
+  await live.work()
+  expect(
+    await chain(group(add.s(1, 1), add.s(2, 2)), sum.s(), text.s())
+      .delay()
+      .get(deadline),
+  ).toBe('6')
+  expect(
+    await chain(add.s(1, 1), group(add.s(1), add.s(2)), sum.s())
+      .delay()
+      .get(deadline),
+  ).toBe(7)
+})
+
+test('a member that cannot be sent is told at once', async () => {
+  await using live = new LiveApp()
+  const { add, sum, text } = tasksOf(live)
+  const member = text.s(new Map())
+  await expect(group(add.s(1, 1), member).delay()).rejects.toThrow(EncodeError)
+  await expect(chord(group(add.s(1, 1), chain(member, add.si(1, 1))), sum.s()).delay()).rejects.toThrow(/args\[0\]/)
 })

@@ -23,7 +23,7 @@ interface Settings {
 
 function rpc(url: string, { persistent = false, clock = systemClock, options = {} }: Settings = {}): RpcBackend {
   const { maxReplies, ...link } = readRpcOptions(options, {})
-  return new RpcBackend(brokersOfRpc('rpc://', [url], link), { maxReplies, persistent }, { clock })
+  return new RpcBackend(brokersOfRpc('rpc://', [url], link), { maxReplies, persistent, replyTo: randomUUID() }, { clock })
 }
 
 function noChords(own: RpcBackend): ChordCounters & GroupStorage {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { firingId } from '../../dist/beat/due.js'
-import { at, crontab, every } from '../../dist/index.js'
+import { at, chain, chord, crontab, every, group } from '../../dist/index.js'
 import { Rig, startMs } from './rig.js'
 
 test('entries are sent when they are due, with the id of their instant and the header of django-celery-beat', async () => {
@@ -212,4 +212,22 @@ test('wrong entries are told before anything is sent', async () => {
   await expect(start({ task: 'a', schedule: 5, overlap: 'never' })).rejects.toThrow('expected beatSchedule.bad.overlap to be "allow"')
   await expect(rig.app().beat({ scheduler: 'postgres' }).start()).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
   await expect(rig.app().beat({ scheduler: 'redis' }).start()).rejects.toThrow('neither beatStore nor broker nor backend is one')
+})
+
+test('workflows are sent when they are due, the program’s and stored ones', async () => {
+  await using rig = new Rig()
+  const app = rig.app()
+  const add = app.task('add', (x: number, y: number) => x + y)
+  const total = app.task('total', (numbers: number[]) => numbers.length)
+  app.addPeriodicTask(every(10), chain(add.s(1, 2), add.s(3)), { name: 'chain' })
+  app.addPeriodicTask(every(10), group(add.s(1, 1), add.s(2, 2)), { name: 'group' })
+  await app.schedule.add('stored', { task: chord(group(add.s(1, 1), add.s(2, 2)), total.s()), schedule: 10 })
+  await using _beat = await app.beat().start()
+  await rig.pass(21)
+  const failed = (await app.schedule.history()).filter(({ outcome }) => outcome !== 'sent')
+  expect(failed).toEqual([])
+  // The first message of a chain; each member of a group and of a chord's header.
+  const counts = ['chain', 'group', 'stored'].map((entry) => rig.sent.filter((each) => each.entry === entry).length)
+  expect(counts).toEqual([2, 4, 4])
+  expect(new Set(rig.sent.map(({ id }) => id)).size).toBe(10)
 })

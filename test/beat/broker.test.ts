@@ -8,6 +8,7 @@ import type { Celeriac } from '../../dist/index.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import type { Connection } from '../../dist/transport.js'
 import { openTransport } from '../../dist/transports/index.js'
+import { until } from '../conformance/wait.js'
 import { Rig, startMs } from './rig.js'
 
 /** The app's connections, with a way between. */
@@ -108,4 +109,24 @@ test('on a broker without fences a run that nobody knows of is sent again, with 
   await using _beat = await app.beat().start()
   await rig.pass(11)
   expect(rig.sent.map(({ id }) => id)).toEqual([firingId(store.id, 'tick', startMs + 10_000, 0)])
+})
+
+test('a store that cannot be reached is waited for, or told, as brokerConnectionRetryOnStartup says', { timeout: 20_000 }, async () => {
+  await using rig = new Rig()
+  const nowhere = { beatStore: 'redis://127.0.0.1:1/0', beatSchedule }
+  await expect(
+    rig
+      .app({ ...nowhere, brokerConnectionRetryOnStartup: false })
+      .beat()
+      .start(),
+  ).rejects.toMatchObject({ code: 'ERR_CONNECTION' })
+  const app = rig.app(nowhere)
+  rig.core(app).clock = systemClock
+  const beat = app.beat()
+  const starting = beat.start()
+  await until(() => rig.log.some((line) => line.includes('the store of schedules is waited for')), 'it says that it waits')
+  expect(beat.state).toBe('starting')
+  await beat.stop()
+  await starting
+  expect(beat.state).toBe('stopped')
 })

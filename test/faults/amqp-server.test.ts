@@ -1,6 +1,6 @@
 /** RabbitMQ itself stops, dies, or has too little of something (reliability.md B.4): a node of this file's own. */
 import { afterAll, beforeAll, expect } from 'vitest'
-import { Celeriac } from '../../dist/index.js'
+import { Celeriac, chain, chord, group } from '../../dist/index.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { startRabbit } from '../../scripts/services.mjs'
 import { message, queue, topology } from '../conformance/transport.js'
@@ -215,3 +215,34 @@ if (missing === false)
       await connection.close()
     },
   )
+
+amqpTest(
+  {
+    id: 'C9',
+    type: 'classic',
+    promise: 'RabbitMQ takes no message when a chain and a chord go on: they wait, unacked, and go on when it does',
+    // What was written when it blocked may be written again.
+    dupBound: 2,
+    timeoutMs: 90_000,
+  },
+  async (scene) => {
+    await scene.worker({ concurrency: 3, options: { publishTimeout: 3 } })
+    const hold = scene.sig('hold', ['go'])
+    const chained = await scene.sendCanvas(chain(hold, scene.sig('echo', ['next'])))
+    const body = await scene.sendCanvas(chord(group([hold, hold]), scene.sig('echo')))
+    await scene.recorder.started(3)
+    await node.ctl('set_vm_memory_high_watermark', 'absolute', '1')
+    try {
+      scene.release('go')
+      await scene.recorder.ended(3)
+      await until(async () => (await chained.parent?.state()) === 'SUCCESS', 'the end of the first step is stored')
+      await until(() => scene.workers.some(({ output }) => /block|full|takes no/i.test(output)), 'the worker says why it waits', 30_000)
+      for (const { id } of [chained, body]) expect(scene.recorder.starts(id)).toHaveLength(0)
+    } finally {
+      await node.ctl('set_vm_memory_high_watermark', '0.4')
+    }
+    expect(await chained.get({ timeout: 40 })).toEqual(['go', 'next'])
+    expect(await body.get({ timeout: 40 })).toEqual([['go', 'go']])
+    await scene.drained()
+  },
+)

@@ -14,9 +14,10 @@ import { until } from '../conformance/wait.js'
 import { BeatProcess } from '../harness/beat-process.js'
 import { FaultProxy } from '../harness/fault-proxy.js'
 import { statementTest } from '../harness/fault-test.js'
+import { virtualHost, withoutRabbit } from '../rabbit.js'
 
 const app = fileURLToPath(new URL('fixtures/beat-app.mjs', import.meta.url))
-const leaseMs = 1_000
+const leaseMs = 2_000
 /** What a loaded machine may add to what is promised. */
 const slackMs = 1_500
 
@@ -32,8 +33,10 @@ class BeatScene implements AsyncDisposable {
   store = this.broker
   hasStopper = false
 
-  static async open(kind: 'sqlite' | 'redis' | 'file'): Promise<BeatScene> {
+  static async open(kind: 'sqlite' | 'redis' | 'file' | 'rabbitmq'): Promise<BeatScene> {
     const scene = new BeatScene()
+    // The store stays a file: RabbitMQ can keep none.
+    if (kind === 'rabbitmq') scene.broker = (await virtualHost()).url
     if (kind === 'file') scene.store = `file://${scene.folder}/schedules.json`
     if (kind === 'redis') {
       const server = await startRedis()
@@ -60,13 +63,18 @@ class BeatScene implements AsyncDisposable {
     return beat
   }
 
-  /** Of those that have begun to lead the last to do so. */
+  /** The one that has sent something last: a loaded machine may let the lead pass on by itself. */
   async leader(): Promise<BeatProcess> {
-    await this.#until(() => this.beats.some((beat) => beat.isRunning && beat.led > 0), 'a beat leads')
-    const at = (beat: BeatProcess): string => beat.log().findLast(({ msg }) => msg.startsWith('beat: leading'))?.time ?? ''
-    const [leader] = this.beats.filter((beat) => beat.isRunning && beat.led > 0).sort((a, b) => (at(a) < at(b) ? 1 : -1))
+    const sending = (): BeatProcess[] => this.beats.filter(({ isRunning, lastSentMs }) => isRunning && lastSentMs !== undefined)
+    await this.#until(() => sending().length > 0, 'a beat sends')
+    const [leader] = sending().sort((a, b) => (b.lastSentMs ?? 0) - (a.lastSentMs ?? 0))
     if (leader === undefined) throw new Error('nobody leads')
     return leader
+  }
+
+  /** How often one beat has taken over from another. */
+  get takeOvers(): number {
+    return this.beats.reduce((sum, { led }) => sum + led, 0) - 1
   }
 
   /** How long it took until another led, from now on. */
@@ -83,11 +91,14 @@ class BeatScene implements AsyncDisposable {
     await this.#until(async () => (await this.ids()).length >= target, `${count} more messages`)
   }
 
-  /** The ids of the messages that wait, in no order. */
-  async ids(): Promise<string[]> {
+  /** The ids of the messages that wait, in no order: as many as there must be, at least. */
+  async ids(least = 0): Promise<string[]> {
     const shop = new Celeriac('reader', { brokerUrl: this.broker })
     try {
-      const connection = await Celeriac.internals(shop).core.connections.connect()
+      const { connections, routes } = Celeriac.internals(shop).core
+      const connection = await connections.connect()
+      // The first beat may not have come to it.
+      await connection.declare(routes.topology('celery'))
       const ids: string[] = []
       try {
         const size = await connection.size('celery')
@@ -96,7 +107,8 @@ class BeatScene implements AsyncDisposable {
           prefetch: 100_000,
           onDeliveries: (deliveries) => void ids.push(...deliveries.map(({ message }) => String(message.headers.id))),
         })
-        await until(() => ids.length >= size, `${size} messages`, 20_000)
+        const count = Math.max(size, least)
+        await until(() => ids.length >= count, `${count} messages`, 20_000)
         await consumer.cancel()
       } finally {
         // Gives them back.
@@ -109,14 +121,18 @@ class BeatScene implements AsyncDisposable {
   }
 
   /** Ends every beat; then each time of each entry, from its first to its last, must have been sent once, and nothing else. */
-  async verdict(): Promise<void> {
+  async verdict({ again = 0 }: { readonly again?: number } = {}): Promise<void> {
     for (const beat of this.beats) await beat.end()
-    const ids = await this.ids()
-    expect(new Set(ids).size, 'a message was published twice').toBe(ids.length)
-    const left = new Set(ids)
     const store = await openScheduleStore(this.store, { app: 'beats', clock: systemClock, log: console })
     try {
-      for (const { name, data } of await store.entries(0)) {
+      const entries = await store.entries(0)
+      // RabbitMQ takes a moment to give back what a reader had.
+      const ids = await this.ids(entries.reduce((sum, { data }) => sum + JSON.parse(data ?? '').state.runs, 0))
+      expect(ids.length - new Set(ids).size, `messages that were published twice, after ${this.takeOvers} take-overs`).toBeLessThanOrEqual(
+        again,
+      )
+      const left = new Set(ids)
+      for (const { name, data } of entries) {
         const { lastDueMs } = JSON.parse(data ?? '').state
         const period = periods[name] ?? 0
         let count = 0
@@ -164,7 +180,6 @@ for (const driver of drivers) {
       for (let count = 0; count < 5; count++) scene.start()
       for (let kill = 0; kill < 3; kill++) {
         const leader = await scene.leader()
-        await until(() => leader.lastSentMs !== undefined, 'it sends')
         await Promise.all(scene.beats.filter(({ isRunning }) => isRunning).map((beat) => beat.says('beat: ')))
         const next = scene.nextLeader()
         leader.signal('SIGKILL')
@@ -208,10 +223,9 @@ for (const driver of drivers.filter((name) => name !== 'file')) {
 
   statementTest(
     {
-      id: 'B15 beat.after_publish_before_save',
+      id: 'B.15',
       driver,
-      promise:
-        'a beat is killed after it has published and before it could write that down: nothing is sent twice, and nothing is left out',
+      promise: 'kill -9 at beat.after_publish_before_save: nothing is sent twice, and nothing is left out',
       timeoutMs: 60_000,
     },
     async () => {
@@ -256,6 +270,31 @@ if (drivers.length === 3) {
       await first.says('beat: following')
       await scene.sent(5)
       await scene.verdict()
+    },
+  )
+}
+
+const noRabbit = withoutRabbit()
+if (noRabbit === false) {
+  statementTest(
+    {
+      id: 'B1',
+      driver: 'rabbitmq',
+      promise:
+        'of three beats the one that leads is killed: another goes on within lease + 1 s, no time is left out, and of those that were being sent each comes twice at most, with one id',
+      timeoutMs: 120_000,
+    },
+    async () => {
+      await using scene = await BeatScene.open('rabbitmq')
+      for (let count = 0; count < 3; count++) scene.start()
+      const leader = await scene.leader()
+      await Promise.all(scene.beats.map((beat) => beat.says('beat: ')))
+      const next = scene.nextLeader()
+      leader.signal('SIGKILL')
+      expect(await next).toBeLessThan(leaseMs + 1_000 + slackMs)
+      await scene.sent(10)
+      // One for each entry and take-over.
+      await scene.verdict({ again: 3 * scene.takeOvers })
     },
   )
 }

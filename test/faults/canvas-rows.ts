@@ -74,38 +74,35 @@ export function canvasRows(faultTest: FaultTest): void {
     },
   )
 
-  for (const pool of ['prefork', 'async'] as const) {
-    faultTest(
-      {
-        id: 'C3',
-        variant: pool,
-        promise: 'a chord header that has run twice, with two results: the body runs once, with the one that is stored',
-        // The other headers may be in the hands of the worker that stood still.
-        dupBound: 3,
-      },
-      async (scene) => {
-        const paused = await scene.worker({ pool, concurrency: 1, args: ['-n', 'paused@%h', '--prefetch-multiplier', '1'] })
-        const twice = randomUUID()
-        const header = scene.sig('whoHeld', ['go'], { taskId: twice })
-        const last = scene.sig('hold', ['last'])
-        const result = await scene.sendCanvas(chord(group([header, scene.sig('good', [1]), last]), scene.sig('echo')))
-        await scene.recorder.started(1, twice)
-        const stopped = processesOf(scene.folder)
-        for (const pid of stopped) process.kill(pid, 'SIGSTOP')
-        await scene.worker({ pool, concurrency: 3, args: ['-n', 'other@%h'] })
-        const second = await scene.recorder.started(2, twice)
-        scene.release('go')
-        await until(async () => (await scene.app.result(twice).state()) === 'SUCCESS', 'the second run has its result stored')
-        for (const pid of stopped) process.kill(pid, 'SIGCONT')
-        await scene.recorder.ended(2, twice)
-        expect(paused.isRunning).toBe(true)
-        scene.release('last')
-        expect(await scene.result(result.id)).toEqual([[second.pid, 1, 'last']])
-        expect(scene.recorder.starts(result.id)).toHaveLength(1)
-        await scene.drained()
-      },
-    )
-  }
+  faultTest(
+    {
+      id: 'C3',
+      promise: 'a chord header that has run twice, with two results: the body runs once, with the one that is stored',
+      // The other headers may be in the hands of the worker that stood still.
+      dupBound: 3,
+    },
+    async (scene) => {
+      const paused = await scene.worker({ concurrency: 1, args: ['-n', 'paused@%h', '--prefetch-multiplier', '1'] })
+      const twice = randomUUID()
+      const header = scene.sig('whoHeld', ['go'], { taskId: twice })
+      const last = scene.sig('hold', ['last'])
+      const result = await scene.sendCanvas(chord(group([header, scene.sig('good', [1]), last]), scene.sig('echo')))
+      await scene.recorder.started(1, twice)
+      const stopped = processesOf(scene.folder)
+      for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+      await scene.worker({ concurrency: 3, args: ['-n', 'other@%h'] })
+      const second = await scene.recorder.started(2, twice)
+      scene.release('go')
+      await until(async () => (await scene.app.result(twice).state()) === 'SUCCESS', 'the second run has its result stored')
+      for (const pid of stopped) process.kill(pid, 'SIGCONT')
+      await scene.recorder.ended(2, twice)
+      expect(paused.isRunning).toBe(true)
+      scene.release('last')
+      expect(await scene.result(result.id)).toEqual([[second.pid, 1, 'last']])
+      expect(scene.recorder.starts(result.id)).toHaveLength(1)
+      await scene.drained()
+    },
+  )
 
   // Once a body or a next step is published, the worker that is killed may have begun it.
   for (const pool of ['prefork', 'async'] as const) {

@@ -33,7 +33,7 @@ describe.skipIf(skipped)(title('beat'), () => {
       {
         broker: fleet.url,
         backend: fleet.url,
-        store: fleet.url,
+        store: fleet.storeUrl,
         config: { beat_schedule: schedule },
       },
     )

@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../conformance/wait.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
 import { Fleet, fresh } from './fleet.js'
@@ -23,7 +24,13 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
 
   /** The program that a user runs. */
   async function celery(...args: string[]): Promise<string> {
-    const env = { ...cleanEnvironment(), PYTHONDONTWRITEBYTECODE: '1', INTEROP_BROKER: fleet.url, INTEROP_BACKEND: fleet.url }
+    const env = {
+      ...cleanEnvironment(),
+      PYTHONDONTWRITEBYTECODE: '1',
+      INTEROP_BROKER: fleet.url,
+      INTEROP_BACKEND: fleet.backendUrl,
+      INTEROP_STORE: fleet.storeUrl,
+    }
     const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
     return stdout
   }
@@ -166,3 +173,64 @@ const isOpen = (key: string): boolean =>
     'login_method',
     'uri_prefix',
   ].includes(key)
+
+describe.skipIf(skipped)(title('celery control: the same orders to a worker of each language'), () => {
+  let fleet: Fleet
+  beforeAll(async () => {
+    fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
+  }, 60_000)
+  afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  const orders: readonly (readonly [command: string, args: Readonly<Record<string, unknown>>])[] = [
+    ['enable_events', {}],
+    ['enable_events', {}],
+    ['disable_events', {}],
+    ['disable_events', {}],
+    ['heartbeat', {}],
+    ['rate_limit', { task_name: 'interop.add', rate_limit: '100/s' }],
+    ['rate_limit', { task_name: 'interop.add', rate_limit: 0 }],
+    ['rate_limit', { task_name: 'no.such', rate_limit: '1/s' }],
+    ['time_limit', { task_name: 'interop.add', soft: 50, hard: 60 }],
+    ['time_limit', { task_name: 'no.such', soft: 50 }],
+    ['pool_grow', { n: 1 }],
+    ['pool_shrink', { n: 1 }],
+    ['autoscale', { max: 3, min: 1 }],
+    ['add_consumer', { queue: 'more' }],
+    ['cancel_consumer', { queue: 'more' }],
+    ['revoke', { task_id: 'no-such-task' }],
+    ['revoke', { task_id: ['no-such-task'], terminate: true, signal: 'SIGKILL' }],
+    ['terminate', { task_id: 'no-such-task', signal: 'TERM' }],
+    ['revoke_by_stamped_headers', { headers: { header: ['value'] } }],
+    ['revoke_by_stamped_headers', { headers: { header: ['value'] }, terminate: true }],
+    ['no_such_command', {}],
+  ]
+
+  test.each(orders)('%s %j is answered in the same words, to clients of both languages', async (command, args) => {
+    const ours = await fleet.app.control.broadcast(command, args, { limit: 2, timeout: 10 })
+    expect(Object.keys(ours).sort()).toEqual([node, snake])
+    expect(ours[node]).toEqual(ours[snake])
+    // Those that count how often they were given are asked for once.
+    if (command.endsWith('_events')) return
+    const theirs = await fleet.client.ask('broadcast', { command, arguments: args, timeout: 10, limit: 2 })
+    expect(theirs).toEqual(expect.arrayContaining([{ [node]: ours[node] }, { [snake]: ours[snake] }]))
+  })
+
+  test('a Node client steers the Python worker: a queue more, a task less', async () => {
+    const { control } = fleet.app
+    const to = { destination: [snake], timeout: 10 }
+    await control.addConsumer('extra', to)
+    const { id } = await fleet.app.sendTask('interop.where', {}, { queue: 'extra' })
+    expect(await fleet.app.result(id).get({ timeout: 20 })).toBe('python')
+    await control.cancelConsumer('extra', to)
+    // It answers before it does it.
+    const queues = async () => (await control.inspect(to).activeQueues())[snake]?.map(({ name }) => name)
+    await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 20_000)
+  })
+
+  test('a Python client stops the Node worker, which ends in order', async () => {
+    const [worker] = fleet.nodeWorkers
+    await fleet.client.ask('broadcast', { command: 'shutdown', destination: [node], timeout: 0.2 })
+    expect(await worker?.exited).toEqual({ code: 0, signal: null })
+    expect(await fleet.client.ask('ping', { timeout: 2 })).toEqual([snake])
+  })
+})

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { chain, chord, group } from '../../dist/index.js'
 import { Deferred } from '../../dist/internal/deferred.js'
 import { within } from '../conformance/wait.js'
 import { testCalls } from './call-rows.js'
@@ -114,6 +115,39 @@ describe.skipIf(skippedOn('classic'))(title('RPC results', 'classic'), () => {
       }),
     )
     expect(values).toEqual(numbers.map((number) => number + 1))
+  })
+
+  test('chains and groups of both languages come to the Node client that sent them, and so does the failure of a step', async () => {
+    const add = (queue: string, ...args: number[]) =>
+      fleet.app
+        .remote<(...numbers: number[]) => number>('interop.add')
+        .s(...args)
+        .set({ queue })
+    const fail = (queue: string, kind: string) => fleet.app.remote<(kind: string) => never>('interop.fail').si(kind).set({ queue })
+    expect(
+      await chain(add('node', 1, 2), add('python', 3), add('node', 4))
+        .delay()
+        .get({ timeout: 20 }),
+    ).toBe(10)
+    expect(
+      await chain(add('python', 1, 2), add('node', 3))
+        .delay()
+        .get({ timeout: 20 }),
+    ).toBe(6)
+    expect(
+      await group([add('node', 1, 2), add('python', 3, 4)])
+        .delay()
+        .get({ timeout: 20 }),
+    ).toEqual([3, 7])
+    for (const [queue, kind] of [
+      ['node', 'range'],
+      ['python', 'value'],
+    ] as const) {
+      const sent = chain(fail(queue, kind), add('node', 1), add('python', 1)).delay()
+      await expect(sent.get({ timeout: 20 })).rejects.toMatchObject({ excType: 'ValueError' })
+    }
+    const echo = fleet.app.remote<(values: number[]) => unknown>('interop.echo').s().set({ queue: 'node' })
+    await expect(chord(group([add('node', 1, 2), add('python', 1, 2)]), echo).delay()).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
   })
 
   test('what was asked by one app is PENDING for another, as in Celery', async () => {

@@ -21,7 +21,7 @@ describe.skipIf(withoutRabbit())('RabbitMQ', () => {
   const itsPlace = 'before 4.3 a quorum queue counts every message that comes back: it is put at the end instead, as a new one'
   const delayQueues = "what waits for its time lies in Celery's delay queues, by the broker's own clock and for all queues together"
   const fromItsHead = 'a queue can only be read from its head'
-  const noFences = 'RabbitMQ keeps messages, and no numbers'
+  const noFences = 'RabbitMQ keeps no numbers: beat writes down what it is about to send'
   const gaps = {
     'behind a fence one message of a number is published, whoever tries and how often': noFences,
     'a fence that was raised holds what has an older number, and a held message passes no other fence': noFences,

@@ -1,5 +1,6 @@
 /** Who is told when something fails: all tasks of a workflow that will never run because of it. A chain or a chord always ends, with a result or with an error. */
-import { parseSignature, type WireSignature } from '../../protocol/signature.js'
+import { bodyOf, headerOf, kindOf, listAt, nameAt, type Options, signatureAt, tasksOf } from '../../canvas/members.js'
+import type { WireSignature } from '../../protocol/signature.js'
 import { encodeJson } from '../../serializers/json.js'
 
 /** A task that will never run. What its signature says of it stands here as it came; null is "nothing". */
@@ -18,143 +19,92 @@ export interface Doomed {
   readonly replyTo: string | undefined
 }
 
-/** Where a signature stands: what it takes over from the one around it when it says nothing itself. */
+/** A signature, and what is around it. */
 interface Place {
   readonly given: unknown
-  readonly where: string
-  /** The end of what is around it: its result is that one's, and so are its id and its chord. */
-  readonly outer: Readonly<Record<string, unknown>>
+  /** What it takes over when it says nothing itself: the end of a composite has that one's id and chord. */
+  readonly outer: Options
   /** Null: nobody is told. */
   readonly errbacks: readonly unknown[] | null
   /** False in the header of a chord that was never started: nobody counts its parts. */
   readonly counts: boolean
-  /** A member of a group has an id of its own. */
-  readonly isMember: boolean
 }
 
 /** The rest of a chain: every task in it, with the bodies of its chords. Errbacks are those of the task that failed; here are none. */
 export function doomedInChain(chain: readonly unknown[]): Iterable<Doomed> {
-  return walk(chain.map((given, index) => place(given, `chain[${index}]`, null)))
+  return walk(chain.map((given) => ({ given, outer: {}, errbacks: null, counts: true })))
 }
 
 /** The body of a chord that failed: its last task (of a group every member), with what follows it, and with its errbacks. */
 export function doomedBody(body: WireSignature): Iterable<Doomed> {
-  return walk([place(body, 'chord', []), ...(listOf(body.options.chain) ?? []).map((given) => place(given, 'chain', null))])
+  const after = listAt(body.options, 'chain').map((given) => ({ given, outer: {}, errbacks: null, counts: true }))
+  return walk([{ given: body, outer: {}, errbacks: [], counts: true }, ...after])
 }
 
 /** A loop, not a recursion: a workflow may be deeper than the stack. */
-function* walk(places: Place[]): Iterable<Doomed> {
-  const waiting = places.reverse()
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const { given, where, counts } = next
-    const signature = parseSignature(given, where)
-    const { kwargs } = signature
-    const options = next.isMember ? { ...memberOptions(next.outer), ...signature.options } : { ...next.outer, ...signature.options }
-    const errbacks = next.errbacks === null ? null : [...next.errbacks, ...errbacksOf(signature.options)]
-    switch (signature.subtask_type) {
+function* walk(places: readonly Place[]): Iterable<Doomed> {
+  const waiting = places.toReversed()
+  for (let place = waiting.pop(); place !== undefined; place = waiting.pop()) {
+    const signature = signatureAt(place.given, 'signature')
+    const options: Options = { ...place.outer, ...signature.options }
+    const errbacks = place.errbacks === null ? null : [...place.errbacks, ...listAt(signature.options, 'link_error')]
+    const { counts } = place
+    switch (kindOf(signature)) {
       case 'chain': {
-        const steps = listOf(kwargs.tasks) ?? []
-        for (const [index, step] of steps.entries()) {
-          const isLast = index === steps.length - 1
-          waiting.push({
-            given: step,
-            where: `${where}.tasks[${index}]`,
-            outer: isLast ? ends(options) : {},
-            errbacks: isLast ? errbacks : null,
-            counts,
-            isMember: false,
-          })
-        }
+        const steps = [...tasksOf(signature)]
+        const last = steps.pop()
+        for (const given of steps) waiting.push({ given, outer: {}, errbacks: null, counts })
+        if (last !== undefined) waiting.push({ given: last, outer: ofEnd(options), errbacks, counts })
         break
       }
       case 'group': {
-        const id = text(options.task_id)
+        const id = nameAt(options, 'task_id')
         // As Celery: the failure of a body stands under its group's id, too.
-        if (id !== null && errbacks !== null) yield { ...nobody, id }
-        for (const [index, member] of (listOf(kwargs.tasks) ?? []).entries())
-          waiting.push({ given: member, where: `${where}.tasks[${index}]`, outer: ends(options), errbacks, counts, isMember: true })
+        if (id !== undefined && errbacks !== null) yield { ...doomed(id, {}), chord: null }
+        for (const given of tasksOf(signature)) waiting.push({ given, outer: ofMembers(options), errbacks, counts })
         break
       }
-      case 'chord': {
-        const header = membersOf(kwargs.header)
-        for (const [index, member] of header.entries())
-          waiting.push({ given: member, where: `${where}.header[${index}]`, outer: {}, errbacks: null, counts: false, isMember: true })
-        if (kwargs.body !== null && kwargs.body !== undefined)
-          waiting.push({ given: kwargs.body, where: `${where}.body`, outer: ends(options), errbacks, counts, isMember: false })
+      case 'chord':
+        for (const given of tasksOf(headerOf(signature))) waiting.push({ given, outer: {}, errbacks: null, counts: false })
+        waiting.push({ given: bodyOf(signature), outer: ofEnd(options), errbacks, counts })
         break
-      }
-      default: {
-        const id = text(options.task_id)
-        if (id === null) break
-        yield {
-          id,
-          parentId: text(options.parent_id),
-          rootId: text(options.root_id),
-          groupId: text(options.group_id),
-          groupIndex: Number.isSafeInteger(options.group_index) ? (options.group_index as number) : null, // just seen to be one
-          chord: counts ? (options.chord ?? null) : null,
-          errbacks: distinct(errbacks ?? []),
-          ignoresResult: options.ignore_result === true,
-          replyTo: typeof options.reply_to === 'string' ? options.reply_to : undefined,
-        }
+      case 'task': {
+        const id = nameAt(options, 'task_id')
+        if (id !== undefined)
+          yield { ...doomed(id, options), chord: counts ? (options.chord ?? null) : null, errbacks: distinct(errbacks ?? []) }
       }
     }
   }
 }
 
-const nobody = {
-  parentId: null,
-  rootId: null,
-  groupId: null,
-  groupIndex: null,
-  chord: null,
-  errbacks: [],
-  ignoresResult: false,
-  replyTo: undefined,
-} as const
+function doomed(id: string, options: Options): Omit<Doomed, 'chord'> {
+  const { group_index: index, ignore_result: ignores } = options
+  return {
+    id,
+    parentId: nameAt(options, 'parent_id') ?? null,
+    rootId: nameAt(options, 'root_id') ?? null,
+    groupId: nameAt(options, 'group_id') ?? null,
+    groupIndex: typeof index === 'number' ? index : null,
+    errbacks: [],
+    ignoresResult: ignores === true,
+    replyTo: nameAt(options, 'reply_to'),
+  }
+}
 
-const place = (given: unknown, where: string, errbacks: readonly unknown[] | null): Place => ({
-  given,
-  where,
-  outer: {},
-  errbacks,
-  counts: true,
-  isMember: false,
-})
-
-/** What the last task of a composite takes over from it. */
-function ends({ task_id, chord, group_id, group_index, root_id }: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function ofEnd({ task_id, chord, group_id, group_index, root_id }: Options): Options {
   return present({ task_id, chord, group_id, group_index, root_id })
 }
 
 /** All members of a group share its chord, and none its id. */
-function memberOptions({ chord, group_id, root_id }: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function ofMembers({ chord, group_id, root_id }: Options): Options {
   return present({ chord, group_id, root_id })
 }
 
-function present(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function present(options: Options): Options {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined && value !== null))
-}
-
-/** The header of a chord is a list, or once it is frozen a group. */
-function membersOf(header: unknown): readonly unknown[] {
-  if (Array.isArray(header)) return header
-  if (header === null || header === undefined) return []
-  return listOf(parseSignature(header, 'header').kwargs.tasks) ?? []
-}
-
-function errbacksOf({ link_error: errbacks }: Readonly<Record<string, unknown>>): readonly unknown[] {
-  return listOf(errbacks) ?? []
 }
 
 /** Celery links the errbacks of a composite to its parts, too: each is told once. */
 function distinct(errbacks: readonly unknown[]): readonly unknown[] {
   return errbacks.length < 2 ? errbacks : [...new Map(errbacks.map((errback) => [encodeJson(errback, 'link_error'), errback])).values()]
 }
-
-function listOf(value: unknown): readonly unknown[] | undefined {
-  if (value === undefined || value === null) return undefined
-  return Array.isArray(value) ? value : [value]
-}
-
-const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)

@@ -5,7 +5,6 @@
  *
  * Once open it is opened again whenever it is lost: the queue outlives its connection for an hour, so that nothing is missed.
  */
-import { randomUUID } from 'node:crypto'
 import { ConnectionError } from '../../errors.js'
 import type { AmqpMessage } from '../../internal/amqp/amqplib.js'
 import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
@@ -29,7 +28,7 @@ interface Opened {
 }
 
 export class ReplyQueue {
-  readonly name = randomUUID()
+  readonly name: string
   readonly #brokers: RpcBrokers
   readonly #clock: Clock
   readonly #events: ReplyQueueEvents
@@ -40,7 +39,8 @@ export class ReplyQueue {
   #again: Timer | undefined
   #wasOpen = false
 
-  constructor(brokers: RpcBrokers, { clock, ...events }: ReplyQueueEvents & { readonly clock: Clock }) {
+  constructor(name: string, brokers: RpcBrokers, { clock, ...events }: ReplyQueueEvents & { readonly clock: Clock }) {
+    this.name = name
     this.#brokers = brokers
     this.#clock = clock
     this.#events = events

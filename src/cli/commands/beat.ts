@@ -1,7 +1,9 @@
 import { relative } from 'node:path'
 import type { Command } from 'commander'
 import { importTasks } from '../../app/import-tasks.js'
+import type { ScheduleInfo } from '../../app/schedule-handle.js'
 import type { RedBeatOptions } from '../../beat/open-beat.js'
+import { ConnectionError } from '../../errors.js'
 import { showAddress } from '../../internal/address.js'
 import { formatDuration } from '../../internal/duration.js'
 import { packageVersion } from '../../internal/package-version.js'
@@ -57,7 +59,7 @@ async function importEntries({ app, core, terminal }: CommandContext, { importFr
 /** What beat says of itself when it starts: the next runs of each entry, as the clocks of its zone show them. */
 async function banner({ app, core, file }: CommandContext): Promise<string> {
   const { config } = core
-  const entries = await app.schedule.list()
+  const entries = await listed(app)
   const facts = [
     ['app', `${core.name}  (./${relative(process.cwd(), file)})`],
     ['broker', config.brokerUrl.map(showAddress).join('; ')],
@@ -65,9 +67,8 @@ async function banner({ app, core, file }: CommandContext): Promise<string> {
     ['entries', String(entries.length)],
   ]
   const rows: string[][] = []
-  for (const { name, schedule, timezone, state } of entries.slice(0, shownEntries)) {
-    const times = state === 'paused' ? [] : await app.schedule.next(name, shownRuns)
-    const shown = times.map((time) => showTime(time, timezone)).join(', ')
+  for (const { name, schedule, timezone, state, next } of entries.slice(0, shownEntries)) {
+    const shown = next.map((time) => showTime(time, timezone)).join(', ')
     rows.push([`  ${name}`, schedule, state === 'paused' ? 'paused' : shown === '' ? 'over' : `${shown} ${timezone}`])
   }
   const more = entries.length > shownEntries ? [`  (+${entries.length - shownEntries}: celeriac schedule list)`] : []
@@ -79,4 +80,14 @@ async function banner({ app, core, file }: CommandContext): Promise<string> {
     ...more,
     ...problems,
   ].join('\n')
+}
+
+/** None, when the store cannot be reached: beat itself waits for it. */
+async function listed(app: CommandContext['app']): Promise<readonly ScheduleInfo[]> {
+  try {
+    return await app.schedule.list({ next: shownRuns })
+  } catch (error) {
+    if (error instanceof ConnectionError) return []
+    throw error
+  }
 }

@@ -14,6 +14,9 @@ interface WorkerFlags {
   readonly excludeQueues?: string[]
   readonly purge?: true
   readonly beat?: true
+  readonly withoutGossip?: true
+  readonly withoutMingle?: true
+  readonly withoutHeartbeat?: true
   /** Checked to be a whole number. */
   readonly concurrency?: string
 }
@@ -24,6 +27,9 @@ export function define(command: Command): void {
     .option('-Q, --queues <names>', "take messages from these queues, separated by commas; by default the app's own", nameList)
     .option('-X, --exclude-queues <names>', 'not from these', nameList)
     .option('-B, --beat', 'send what is due, too; any number of workers may, one of them leads')
+    .option('--without-gossip', 'do not listen to other workers')
+    .option('--without-mingle', 'do not ask other workers at the start which tasks are revoked')
+    .option('--without-heartbeat', 'do not tell monitors and other workers that this one is there')
     .option('--purge', 'first remove all messages that wait in these queues')
   addConfigFlags(command, workerOptions())
   command.addHelpText(
@@ -41,6 +47,9 @@ export function define(command: Command): void {
         queues,
         app: `${file}#${exportName}`,
         ...(flags.hostname === undefined ? {} : { hostname: flags.hostname }),
+        ...(flags.withoutGossip === true ? { gossip: false } : {}),
+        ...(flags.withoutMingle === true ? { mingle: false } : {}),
+        ...(flags.withoutHeartbeat === true ? { heartbeat: false } : {}),
       })
       if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
       terminal.note(banner({ core, version: packageVersion(), hostname: worker.hostname, file, queues }))

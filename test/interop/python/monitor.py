@@ -21,13 +21,16 @@ def take(event):
     state.event(event)
 
 
-with connection:
-    receiver = app.events.Receiver(connection, handlers={"*": take})
-    threading.Thread(target=wait_for_end, daemon=True).start()
-    with receiver.consumer_context() as (_, _channel, _consumers):
+class Monitor(app.events.Receiver):
+    def on_consume_ready(self, *args, **kwargs):
+        super().on_consume_ready(*args, **kwargs)
         print(json.dumps({"type": "listening"}), flush=True)
-        for _ in receiver.consume(limit=None, timeout=None, wakeup=True):
-            pass
+
+
+with connection:
+    receiver = Monitor(connection, handlers={"*": take})
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    receiver.capture(limit=None, timeout=None, wakeup=True)
 
 print(
     json.dumps(

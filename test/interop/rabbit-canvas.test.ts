@@ -1,0 +1,3 @@
+import { testCanvas } from './canvas-rows.js'
+
+testCanvas('classic')

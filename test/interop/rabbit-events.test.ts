@@ -1,0 +1,3 @@
+import { testEvents } from './event-rows.js'
+
+testEvents('classic')
