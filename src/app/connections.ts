@@ -3,7 +3,7 @@ import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
-import type { Connection, ConnectOptions, Transport } from '../transport.js'
+import type { Connection, Transport } from '../transport.js'
 
 /** How drivers are opened: the real ones by their address, or a test's own. */
 export interface Drivers {
@@ -32,7 +32,6 @@ export class Connections {
   readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
   #backend: Promise<ResultBackend> | undefined
-  /** Of who asked for the most: all connections of this process are blocked with it. */
   #blocksUpToMs = 0
 
   constructor(options: ConnectionsOptions) {
@@ -57,9 +56,13 @@ export class Connections {
     return this.#transportsOf.get(connection)
   }
 
+  /** From here on connections are opened that outlive it when this process is blocked for so long: see ConnectOptions. */
+  blocksUpTo(ms: number): void {
+    this.#blocksUpToMs = Math.max(this.#blocksUpToMs, ms)
+  }
+
   /** A connection of its own, to consume on: to the first broker of the list that answers. Throws what the last one said, and what is wrong with the options at once. */
-  async connect({ blocksUpToMs = 0 }: Omit<ConnectOptions, 'signal'> = {}): Promise<Connection> {
-    this.#blocksUpToMs = Math.max(this.#blocksUpToMs, blocksUpToMs)
+  async connect(): Promise<Connection> {
     let last: unknown
     for (const address of this.#options.brokers) {
       try {

@@ -167,6 +167,7 @@ export class AppWorker implements Worker {
         held: () => this.#held().length,
         resize: (size) => this.#resizePool(pool, size),
       })
+    core.connections.blocksUpTo(this.#blocksUpToMs(pool))
     this.#meetOthers()
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
@@ -185,6 +186,10 @@ export class AppWorker implements Worker {
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
     if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+  }
+
+  #blocksUpToMs(pool: Pool): number {
+    return pool.supports.ownLoop ? 0 : (this.#core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
   }
 
   /** A broker that is not there yet is waited for, unless that is turned off. */
@@ -206,8 +211,7 @@ export class AppWorker implements Worker {
 
   async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
-    const blocksUpToMs = pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
-    const connection = await core.connections.connect({ blocksUpToMs })
+    const connection = await core.connections.connect()
     try {
       const refusals = this.#refusals
       const { events, counts } = this.#presence
@@ -235,7 +239,7 @@ export class AppWorker implements Worker {
       const consumer = await connection.consume({
         queues: queues.names,
         prefetch: tasks.prefetch,
-        blocksUpToMs,
+        blocksUpToMs: this.#blocksUpToMs(pool),
         onDeliveries: tasks.take,
         onRefused: tasks.refused,
       })

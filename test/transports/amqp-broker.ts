@@ -63,6 +63,18 @@ export class Peek implements AsyncDisposable {
     await channel.close()
   }
 
+  /** What still waits for its time is of no test any more. */
+  async purgeDelays(): Promise<void> {
+    const channel = await this.link.openChannel()
+    try {
+      for (let level = 0; level < 28; level++) await channel.api.purgeQueue(`celery_delayed_${level}`)
+    } catch {
+      // Nothing was ever delayed.
+    } finally {
+      await channel.close()
+    }
+  }
+
   /** Whether a message of that id waits in one of the queues. They count as delivered by it. */
   async finds(taskId: string, queues: readonly string[]): Promise<boolean> {
     for (const queue of queues) {

@@ -69,10 +69,9 @@ export class Lane {
   add(queue: string): Promise<void> {
     return this.#next(async () => {
       if (this.#queues.has(queue)) return
-      const channel = await this.#opened()
       this.#queues.set(queue, [])
       try {
-        await this.#subscribe(channel, queue, this.#limit)
+        await this.#subscribe(await this.#opened(), queue, this.#limit)
       } catch (error) {
         this.#queues.delete(queue)
         throw consumeError(queue, error)
