@@ -99,6 +99,11 @@ function showRouter(value: Router): string {
 /** A queue as a user describes it. What is left out follows `taskDefaultExchange` and the queue's own name. */
 export interface QueueOption {
   readonly name: string
+  /**
+   * Every worker that takes from it gets a copy of each message (kombu's `Broadcast`): its exchange is a fan-out, and each worker has a queue of its own on it, for as
+   * long as it is up. A message that is sent while no worker listens is gone.
+   */
+  readonly broadcast?: boolean
   readonly exchange?: string
   readonly exchangeType?: ExchangeType
   readonly routingKey?: string
@@ -140,6 +145,7 @@ const bindings = kind<readonly QueueBinding[], readonly QueueBinding[]>(bindingW
 )
 const queueFields = {
   name,
+  broadcast: bool,
   exchange: name,
   exchangeType,
   routingKey: name,
@@ -171,9 +177,16 @@ export const queues: Kind<QueuesInput, readonly QueueOption[]> = kind<QueuesInpu
   },
 )
 
+/** What a broadcast decides itself. */
+const ofQueuesOfTheirOwn = ['exchangeType', 'durable', 'exclusive', 'autoDelete', 'bindings', 'bindingArguments'] as const
+
 function queue(value: unknown, option: string): QueueOption {
   if (typeof value === 'string') return { name: name.parse(value, option) }
   const described = fields(value, option, 'a queue name or an object that describes a queue', queueFields)
+  if (described.broadcast === true) {
+    const other = ofQueuesOfTheirOwn.find((field) => described[field] !== undefined)
+    if (other !== undefined) throw new OptionInvalidError(`${option}.${other}`, 'left out for a broadcast', described[other])
+  }
   return { ...described, name: name.parse(described.name, `${option}.name`) }
 }
 

@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { QueueNotFoundError } from '../errors.js'
 import type { Destination, Exchange, Queue, Topology } from '../protocol/topology.js'
 import type { Config } from './config.js'
 import type { QueueOption, Route, Router } from './config-routing.js'
 import { checkName } from './registry.js'
+
+/** As Celery names the queues that workers have of broadcasts. */
+const ownQueuePrefix = 'bcast.'
 
 /** What a call or its task says about where to go; empty fields are decided by the routes and the config. */
 export interface RouteRequest {
@@ -51,6 +55,9 @@ export class Routes {
     }
     const name = queue ?? this.#config.taskDefaultQueue
     const options = this.queueOptions(name)
+    if (options.broadcast === true) {
+      return { to: { exchange: this.#exchangeOf(options), routingKey: routingKey ?? this.#broadcastKeyOf(options) }, queue: name, priority }
+    }
     // A queue on a direct exchange is reached by its name, through the default exchange; others only through their own exchange.
     if ((options.exchangeType ?? this.#config.taskDefaultExchangeType) === 'direct')
       return { to: { exchange: '', routingKey: name }, queue: name, priority }
@@ -71,7 +78,10 @@ export class Routes {
 
   /** What must exist so that messages reach the queue: the queue, its exchange, the binding between them. */
   topology(name: string): Topology {
+    // Only the worker whose it is declares it: whoever sends there (a retry) has it from a message.
+    if (name.startsWith(ownQueuePrefix)) return { exchanges: [], queues: [] }
     const options = this.queueOptions(name)
+    if (options.broadcast === true) return { exchanges: [this.#broadcastExchange(options)], queues: [] }
     const exchange: Exchange = {
       name: this.#exchangeOf(options),
       type: options.exchangeType ?? this.#config.taskDefaultExchangeType,
@@ -93,6 +103,31 @@ export class Routes {
       bindings,
     }
     return { exchanges: [exchange, ...[...others].map((other) => ({ ...exchange, name: other }))], queues: [queue] }
+  }
+
+  /** The same for a worker that takes from it: of a broadcast, a queue of its own (with Celery's kind of name), new with each call. */
+  workerTopology(name: string): Topology {
+    const options = this.queueOptions(name)
+    if (options.broadcast !== true) return this.topology(name)
+    const exchange = this.#broadcastExchange(options)
+    const queue: Queue = {
+      name: `${ownQueuePrefix}${randomUUID()}`,
+      durable: true,
+      exclusive: false,
+      autoDelete: true,
+      arguments: options.arguments ?? {},
+      bindings: [{ exchange: exchange.name, routingKey: this.#broadcastKeyOf(options) }],
+    }
+    return { exchanges: [exchange], queues: [queue] }
+  }
+
+  #broadcastExchange(options: QueueOption): Exchange {
+    return { name: this.#exchangeOf(options), type: 'fanout', durable: true, autoDelete: false }
+  }
+
+  /** Of no use to a fan-out, but part of the channel's name on Redis: Celery fills in the default one. */
+  #broadcastKeyOf({ routingKey }: QueueOption): string {
+    return routingKey ?? this.#config.taskDefaultRoutingKey ?? this.#config.taskDefaultQueue
   }
 
   /** Throws QueueNotFoundError for a queue that is not configured, unless missing queues are created. */

@@ -9,11 +9,16 @@ export class WorkerQueues {
   #at: { readonly connection: Connection; readonly consumer: Consumer } | undefined
 
   constructor(routes: Routes, names: readonly string[]) {
-    for (const name of names) this.#topologies.set(name, routes.topology(name))
+    for (const name of names) this.#topologies.set(name, routes.workerTopology(name))
   }
 
   get names(): readonly string[] {
     return [...this.#topologies.keys()]
+  }
+
+  /** What is taken from at the broker: of a broadcast, the worker's own queue. */
+  get sources(): readonly string[] {
+    return this.topologies.flatMap(sourcesOf)
   }
 
   get topologies(): readonly Topology[] {
@@ -29,13 +34,19 @@ export class WorkerQueues {
   async add(name: string, topology: Topology): Promise<void> {
     if (this.#topologies.has(name)) return
     await this.#at?.connection.declare(topology)
-    await this.#at?.consumer.addQueue(name)
+    for (const source of sourcesOf(topology)) await this.#at?.consumer.addQueue(source)
     this.#topologies.set(name, topology)
   }
 
   /** What was taken from it already still runs here. Throws QueueNotFoundError. */
   async cancel(name: string): Promise<void> {
-    if (!this.#topologies.delete(name)) throw new QueueNotFoundError(name)
-    await this.#at?.consumer.cancelQueue(name)
+    const topology = this.#topologies.get(name)
+    if (topology === undefined) throw new QueueNotFoundError(name)
+    this.#topologies.delete(name)
+    for (const source of sourcesOf(topology)) await this.#at?.consumer.cancelQueue(source)
   }
+}
+
+function sourcesOf({ queues }: Topology): readonly string[] {
+  return queues.map((queue) => queue.name)
 }

@@ -237,7 +237,7 @@ export class AppWorker implements Worker {
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
-        queues: queues.names,
+        queues: queues.sources,
         prefetch: tasks.prefetch,
         blocksUpToMs: this.#blocksUpToMs(pool),
         onDeliveries: tasks.take,

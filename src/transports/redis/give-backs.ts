@@ -85,21 +85,25 @@ export class GiveBacks {
   }
 
   async #write(batch: readonly Settled[]): Promise<void> {
-    const { session, returns, scripts, counters, leaseId } = this.#parts
+    const { layout, session, returns, scripts, counters, leaseId } = this.#parts
+    const kept: (readonly [list: string, raw: Buffer])[] = []
     const releases: Return[] = []
     const burials: Burial[] = []
     const deferred: Deferred[] = []
     for (const { delivery, settlement } of batch) {
       const { lease, queue, deliveries, raw } = delivery
-      // A broadcast lies nowhere that it could go back to.
+      // A broadcast lies nowhere that it could go back to: it becomes a message of the queue that heard it.
       if (lease === 0) {
-        if (settlement.kind === 'reject' && raw !== undefined) this.buryHeard({ queue, reason: settlement.reason, deliveries, raw })
+        if (raw === undefined) continue
+        if (settlement.kind === 'reject') this.buryHeard({ queue, reason: settlement.reason, deliveries, raw })
+        else if (settlement.kind !== 'ack') kept.push([layout.listFor(queue, delivery.message.properties.priority), raw])
       } else if (settlement.kind === 'release') releases.push({ id: leaseId(lease), counted: settlement.counted })
       else if (settlement.kind === 'reject') burials.push({ id: leaseId(lease), queue, reason: settlement.reason, deliveries })
       else if (settlement.kind === 'defer') deferred.push({ delivery, untilMs: settlement.untilMs })
     }
     // Each step again when its link is lost: what was done by then counts as late, and only that.
     let late = 0
+    for (const [list, raw] of kept) await session.repeat((link) => link.call('LPUSH', [list, raw]))
     if (deferred.length > 0) late += await session.repeat((link) => this.#defer(link, deferred))
     if (releases.length > 0) late += await session.repeat((link) => returns.giveBack(link, scripts(), releases))
     if (burials.length > 0) late += await session.repeat((link) => returns.bury(link, scripts(), burials))

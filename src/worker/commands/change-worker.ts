@@ -42,7 +42,7 @@ const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'he
 /** The answer comes when the worker takes tasks from the queue. */
 export const add_consumer: CommandHandler = async ({ core, queues }, { queue, exchange, exchange_type: type, routing_key: key }) => {
   const queueName = name(queue, 'queue')
-  const known = core.routes.topology(queueName)
+  const known = core.routes.workerTopology(queueName)
   const [ownExchange] = known.exchanges
   const [ownQueue] = known.queues
   const exchangeType = optionalName(type, 'exchange_type') ?? ownExchange?.type ?? 'direct'

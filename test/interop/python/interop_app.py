@@ -9,12 +9,17 @@ import time
 
 from canvas_of import canvas_of
 from celery import Celery
+from kombu.common import Broadcast
 from redis import Redis
 from shop_errors import CardDeclined, Desk
 
 app = Celery("interop", broker=os.environ["INTEROP_BROKER"], backend=os.environ["INTEROP_BACKEND"])
 app.conf.update(accept_content=["json", "msgpack", "yaml"], broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
-app.conf.update(json.loads(os.environ.get("INTEROP_CONFIG", "{}")))
+config = json.loads(os.environ.get("INTEROP_CONFIG", "{}"))
+broadcasts = config.pop("broadcasts", [])
+app.conf.update(config)
+if broadcasts:
+    app.conf.task_queues = [Broadcast(name) for name in broadcasts]
 
 store = Redis.from_url(os.environ["INTEROP_STORE"], decode_responses=True)
 
