@@ -21,33 +21,23 @@ export class ResultKeeper {
     this.#hostname = hostname
   }
 
-  /** The same once, without patience; undefined when nothing is to be stored. */
+  /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
+  store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
+    return this.write(task, parts)?.catch((cause: unknown) => this.storeAgain(task, parts, cause)) ?? stored
+  }
+
+  /** The same once; undefined when nothing is to be stored. */
   write(task: ActiveTask, parts: MetaParts): Promise<boolean> | undefined {
     const core = this.#core
     if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return undefined
-    const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
-    return this.#backend.store(meta, this.#optionsOf(task))
+    return this.#backend.store(this.#metaOf(task, parts), this.#optionsOf(task))
   }
 
-  /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
-  store(task: ActiveTask, parts: MetaParts): Promise<boolean> {
-    const core = this.#core
-    if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return stored
-    const meta = metaOf(core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
-    const options = this.#optionsOf(task)
-    return this.#backend.store(meta, options).catch((error: unknown) => {
-      core.log.warn({ ...fields(task), err: error }, `the result of task ${label(task)} could not be stored; trying again`)
-      return this.#storeAgain(meta, options)
-    })
-  }
-
-  #optionsOf({ message }: ActiveTask): StoreOptions {
-    const { replyTo, correlationId } = message.properties
-    return { expiresSeconds: this.#core.config.resultExpires, replyTo, correlationId }
-  }
-
-  async #storeAgain(meta: ResultMeta, options: StoreOptions): Promise<boolean> {
-    const { clock, random } = this.#core
+  /** After a `write` that failed. */
+  async storeAgain(task: ActiveTask, parts: MetaParts, cause: unknown): Promise<boolean> {
+    const { clock, log, random } = this.#core
+    log.warn({ ...fields(task), err: cause }, `the result of task ${label(task)} could not be stored; trying again`)
+    const [meta, options] = [this.#metaOf(task, parts), this.#optionsOf(task)]
     const backoff = new Backoff({ firstMs: 50, maxMs: 2_000, random })
     const untilMs = clock.monotonic() + storeForMs
     for (;;) {
@@ -58,6 +48,15 @@ export class ResultKeeper {
         if (clock.monotonic() > untilMs) throw error
       }
     }
+  }
+
+  #metaOf(task: ActiveTask, parts: MetaParts): ResultMeta {
+    return metaOf(this.#core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
+  }
+
+  #optionsOf({ message }: ActiveTask): StoreOptions {
+    const { replyTo, correlationId } = message.properties
+    return { expiresSeconds: this.#core.config.resultExpires, replyTo, correlationId }
   }
 }
 

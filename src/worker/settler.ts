@@ -64,8 +64,18 @@ export class Settler {
     }
     return write.then(
       (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
-      () => this.#settleFully(task, outcome),
+      (cause: unknown) => this.#succeedLater(task, outcome, cause),
     )
+  }
+
+  /** Its result could not be stored at once. */
+  async #succeedLater(task: ActiveTask, outcome: Outcome & { status: 'success' }, cause: unknown): Promise<void> {
+    try {
+      if (await this.#results.storeAgain(task, succeeded(outcome), cause)) this.#succeeded(task, outcome)
+      else await this.#settleFully(task, outcome)
+    } catch (error) {
+      await this.#giveUp(task, error)
+    }
   }
 
   #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
@@ -91,10 +101,14 @@ export class Settler {
     try {
       await this.#settle(task, outcome)
     } catch (error) {
-      if (isForGood(error)) return this.#buryUnsettled(task, error)
-      log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
-      task.delivery.release()
+      await this.#giveUp(task, error)
     }
+  }
+
+  async #giveUp(task: ActiveTask, error: unknown): Promise<void> {
+    if (isForGood(error)) return this.#buryUnsettled(task, error)
+    this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
+    task.delivery.release()
   }
 
   async #buryUnsettled(task: ActiveTask, error: CeleriacError): Promise<void> {
