@@ -342,11 +342,6 @@ export function messageRows(faultTest: FaultTest): void {
         message: altered({ body: JSON.stringify([[], {}, { callbacks: [group] }]) }),
         reason: /more than 100000 signatures/,
       },
-      {
-        what: 'a chain, which this version cannot run',
-        message: altered({ body: JSON.stringify([[], {}, { chain: [signature()] }]) }),
-        reason: /it is part of a chain/,
-      },
       { what: 'a loop of text', message: altered({ body: '[[],{},{"callbacks":["good"]}]' }), reason: /signature/ },
     ]
   })
