@@ -7,7 +7,8 @@ export default defineConfig({
     globalSetup: ['test/shared-servers.ts'],
     // Processes, not threads: tests load native modules, send signals and change their working directory.
     pool: 'forks',
-    maxWorkers: 2,
+    // More than CPUs: the longest tests mostly wait for a server, a lease or a time.
+    maxWorkers: 3,
     // Fault tests that run at once each have servers and workers of their own.
     maxConcurrency: 3,
     // The built package as Node itself loads it: one copy, whoever imports it.

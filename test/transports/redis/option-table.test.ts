@@ -105,6 +105,7 @@ test('results at the broker’s server are reached as it is, unless their own op
   const brokers = { master_name: 'main', tls: true, socketTimeout: 3, visibility_timeout: 5, globalKeyprefix: 'shop:' }
   expect(readRedisBackendOptions({ socket_timeout: 4, globalKeyprefix: 'results' }, brokers)).toEqual({
     globalKeyprefix: 'results',
+    resultChordOrdered: true,
     masterName: 'main',
     sentinelKwargs: undefined,
     tls: {},
