@@ -122,7 +122,8 @@ test.skipIf(withoutPython())('relative intervals are due when they are in real C
     const theirs = answers[index] ?? 0
     // One in tens of thousands falls near a change, where wall time has no one answer.
     const isAtChange =
-      ours !== theirs && new TimeZone(zone).changeAfter(Math.min(ours, theirs) - 3 * hourMs, Math.max(ours, theirs) + 3 * hourMs) !== undefined
+      ours !== theirs &&
+      new TimeZone(zone).changeAfter(Math.min(ours, theirs) - 3 * hourMs, Math.max(ours, theirs) + 3 * hourMs) !== undefined
     if (isAtChange) atChange += 1
     return ours === theirs || isAtChange
       ? []
