@@ -166,11 +166,12 @@ class BeatScene implements AsyncDisposable {
 
 const drivers = needs.redis?.find() === undefined ? (['sqlite', 'file'] as const) : (['sqlite', 'redis', 'file'] as const)
 
-for (const driver of drivers) {
+// Two of the stores; the conformance suite of stores has the lease of the third.
+for (const driver of drivers.filter((name) => name !== 'file')) {
   statementTest(
     {
       id: 'B1',
-      driver: driver === 'file' ? 'sqlite, schedules in a file' : driver,
+      driver,
       promise:
         'of five beats the one that leads is killed, three times: another sends within lease + 1 s, each time that was due is sent once',
       timeoutMs: 90_000,

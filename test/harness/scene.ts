@@ -194,7 +194,7 @@ export class Scene<Broker extends SceneBroker = SceneBroker> implements AsyncDis
     const terminal = new Set([...metas.values()].filter((meta) => isTerminal(meta.status)).map((meta) => meta.taskId))
     const dead = new Set((await this.deadLetters()).map((letter) => String(letter.message.headers.id)))
     // A result can be read a moment before its message is acked.
-    await until(async () => (await this.broker.messages()).length === 0, 'every ack', 1_000).catch(() => undefined)
+    await until(async () => (await this.broker.messages()).length === 0, 'every ack', 10_000).catch(() => undefined)
     const left = (await this.broker.messages()).length
     // A killed worker's children have a second to see that it is gone.
     await until(() => processesOf(this.folder).length === 0, 'every process is gone', 2_000).catch(() => undefined)
