@@ -178,6 +178,8 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
+    // A Python worker is ready a moment before it hears requests.
+    await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
   }, 60_000)
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
