@@ -19,6 +19,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'] })
+    await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
   }, 60_000)
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
