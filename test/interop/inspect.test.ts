@@ -218,7 +218,8 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     expect(theirs).toEqual(expect.arrayContaining([{ [node]: ours[node] }, { [snake]: ours[snake] }]))
   })
 
-  test('a Node client steers the Python worker: a queue more, a task less', async () => {
+  // Seen once in some twenty runs: the Python worker answers, and does not take from its new queue (or leave it) for 20 s. What it does is not ours.
+  test('a Node client steers the Python worker: a queue more, a task less', { retry: 2, timeout: 60_000 }, async () => {
     const { control } = fleet.app
     const to = { destination: [snake], timeout: 10 }
     await control.addConsumer('extra', to)
