@@ -110,8 +110,8 @@ export class Connections {
   }
 
   /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
-  async inbox(): Promise<Inbox | undefined> {
-    return this.#options.hasInbox === true ? (await this.backend()).inbox : undefined
+  inbox(): Promise<Inbox | undefined> | undefined {
+    return this.#options.hasInbox === true ? this.backend().then(({ inbox }) => inbox) : undefined
   }
 
   /** Closes what was opened. The next use opens again. */

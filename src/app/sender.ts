@@ -281,7 +281,9 @@ export class Sender implements SignatureSender {
     const prepared = await this.prepare(call, id)
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
-    const inbox = this.#isAwaited(call) ? await this.#core.connections.inbox() : undefined
+    const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
+    // Most backends have none, and their senders wait for nothing here.
+    const inbox = opening === undefined ? undefined : await opening
     inbox?.expect([id])
     await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
     if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
