@@ -218,17 +218,16 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     expect(theirs).toEqual(expect.arrayContaining([{ [node]: ours[node] }, { [snake]: ours[snake] }]))
   })
 
-  // Seen once in some twenty runs: the Python worker answers, and does not take from its new queue (or leave it) for 20 s. What it does is not ours.
-  test('a Node client steers the Python worker: a queue more, a task less', { retry: 2, timeout: 60_000 }, async () => {
+  test('a Node client steers the Python worker: a queue more, a task less', { timeout: 150_000 }, async () => {
     const { control } = fleet.app
     const to = { destination: [snake], timeout: 10 }
     await control.addConsumer('extra', to)
     const { id } = await fleet.app.sendTask('interop.where', {}, { queue: 'extra' })
-    expect(await fleet.app.result(id).get({ timeout: 20 })).toBe('python')
+    expect(await fleet.app.result(id).get({ timeout: 60 })).toBe('python')
     await control.cancelConsumer('extra', to)
     // It answers before it does it.
     const queues = async () => (await control.inspect(to).activeQueues())[snake]?.map(({ name }) => name)
-    await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 20_000)
+    await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 60_000)
   })
 
   test('a Python client stops the Node worker, which ends in order', async () => {
