@@ -26,6 +26,17 @@ export const needs = {
     find: () => (pythonPackage('ephem') ? python : undefined),
     make: () => run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'ephem>=4.1']),
   },
+  flower: {
+    what: 'Flower',
+    find: () => (pythonPackage('flower') ? python : undefined),
+    make: () => run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'flower>=2']),
+  },
+  // What Celery's serializer `auth` needs.
+  cryptography: {
+    what: 'cryptography of Python',
+    find: () => (pythonPackage('cryptography') ? python : undefined),
+    make: () => run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'cryptography>=42']),
+  },
   redis: {
     what: 'redis-server',
     find: () => inPath('redis-server'),
