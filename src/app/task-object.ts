@@ -70,17 +70,7 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
       `the option pool of task ${name}`,
       'a worker has one pool for all its tasks in this version; start a second worker with another pool for their queue',
     )
-  if (own.concurrency !== undefined)
-    throw new NotSupportedError(
-      `the option concurrency of task ${name}`,
-      'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency',
-    )
   checkTaskOptions(name, own)
-  if (typeof own.rateLimit === 'object' && (own.rateLimit.key !== undefined || own.rateLimit.scope === 'cluster'))
-    throw new NotSupportedError(
-      `the option rateLimit of task ${name} with a key, or for the cluster`,
-      'in this version a limit counts on each worker by itself; give the task a queue of its own and one worker',
-    )
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
 }
 

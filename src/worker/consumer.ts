@@ -12,6 +12,7 @@ import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import { type ActiveTask, openTask } from './active-task.js'
 import { LimitedTasks } from './limited-tasks.js'
+import { Gate } from './limits/gate.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -62,6 +63,7 @@ export class TaskConsumer {
   #consumer: Consumer | undefined
   #window = 0
   readonly #limited: LimitedTasks
+  readonly #gate: Gate
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
@@ -69,6 +71,19 @@ export class TaskConsumer {
       this.#waiting.push(task)
       this.#consumer?.setPrefetch(this.prefetch)
       this.#pump()
+    })
+    this.#gate = new Gate({
+      limiter: parts.limits.shared,
+      clock: parts.core.clock,
+      random: parts.core.random,
+      places: () => parts.pool.window - this.#inPool - this.#gate.reserved,
+      onTurns: (tasks) => {
+        this.#waiting.unshift(...tasks)
+        this.#consumer?.setPrefetch(this.prefetch)
+        this.#pump()
+      },
+      onDropped: (task) => this.#after(task, parts.settler.refuse(task, 'revoked')),
+      onPutOff: (task, ms) => this.#putOff(task, ms),
     })
   }
 
@@ -82,8 +97,8 @@ export class TaskConsumer {
     const { core, pool } = this.#parts
     const { workerPrefetchMultiplier } = core.config
     if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
-    // Those that wait for their rate limit take no place away from others.
-    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size
+    // Those that wait for their limits take no place away from others.
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size + this.#gate.size
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -143,9 +158,9 @@ export class TaskConsumer {
     return this.#parts.settler.report(task, state, meta)
   }
 
-  /** Those that wait for their rate limit. */
+  /** Those that wait for their limits. */
   get limited(): readonly ActiveTask[] {
-    return this.#limited.tasks
+    return [...this.#limited.tasks, ...this.#gate.tasks]
   }
 
   /** The pool has become larger or smaller. */
@@ -155,6 +170,7 @@ export class TaskConsumer {
 
   limitsChanged(): void {
     this.#limited.again()
+    this.#gate.again()
   }
 
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
@@ -163,7 +179,8 @@ export class TaskConsumer {
     for (const task of [...this.#active].filter(which)) {
       const waiting = this.#waiting.indexOf(task)
       if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      if (waiting >= 0 || this.#limited.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (waiting >= 0 || this.#limited.remove(task) || this.#gate.remove(task))
+        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -177,7 +194,7 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear()]) {
+    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear(), ...this.#gate.clear()]) {
       task.delivery.release()
       this.#close(task)
     }
@@ -242,6 +259,7 @@ export class TaskConsumer {
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
     if (head.resent && !delivery.redelivered && hasOtherCopy(task, stored, this.#active)) {
       core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      if (task.lock !== undefined) task.lock.goesOn = true
       delivery.ack()
       return this.#close(task)
     }
@@ -258,14 +276,18 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
-    const turn = this.#limited.admit(task, task.definition)
-    if (typeof turn === 'number') {
-      delivery.defer(now + turn)
-      return this.#close(task)
-    }
+    let turn = this.#limited.admit(task, task.definition)
+    if (turn === 'now') turn = this.#gate.admit(task)
+    if (typeof turn === 'number') return this.#putOff(task, turn)
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
     else this.#consumer?.setPrefetch(this.prefetch)
+  }
+
+  /** Back to the broker, to come again after so many ms. */
+  #putOff(task: ActiveTask, ms: number): void {
+    task.delivery.defer(this.#parts.core.clock.now() + ms)
+    this.#close(task)
   }
 
   #isRevoked({ head }: ActiveTask): boolean {
@@ -292,12 +314,13 @@ export class TaskConsumer {
       this.#window = pool.window
       this.#consumer?.setPrefetch(this.prefetch)
     }
-    while (this.#inPool < pool.window) {
+    this.#gate.serve()
+    while (this.#inPool + this.#gate.reserved < pool.window) {
       const task = this.#waiting.shift()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
-      else this.#run(task)
+      else if (!this.#gate.takes(task)) this.#run(task)
     }
   }
 
@@ -328,6 +351,7 @@ export class TaskConsumer {
     void run.outcome.then((outcome) => {
       failpoint('run.after_return')
       this.#inPool--
+      if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
       this.#pump()
       return settler.settle(task, outcome).then(() => this.#close(task))
     })
@@ -355,6 +379,7 @@ export class TaskConsumer {
 
   #close(task: ActiveTask): void {
     this.#active.delete(task)
+    this.#parts.limits.shared.end(task)
     if (this.#active.size === 0) this.#idle?.()
   }
 }

@@ -141,6 +141,7 @@ export class AppWorker implements Worker {
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     this.#queues = new WorkerQueues(core.routes, this.queues)
+    await this.#limits.shared.check(this.queues)
     this.#startedMs = core.clock.monotonic()
     if (core.config.workerStateDb !== null) {
       this.#stateFile = new StateFile(core, core.config.workerStateDb, this.#revoked)
@@ -305,6 +306,7 @@ export class AppWorker implements Worker {
       await Promise.all([...this.#tasks].map((tasks) => tasks.idle()))
       this.#cold.signal.removeEventListener('abort', cut)
       grace?.cancel()
+      await this.#limits.shared.close()
       await this.#presence.stop()
       this.#gossip?.stop()
       await this.#mingling
