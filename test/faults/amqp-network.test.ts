@@ -46,6 +46,7 @@ for (const type of queueTypes) {
     {
       id: 'N1',
       type,
+      depth: type === 'classic' ? 'full' : undefined,
       promise: 'every connection is reset 10 times under 300 tasks: back within a second; only what was out runs again',
       // Four run at once, and the broker gives what is out to the next connection.
       dupBound: 40,
