@@ -42,6 +42,7 @@ import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
+import { signingOf } from './signing.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
 import { type Worker, WorkerHandle, type WorkerOptions } from './worker-handle.js'
@@ -93,7 +94,7 @@ export class Celeriac implements AsyncDisposable {
       registry: new Registry(),
       routes: new Routes(config),
       hooks: new Hooks(),
-      serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
+      serializers: new Serializers({ maxBytes: config.messageMaxBytes, signing: signingOf(config, () => this.#core.clock.now()) }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
       lamport,
