@@ -134,6 +134,8 @@ export interface PoolSupports {
 export interface PoolHost {
   /** A task reports a state of its own (`updateState`, `progress`): settles when it is stored. */
   storeState(taskId: string, state: string, meta: unknown): Promise<void>
+  /** A process (or thread) is about to be started. Must not throw. */
+  beforeProcess?(): void
 }
 
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */

@@ -25,7 +25,7 @@ import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
 import type { OutgoingCall } from './outgoing-call.js'
-import { Publisher } from './publisher.js'
+import { type Publication, Publisher, publishedTask } from './publisher.js'
 import { checkName } from './registry.js'
 import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
@@ -104,7 +104,7 @@ export class Sender implements SignatureSender {
 
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
   publish(prepared: Pick<Prepared, 'message' | 'routed' | 'notBefore'>): Promise<void> {
-    return this.#publisher.publish(prepared, {})
+    return this.#publish(prepared, {})
   }
 
   /** A call of a plan as a message. */
@@ -279,14 +279,18 @@ export class Sender implements SignatureSender {
     const { retry, signal } = call.options
     signal?.throwIfAborted()
     const prepared = await this.prepare(call, id)
-    const { hooks, log } = this.#core
-    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
     const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
     // Most backends have none, and their senders wait for nothing here.
     const inbox = opening === undefined ? undefined : await opening
     inbox?.expect([id])
-    await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
-    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
+    await this.#publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
+  }
+
+  async #publish(publication: Publication, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const { hooks, log } = this.#core
+    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', publishedTask(publication), log)
+    await this.#publisher.publish(publication, options)
+    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', publishedTask(publication), log)
   }
 
   /** False: it is known here that the worker will store no result. */

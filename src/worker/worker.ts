@@ -15,7 +15,7 @@ import type { Connection, Consumer } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
-import { callElected, Gossip } from './gossip.js'
+import { callElected, Gossip, hasNeighbours } from './gossip.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { mingle } from './mingle.js'
@@ -28,6 +28,7 @@ import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { StateFile } from './state-file.js'
 import { WorkerQueues } from './worker-queues.js'
+import { WorkerSignals } from './worker-signals.js'
 
 /** From the abort of a task's signal at a cold stop to the end of its process. */
 const abortGraceMs = 1_000
@@ -48,6 +49,7 @@ export class AppWorker implements Worker {
   readonly #limits: RateLimits
   readonly #refusals: RefusalLog
   readonly #presence: Presence
+  readonly #signals: WorkerSignals
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -76,6 +78,7 @@ export class AppWorker implements Worker {
     this.#revoked = new RevokedTasks(() => core.clock.monotonic())
     this.#limits = new RateLimits(core)
     this.hostname = nodeName(options.hostname)
+    this.#signals = new WorkerSignals(core, this.hostname)
     this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
@@ -119,6 +122,7 @@ export class AppWorker implements Worker {
 
   async stop({ mode = 'warm', timeout }: StopOptions = {}): Promise<void> {
     const { clock, config } = this.#core
+    this.#signals.stopping(mode)
     if (mode === 'cold') this.#cold.abort()
     const graceMs = timeout !== undefined ? toMs(timeout, 'timeout') : mode === 'soft' ? config.workerSoftShutdownTimeout * 1000 : undefined
     const timer = graceMs === undefined ? undefined : clock.setTimer(graceMs, () => this.#cold.abort(), { keepAlive: true })
@@ -138,6 +142,7 @@ export class AppWorker implements Worker {
     const core = this.#core
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
+    this.#signals.init(this.#options)
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     this.#queues = new WorkerQueues(core.routes, this.queues)
@@ -148,13 +153,11 @@ export class AppWorker implements Worker {
     }
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
+      beforeProcess: () => this.#signals.beforeProcess(),
       storeState: async (taskId, state, meta) => {
         for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
       },
-      onFatal: (error) => {
-        core.log.error({ err: error }, error.message)
-        this.#fail(error)
-      },
+      onFatal: (error) => this.#fail(error),
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
@@ -169,6 +172,7 @@ export class AppWorker implements Worker {
       })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
     this.#meetOthers()
+    this.#signals.setUp(pool)
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
       const booted = pool.start()
@@ -185,7 +189,7 @@ export class AppWorker implements Worker {
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
-    if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+    this.#signals.ready()
   }
 
   #blocksUpToMs(pool: Pool): number {
@@ -280,7 +284,7 @@ export class AppWorker implements Worker {
   }
 
   async #stop(): Promise<void> {
-    const { log, hooks } = this.#core
+    const { log } = this.#core
     this.#state = 'draining'
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#cold.signal.aborted ? ' (cold)' : ''}`)
     await this.#starting?.catch(() => {})
@@ -313,7 +317,7 @@ export class AppWorker implements Worker {
     } finally {
       this.#state = 'stopped'
       this.#refusals.flush()
-      if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
+      this.#signals.stopped()
       this.#stopped.resolve()
     }
   }
@@ -385,12 +389,8 @@ export class AppWorker implements Worker {
   }
 
   #fail(error: Error): void {
+    this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }
-}
-
-/** On one machine, every worker shares what is revoked through the file, and nobody needs to be met (as with Celery, where only some brokers have gossip). */
-function hasNeighbours(core: AppCore): boolean {
-  return !core.config.brokerUrl.every((address) => typeof address === 'string' && /^(sqlite|memory):/i.test(address))
 }
