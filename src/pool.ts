@@ -23,7 +23,12 @@ export interface TaskRequest {
 export type Continuations = Embed | string
 
 /** How a run ended. Every switch over it is complete. */
-export type Outcome =
+export type Outcome = End & {
+  /** The headers of its trace: what follows it belongs to the same. */
+  readonly trace?: Readonly<Record<string, unknown>>
+}
+
+type End =
   | {
       readonly status: 'success'
       readonly result: string

@@ -46,6 +46,7 @@ import type { Signals } from './signals.js'
 import { signingOf } from './signing.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
+import { telemetryOf } from './telemetry.js'
 import { type Worker, WorkerHandle, type WorkerOptions } from './worker-handle.js'
 
 type Fn<A extends unknown[], R> = (...args: A) => R | Promise<R>
@@ -95,6 +96,7 @@ export class Celeriac implements AsyncDisposable {
       registry: new Registry(),
       routes: new Routes(config),
       hooks: new Hooks(),
+      telemetry: telemetryOf(() => this.#core),
       serializers: new Serializers({ maxBytes: config.messageMaxBytes, signing: signingOf(config, () => this.#core.clock.now()) }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),

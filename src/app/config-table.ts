@@ -11,6 +11,7 @@ import {
   deliveryMode,
   driverOptions,
   expiry,
+  listenAddress,
   logger,
   logLevel,
   name,
@@ -283,6 +284,17 @@ export const configTable = {
   controlExchange: row('Events and remote control', name, 'celery', {
     sentence:
       'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
+  }),
+  openTelemetry: row('Events and remote control', bool, true, {
+    sentence:
+      'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
+    own: true,
+  }),
+  workerMetricsPort: row('Events and remote control', nullable(listenAddress), null, {
+    sentence:
+      'Answer `GET /metrics` with the metrics of the worker, for Prometheus: a port of this machine alone, or `host:port`. Needs `prom-client`; see [metrics](guide/monitoring.md#metrics-for-prometheus).',
+    own: true,
+    flag: '--metrics-port <port>',
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',

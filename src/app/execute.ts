@@ -14,6 +14,7 @@ import type { Sender } from './sender.js'
 import type { Signals } from './signals.js'
 import { callFunction, type TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
+import { stateOf } from './task-state.js'
 
 interface Place {
   readonly core: AppCore
@@ -98,7 +99,9 @@ class Execution {
 
   run(): Promise<Outcome> {
     const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
-    return asRunningTask(running, () => this.#runHere())
+    const { instrument } = this.core.hooks
+    if (instrument?.isActive !== true) return asRunningTask(running, () => this.#runHere())
+    return instrument.run(this.task.name, this.info, () => asRunningTask(running, () => this.#runHere()))
   }
 
   async #runHere(): Promise<Outcome> {
@@ -248,26 +251,4 @@ function notRegistered(core: AppCore, request: TaskRequest, continuations: Conti
 /** The context of a request is what the worker (app/run-info) made; it only crossed a pipe. */
 function infoOf(request: TaskRequest): RunInfo {
   return request.context as unknown as RunInfo
-}
-
-function stateOf(outcome: Outcome): string {
-  switch (outcome.status) {
-    case 'success':
-      return 'SUCCESS'
-    case 'failure':
-    case 'undecodable':
-    case 'killed':
-      return 'FAILURE'
-    case 'retry':
-      return 'RETRY'
-    case 'revoked':
-      return 'REVOKED'
-    case 'ignored':
-    case 'replaced':
-      return 'IGNORED'
-    case 'rejected':
-      return 'REJECTED'
-    default:
-      return outcome satisfies never
-  }
 }

@@ -1,6 +1,7 @@
 import { MiddlewareError } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 import type { TaskContext } from './context.js'
+import type { Instrument } from './instrument.js'
 import type { Signals } from './signals.js'
 
 /** Wraps sending and running. `publish` must call `next` once, or throw; `execute` at most once: a value that it returns without is the task's result. */
@@ -19,6 +20,8 @@ export class Hooks {
   /** Lists are replaced, never changed: a listener may come or go while they are gone through. */
   readonly #listeners = new Map<keyof Signals, readonly Listener[]>()
   readonly #middleware: Middleware[] = []
+  /** Undefined unless OpenTelemetry is there. */
+  instrument: Instrument | undefined
 
   /** Gives back the function that stops listening. */
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => unknown): () => void {

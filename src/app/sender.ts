@@ -24,6 +24,8 @@ import { runningTask } from './context.js'
 import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
+import type { Middleware } from './hooks.js'
+import type { SentCall } from './instrument.js'
 import type { OutgoingCall } from './outgoing-call.js'
 import { type Publication, Publisher, publishedTask } from './publisher.js'
 import { checkName } from './registry.js'
@@ -108,8 +110,12 @@ export class Sender implements SignatureSender {
   }
 
   /** A call of a plan as a message. */
-  prepareCall(call: PlannedCall): Promise<Prepared> {
-    return this.prepare(this.#outgoing(call), call.id)
+  prepareCall(planned: PlannedCall): Promise<Prepared> {
+    const call = this.#outgoing(planned)
+    const { instrument } = this.#core.hooks
+    if (instrument === undefined) return this.prepare(call, planned.id)
+    const headers = { ...instrument.headers(), ...call.options.headers }
+    return this.prepare({ ...call, options: { ...call.options, headers } }, planned.id)
   }
 
   #outgoing(planned: PlannedCall): OutgoingCall {
@@ -198,8 +204,8 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#eager.call(now, id))
-    await this.#throughMiddleware(call, (now) => this.#sendNow(now, id))
+    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, id, (now) => this.#eager.call(now, id))
+    await this.#throughMiddleware(call, id, (now) => this.#sendNow(now, id))
     runningTask()?.children.push([[id, null], null])
     return new StoredResult(id, this.#access)
   }
@@ -258,15 +264,32 @@ export class Sender implements SignatureSender {
         ['chain', chain],
       ])
     const call = this.#outgoing(planned)
-    await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
+    const { id } = planned
+    await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, id, (now) => this.#sendNow(now, id))
   }
 
-  async #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
-    const { hooks } = this.#core
-    if (!hooks.publishes) return send(call)
+  async #throughMiddleware<T>(call: OutgoingCall, id: string, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
+    const { hooks, telemetry } = this.#core
+    const opening = telemetry()
+    if (opening !== undefined) await opening
+    const instrument = hooks.instrument?.isActive === true ? hooks.instrument : undefined
+    if (!hooks.publishes && instrument === undefined) return send(call)
     const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
+    if (instrument === undefined) return this.#throughLayers(call, given, send)
+    const sent: SentCall = { task: call.task, id, headers: given.headers, destination: undefined }
+    const routed = ({ queue, to }: Routed): void => {
+      sent.destination = queue ?? to.routingKey
+    }
+    return instrument.publish(sent, () => this.#throughLayers({ ...call, routed }, given, send))
+  }
+
+  async #throughLayers<T>(
+    call: OutgoingCall,
+    given: Parameters<NonNullable<Middleware['publish']>>[0],
+    send: (call: OutgoingCall) => Promise<T>,
+  ): Promise<T> {
     let sent: { readonly value: T } | undefined
-    await hooks.publish(given, async () => {
+    await this.#core.hooks.publish(given, async () => {
       const { args, kwargs, headers } = given
       sent = { value: await send({ ...call, args, kwargs, options: { ...call.options, headers } }) }
     })
@@ -279,6 +302,7 @@ export class Sender implements SignatureSender {
     const { retry, signal } = call.options
     signal?.throwIfAborted()
     const prepared = await this.prepare(call, id)
+    call.routed?.(prepared.routed)
     const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
     // Most backends have none, and their senders wait for nothing here.
     const inbox = opening === undefined ? undefined : await opening

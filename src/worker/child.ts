@@ -19,6 +19,7 @@ await serveChild({
     await importTasks(core)
     if (core.config.logger === null)
       core.log = workerLog(core.config, { hostname: nodeName(process.argv[3]), process: `Child-${process.pid}` })
+    await core.telemetry()
     const { hooks, log } = core
     hooks.tell('workerProcessInit', log, () => ({ hostname: nodeName(process.argv[3]), pid: process.pid }))
     return {

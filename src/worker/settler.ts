@@ -53,7 +53,10 @@ export class Settler {
   /** Never rejects: what cannot be settled goes back to its queue. */
   settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
-    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+    if (plain) return this.#succeedPlainly(task, outcome)
+    const { instrument } = this.#parts.core.hooks
+    if (instrument === undefined) return this.#settleFully(task, outcome)
+    return instrument.following(outcome.trace ?? task.head.customHeaders, () => this.#settleFully(task, outcome))
   }
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
