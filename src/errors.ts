@@ -162,9 +162,21 @@ export class ContentDisallowedError extends CeleriacError {
   constructor(
     readonly contentType: string,
     readonly accepted: readonly string[],
+    /** The option that would have to allow it. */
+    readonly option: 'acceptContent' | 'securityAcceptContent' = 'acceptContent',
   ) {
-    super(`refusing to decode content of type ${show(contentType)}; acceptContent allows: ${accepted.join(', ')}`)
+    const unsigned = option === 'acceptContent' && accepted.length === 1 && accepted[0] === 'application/data'
+    super(
+      unsigned
+        ? `refusing a message that is not signed (its content type is ${show(contentType)}): acceptContent allows signed messages (auth) only`
+        : `refusing to decode content of type ${show(contentType)}; ${option} allows: ${accepted.join(', ')}`,
+    )
   }
+}
+
+/** A message that should be signed is not, or by nobody who is trusted; or a key or certificate cannot be used. */
+export class SecurityError extends CeleriacError {
+  readonly code = 'ERR_SECURITY'
 }
 
 /** A message is not a task message that can be run: a missing or wrong field. */

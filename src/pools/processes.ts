@@ -284,6 +284,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   #fork(): void {
     const { args = [], execArgv = [], env, output = 'inherit', maxMemoryPerChild, host, clock } = this.#options
+    host.beforeProcess?.()
     const child = new ChildProcess(
       {
         entry: this.#entry,

@@ -43,7 +43,7 @@ export function define(command: Command): void {
       const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
       if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
       if (flags.purge === true) for (const name of queues) terminal.note(`${name}: ${await app.control.purge(name)} messages removed`)
-      await importTasks(core.config)
+      await importTasks(core)
       const worker = app.worker({
         queues,
         app: `${file}#${exportName}`,
@@ -61,6 +61,7 @@ export function define(command: Command): void {
       })
       // Its end is not waited for by beat, and beat's failure to start is the command's.
       const beat = flags.beat === true ? await app.beat().start() : undefined
+      if (beat !== undefined) core.hooks.tell('beatEmbeddedInit', core.log, () => ({ hostname: worker.hostname }))
       try {
         await worker.run()
       } finally {
