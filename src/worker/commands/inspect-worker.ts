@@ -198,6 +198,12 @@ export function reportText(config: Panel['core']['config']): string {
   return ['', ...facts, '', ...options.map(({ option, value }) => `${option}: ${value}`), ''].join('\n')
 }
 
+/** Python draws what keeps objects alive; here nothing tells of that while a process runs. */
+export const objgraph: CommandHandler = () => ({
+  error:
+    'objgraph is of Python: a Node worker cannot tell what keeps an object alive. Use memsample and memdump, or start it with NODE_OPTIONS=--heapsnapshot-signal=SIGUSR2',
+})
+
 /** The memory of this process, not of its children. */
 export const memsample: CommandHandler = ({ presence }) => {
   const megabytes = process.memoryUsage.rss() / 1024 ** 2
