@@ -280,6 +280,12 @@ export const configTable = {
     own: true,
     flag: '--log-format <format>',
   }),
+  workerLogFile: row('Worker', nullable(text), null, {
+    sentence:
+      'A file that log lines are added to, instead of the standard error output: those of child processes, too. `%n` in it is the name of the worker before the @, `%h` the host. It may be renamed by logrotate.',
+    own: true,
+    flag: '-f, --logfile <path>',
+  }),
   logger: row('Worker', nullable(logger), null, {
     sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
     own: true,

@@ -351,6 +351,7 @@ export class Settler {
         await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
         return
       case 'shutdown':
+        if (task.started) this.#parts.events.cancelled(task)
         if (task.acksLate || !task.started) return task.delivery.release()
         await this.#finish(task, outcome)
         return
