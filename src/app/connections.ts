@@ -35,6 +35,7 @@ export class Connections {
   readonly #transports = new Map<Address, Promise<Transport>>()
   readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
+  #openPublisher: Connection | undefined
   #backend: Promise<ResultBackend> | undefined
   #limits: Promise<LimitStore> | undefined
   #blocksUpToMs = 0
@@ -50,10 +51,20 @@ export class Connections {
     this.#publisher = opening
     // Only this one: after close() there may be another by now.
     const forget = (): void => {
-      if (this.#publisher === opening) this.#publisher = undefined
+      if (this.#publisher !== opening) return
+      this.#publisher = undefined
+      this.#openPublisher = undefined
     }
-    opening.then((connection) => connection.closed.then(forget), forget)
+    opening.then((connection) => {
+      if (this.#publisher === opening) this.#openPublisher = connection
+      return connection.closed.then(forget)
+    }, forget)
     return opening
+  }
+
+  /** The same where it is there already. */
+  get openPublisher(): Connection | undefined {
+    return this.#openPublisher
   }
 
   /** What a connection of this app goes through. */
@@ -133,6 +144,7 @@ export class Connections {
   async close(): Promise<void> {
     const [publisher, backend, limits] = [this.#publisher, this.#backend, this.#limits]
     this.#publisher = undefined
+    this.#openPublisher = undefined
     this.#backend = undefined
     this.#limits = undefined
     this.#transports.clear()

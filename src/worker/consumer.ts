@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -10,9 +10,10 @@ import type { Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
-import { type ActiveTask, openTask } from './active-task.js'
+import type { ActiveTask } from './active-task.js'
 import { LimitedTasks } from './limited-tasks.js'
 import { Gate } from './limits/gate.js'
+import { openOrReject } from './open-delivery.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -20,6 +21,7 @@ import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
+import { signalOf } from './task-signals.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -58,6 +60,10 @@ export class TaskConsumer {
   readonly #waiting: ActiveTask[] = []
   #inPool = 0
   #draining = false
+  /** Those that the backend is asked about. */
+  #asking = 0
+  /** How many messages it was given so far. */
+  received = 0
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
@@ -67,24 +73,20 @@ export class TaskConsumer {
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
-    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => {
-      this.#waiting.push(task)
-      this.#consumer?.setPrefetch(this.prefetch)
-      this.#pump()
-    })
-    this.#gate = new Gate({
-      limiter: parts.limits.shared,
-      clock: parts.core.clock,
-      random: parts.core.random,
-      places: () => parts.pool.window - this.#inPool - this.#gate.reserved,
-      onTurns: (tasks) => {
-        this.#waiting.unshift(...tasks)
-        this.#consumer?.setPrefetch(this.prefetch)
-        this.#pump()
-      },
+    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => this.#onTurns([task]))
+    this.#gate = new Gate(parts.core, parts.limits.shared, {
+      places: () => parts.pool.window - this.#inPool,
+      onTurns: (tasks) => this.#onTurns(tasks),
       onDropped: (task) => this.#after(task, parts.settler.refuse(task, 'revoked')),
       onPutOff: (task, ms) => this.#putOff(task, ms),
     })
+  }
+
+  /** Their limits let them run, before those that came later. */
+  #onTurns(tasks: readonly ActiveTask[]): void {
+    this.#waiting.unshift(...tasks)
+    this.#consumer?.setPrefetch(this.prefetch)
+    this.#pump()
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
@@ -105,10 +107,11 @@ export class TaskConsumer {
   readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
 
   #take(deliveries: readonly Delivery[]): void {
+    this.received += deliveries.length
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
-      const task = this.#open(delivery)
+      const task = openOrReject(this.#parts.core, this.#parts.refusals, delivery)
       if (task !== undefined) tasks.push(task)
     }
     if (tasks.length === 0) return
@@ -133,10 +136,17 @@ export class TaskConsumer {
   /** The broker's driver could not even read it. */
   readonly refused = (queue: string, reason: string): void => {
     this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
+    const { hooks, log } = this.#parts.core
+    hooks.tell('taskRejected', log, () => ({ queue, error: new DecodeError(reason) }))
   }
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** It could take another message. */
+  get hasPlace(): boolean {
+    return this.#active.size + this.#asking < this.prefetch
   }
 
   /** What it has in its hands, in the order in which it came. */
@@ -214,30 +224,18 @@ export class TaskConsumer {
     for (const task of this.#active) task.run?.abort(cause)
   }
 
-  #open(delivery: Delivery): ActiveTask | undefined {
-    const { core } = this.#parts
-    try {
-      return openTask(core, delivery)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      const kind = error instanceof CeleriacError ? error.code : 'unknown'
-      this.#parts.refusals.tell(
-        kind,
-        { queue: delivery.queue, err: error },
-        `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
-      )
-      delivery.reject(reason)
-      return undefined
-    }
-  }
-
   async #ask(
     tasks: readonly ActiveTask[],
     asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
     again: readonly string[],
   ): Promise<void> {
-    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-    this.#admitAll(tasks, revoked, stored)
+    this.#asking += tasks.length
+    try {
+      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+      this.#admitAll(tasks, revoked, stored)
+    } finally {
+      this.#asking -= tasks.length
+    }
   }
 
   #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
@@ -253,7 +251,7 @@ export class TaskConsumer {
     const { delivery, head } = task
     if (this.#draining) return delivery.release()
     this.#active.add(task)
-    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
+    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
@@ -296,6 +294,7 @@ export class TaskConsumer {
 
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
+    core.hooks.tell('taskUnknown', core.log, () => signalOf(task))
     if (core.config.taskUnknown === 'requeue') {
       core.log.warn(
         { task: task.head.task, task_id: task.head.id },
@@ -336,7 +335,7 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || events.enabled || failpoints)
+    if (!task.acksLate || tracks || events.wantsStarts || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
         events.started(task)

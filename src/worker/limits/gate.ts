@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../../internal/clock.js'
+import type { AppCore } from '../../app/core.js'
+import type { Timer } from '../../internal/clock.js'
 import type { ActiveTask } from '../active-task.js'
 import { type Bucket, longestHoldMs, putOffMs } from '../rate-limits.js'
 import type { Limiter, Verdict } from './limiter.js'
@@ -17,10 +18,7 @@ interface Line extends Bucket {
 }
 
 export interface GateParts {
-  readonly limiter: Limiter
-  readonly clock: Clock
-  readonly random: () => number
-  /** How many more tasks the pool would take now. */
+  /** How many more tasks the pool would take now, the places that are kept included. */
   readonly places: () => number
   /** They may run: in this order, before all others. Also called without any, when there are places again. */
   readonly onTurns: (tasks: readonly ActiveTask[]) => void
@@ -48,6 +46,8 @@ const firstIntervalMs = 20
  *                  back in the broker ◀────────┘
  */
 export class Gate {
+  readonly #core: Pick<AppCore, 'clock' | 'random'>
+  readonly #limiter: Limiter
   readonly #parts: GateParts
   readonly #lines = new Map<string, Line>()
   readonly #asking = new Set<ActiveTask>()
@@ -57,7 +57,9 @@ export class Gate {
   #waiting = 0
   #reserved = 0
 
-  constructor(parts: GateParts) {
+  constructor(core: Pick<AppCore, 'clock' | 'random'>, limiter: Limiter, parts: GateParts) {
+    this.#core = core
+    this.#limiter = limiter
     this.#parts = parts
   }
 
@@ -77,9 +79,9 @@ export class Gate {
 
   /** `now`: nothing is known to hold it up. `held`: it waits here. A number: it is to come back from the broker after so many ms. */
   admit(task: ActiveTask): 'now' | 'held' | number {
-    task.pass = this.#parts.limiter.passOf(task)
+    task.pass = this.#limiter.passOf(task)
     if (task.pass === undefined) return 'now'
-    if (this.size >= mostHeld) return longestHoldMs * (1 + 4 * this.#parts.random())
+    if (this.size >= mostHeld) return longestHoldMs * (1 + 4 * this.#core.random())
     const line = this.#lines.get(task.pass.line)
     if (line === undefined) return 'now'
     const ms = this.#putOffMs(line, line.tasks.length)
@@ -107,7 +109,7 @@ export class Gate {
   serve(): void {
     if (this.#lines.size === 0) return
     for (const line of [...this.#lines.values()]) {
-      if (this.#parts.places() <= 0) return
+      if (this.#places <= 0) return
       this.#serve(line)
     }
   }
@@ -157,17 +159,25 @@ export class Gate {
     line.timer = undefined
   }
 
+  get #places(): number {
+    return this.#parts.places() - this.#reserved
+  }
+
   #now(): number {
-    return this.#parts.clock.monotonic()
+    return this.#core.clock.monotonic()
   }
 
   #serve(line: Line): void {
-    while (line.timer === undefined && this.#parts.places() > 0) {
+    const lost: ActiveTask[] = []
+    while (line.timer === undefined && this.#places > 0) {
       const task = line.tasks.shift()
-      if (task === undefined) return
+      if (task === undefined) break
       this.#waiting--
-      this.#ask(task)
+      // Nothing is taken for what another worker has by now.
+      if (task.delivery.isLost) lost.push(task)
+      else this.#ask(task)
     }
+    if (lost.length > 0) this.#parts.onTurns(lost)
   }
 
   #ask(task: ActiveTask): void {
@@ -179,7 +189,6 @@ export class Gate {
   }
 
   async #askAll(): Promise<void> {
-    const { clock, limiter } = this.#parts
     const tasks = this.#batch
     this.#batch = []
     let reserved = tasks.length
@@ -187,15 +196,15 @@ export class Gate {
       this.#reserved -= reserved
       reserved = 0
     }
-    const timer = clock.setTimer(longestReservedMs, () => {
+    const timer = this.#core.clock.setTimer(longestReservedMs, () => {
       unreserve()
       this.#parts.onTurns([])
     })
     let verdicts: readonly Verdict[]
     try {
-      verdicts = await limiter.ask(tasks.map(({ pass }) => pass as Pass)) // only tasks with one come here
+      verdicts = await this.#limiter.ask(tasks.map(({ pass }) => pass as Pass)) // only tasks with one come here
     } catch (error) {
-      limiter.tellTrouble(error)
+      this.#limiter.tellTrouble(error)
       verdicts = tasks.map(() => ({ status: 'wait', inMs: troubledMs, by: 'rate' }))
     }
     timer.cancel()
@@ -209,7 +218,7 @@ export class Gate {
     for (const [index, task] of tasks.entries()) {
       const verdict = verdicts[index]
       // It was taken away meanwhile.
-      if (!this.#asking.delete(task)) this.#parts.limiter.giveBack(task.pass as Pass)
+      if (!this.#asking.delete(task)) this.#limiter.giveBack(task.pass as Pass)
       else if (verdict?.status === 'wait') refused.push([task, verdict])
       else if (verdict?.status === 'dropped') this.#parts.onDropped(task)
       else if (verdict !== undefined) {
@@ -218,7 +227,7 @@ export class Gate {
         else
           this.#ahead.set(
             task,
-            this.#parts.clock.setTimer(verdict.inMs, () => this.#ahead.delete(task) && this.#parts.onTurns([task])),
+            this.#core.clock.setTimer(verdict.inMs, () => this.#ahead.delete(task) && this.#parts.onTurns([task])),
           )
       }
     }
@@ -252,14 +261,14 @@ export class Gate {
       by,
     }
     this.#lines.set(pass.line, line)
-    this.#parts.limiter.onFreed.add(this.#freed)
+    this.#limiter.onFreed.add(this.#freed)
     line.tasks.unshift(task)
     this.#waiting++
     line.by = by
     line.nextMs = now + inMs
     line.timer?.cancel()
     // Not all workers ask at the same moment.
-    line.timer = this.#parts.clock.setTimer(inMs * (1 + 0.1 * this.#parts.random()), () => {
+    line.timer = this.#core.clock.setTimer(inMs * (1 + 0.1 * this.#core.random()), () => {
       line.timer = undefined
       if (line.tasks.length === 0) this.#drop(line)
       else this.#serve(line)
@@ -294,12 +303,12 @@ export class Gate {
     if (ms === undefined || before > 0) return ms
     const backMs = Math.max(line.promisedMs, now + ms)
     line.promisedMs = backMs + line.intervalMs
-    return Math.min(backMs - now, longestAwayMs * (1 + this.#parts.random()))
+    return Math.min(backMs - now, longestAwayMs * (1 + this.#core.random()))
   }
 
   #drop(line: Line): void {
     line.timer?.cancel()
     if (this.#lines.get(line.pass.line) === line) this.#lines.delete(line.pass.line)
-    if (this.#lines.size === 0) this.#parts.limiter.onFreed.delete(this.#freed)
+    if (this.#lines.size === 0) this.#limiter.onFreed.delete(this.#freed)
   }
 }
