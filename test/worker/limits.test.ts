@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { Celeriac } from '../../dist/index.js'
+import { Celeriac, ConnectionError } from '../../dist/index.js'
 import { grantsOf, placeNames, usePlaces } from '../limit-places.js'
 import { LiveApp, until } from '../live-app.js'
+import { virtualHost, withoutRabbit } from '../rabbit.js'
 
 const places = usePlaces()
 const one = { destination: ['w@h'], timeout: 10 }
@@ -208,4 +209,38 @@ test('the places of a worker that is killed are free after limitLease', { timeou
   } finally {
     child.kill('SIGKILL')
   }
+})
+
+test('while the store cannot be asked, tasks with limits wait and the others run', { timeout: 30_000 }, async () => {
+  await using live = await places.live('memory')
+  const { core } = Celeriac.internals(live.app)
+  const store = await core.connections.limits()
+  const start = store.start.bind(store)
+  let isDown = true
+  store.start = (asks) => (isDown ? Promise.reject(new ConnectionError('nobody answers')) : start(asks))
+  const limited = live.app.task('limited', { concurrency: 1 }, () => 'limited')
+  const free = live.app.task('free', () => 'free')
+  await live.work({ concurrency: 1 })
+  const waiting = [limited.delay(), limited.delay()]
+  await until(() => live.said('the store of limits cannot be asked').length === 1)
+  expect(await free.delay().get({ timeout: 20 })).toBe('free')
+  isDown = false
+  expect(await Promise.all(waiting.map((call) => call.get({ timeout: 20 })))).toEqual(['limited', 'limited'])
+})
+
+describe.skipIf(withoutRabbit())('on RabbitMQ', () => {
+  test('limits and locks are kept where limitStore says', { timeout: 90_000 }, async () => {
+    const { url } = await virtualHost()
+    await using live = new LiveApp({ broker: url, limitStore: await places.url('redis'), backend: 'rpc://' })
+    const running = crowd()
+    const limited = live.app.task('limited', { concurrency: { limit: 1, key: '{0}' } }, (_: string) => running.in(() => rest(10)))
+    const unique = { unique: 'k' }
+    const [first, second] = [await limited.applyAsync(['x'], unique), await limited.applyAsync(['x'], unique)]
+    expect(second.id).toBe(first.id)
+    await live.work({ hostname: 'w@h', concurrency: 4 })
+    await Promise.all(Array.from({ length: 6 }, () => limited.delay('x')).map((call) => call.get({ timeout: 30 })))
+    await first.get({ timeout: 30 })
+    expect(running.most).toBe(1)
+    await until(async () => (await limited.applyAsync(['x'], unique)).id !== first.id)
+  })
 })
