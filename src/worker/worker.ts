@@ -343,7 +343,7 @@ export class AppWorker implements Worker, Health {
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
-      await Promise.all([this.#limits.shared.close(), this.#presence.stop()])
+      await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
