@@ -22,6 +22,7 @@
  * the head is JSON; between threads they are a pair on a port. A thread is told its set-up when it is started.
  */
 
+import type { MessagePort } from 'node:worker_threads'
 import type { AbortCause, Continuations, Outcome, TaskRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
 import type { Frame } from './frames.js'
@@ -89,4 +90,29 @@ export function toChildHead(frame: Frame): ToChild {
 
 export function fromChildHead(frame: Frame): FromChild {
   return frame.head as FromChild // see above
+}
+
+/** What a thread is told when it is started. */
+export interface ThreadSetup {
+  readonly port: MessagePort
+  readonly concurrency: number
+  readonly reportMemory: boolean
+}
+
+/** A message on the port of a thread. */
+export interface PortMessage<Head> {
+  readonly head: Head
+  readonly body: string | Uint8Array | undefined
+}
+
+/** Bytes are copied once, as the sender may need its own again, and handed over. */
+export function toPort<Head>(head: Head, body: string | Uint8Array | undefined): { pair: PortMessage<Head>; transfer: ArrayBuffer[] } {
+  if (typeof body !== 'object') return { pair: { head, body }, transfer: [] }
+  const copy = new Uint8Array(body)
+  return { pair: { head, body: copy }, transfer: [copy.buffer] }
+}
+
+export function bodyFromPort(body: string | Uint8Array | undefined): string | Buffer {
+  if (typeof body === 'object') return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return body ?? ''
 }

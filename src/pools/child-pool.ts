@@ -55,7 +55,7 @@ const firstBoots = 2
 
 export class ChildPool implements Pool, PoolRunOwner {
   readonly name: string
-  readonly supports = { timeLimit: true, terminate: true, ownLoop: true }
+  readonly supports = { timeLimit: true, terminate: true, ownLoop: true, resize: true }
   readonly clock: Clock
   readonly #options: ChildPoolOptions
   readonly #kind: ChildKind

@@ -164,7 +164,7 @@ export class AppWorker implements Worker {
         pool,
         clock: core.clock,
         log: core.log,
-        held: () => this.#held().length,
+        held: () => this.#held(),
         resize: (size) => this.#resizePool(pool, size),
       })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
