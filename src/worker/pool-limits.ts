@@ -47,6 +47,11 @@ export function checkPools(core: AppCore, options: WorkerOptions, { main, isFall
         )
     }
   }
+  if ([main, ...others].some(hasChildren) && config.brokerUrl.some((url) => typeof url === 'string' && /^memory:/i.test(url)))
+    log.warn(
+      {},
+      'memory:// is a broker of this process and thread alone: what tasks in child processes or threads send stays there. Take sqlite://',
+    )
   const unkillable = timeLimited(core, main)
   if (unkillable.length > 0)
     log.warn(
