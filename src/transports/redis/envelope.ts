@@ -18,6 +18,9 @@ export interface Opened {
 /** Our own property: kombu carries it and reads nothing into it. */
 const deliveriesKey = 'celeriac_deliveries'
 
+/** Larger ones are refused unread. In bytes. */
+export const largestEnvelope = 96 * 1024 ** 2
+
 /** Throws when a header is not data. */
 export function writeEnvelope(message: Message, to: Destination): string {
   const { body, contentType, contentEncoding, headers, properties } = message
