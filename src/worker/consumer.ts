@@ -43,6 +43,8 @@ interface ConsumerParts {
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
+  /** Whether a queue of the broker is to be left alone. */
+  readonly isPaused: (queue: string) => boolean
 }
 
 /**
@@ -174,6 +176,17 @@ export class TaskConsumer {
     return ended
   }
 
+  /** Tasks that wait here go back to their queues, uncounted. */
+  giveBack(which: (task: ActiveTask) => boolean): void {
+    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      else this.#limited.remove(task)
+      task.delivery.release()
+      this.#close(task)
+    }
+  }
+
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
@@ -234,7 +247,7 @@ export class TaskConsumer {
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
     const { core, settler } = this.#parts
     const { delivery, head } = task
-    if (this.#draining) return delivery.release()
+    if (this.#draining || this.#parts.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
     if (logs(core.log, 'debug'))

@@ -217,6 +217,7 @@ export class AppWorker implements Worker {
       const { events, counts } = this.#presence
       const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
       const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, events, hostname: this.hostname, isHeld })
+      const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
       const tasks = new TaskConsumer({
         core,
         backend,
@@ -228,12 +229,13 @@ export class AppWorker implements Worker {
         revoked: this.#revoked,
         limits: this.#limits,
         hostname: this.hostname,
+        isPaused: (queue) => queues.isPaused(queue),
       })
-      const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
       for (const topology of queues.topologies) await connection.declare(topology)
       await booted
       if (core.config.workerEnableRemoteControl) await new Mailbox(this.#panel(pool, backend, queues)).open(connection)
       await this.#gossip?.join(connection)
+      await queues.learnPauses(connection)
       for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
@@ -244,7 +246,7 @@ export class AppWorker implements Worker {
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      queues.follow(connection, consumer)
+      await queues.follow(connection, consumer)
       this.#consumer = consumer
       this.#connection = connection
       this.#presence.use(connection)
@@ -356,6 +358,7 @@ export class AppWorker implements Worker {
       limitsChanged: () => {
         for (const tasks of this.#tasks) tasks.limitsChanged()
       },
+      giveBack: (which) => void [...this.#tasks].map((tasks) => tasks.giveBack(which)),
       endRevoked: (signal, which) => this.#endRevoked(signal, which),
       stop: () => void this.stop(),
     }

@@ -42,7 +42,7 @@ export class AmqpQueues implements Queues {
   async paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const notes = new Map<string, string>()
     for (const queue of queues) {
-      const state = await this.#state(pausePrefix + queue)
+      const state = await this.#state(pausePrefix + queue, { orForbidden: true })
       if (state !== undefined) notes.set(queue, await this.#note(pausePrefix + queue))
     }
     return notes
@@ -85,20 +85,32 @@ export class AmqpQueues implements Queues {
   }
 
   /** Undefined: there is no such queue. */
-  #state(name: string): Promise<{ readonly messages: number; readonly consumers: number } | undefined> {
-    return this.#ask(name, async (api) => {
-      const { messageCount, consumerCount } = await api.checkQueue(name)
-      return { messages: messageCount, consumers: consumerCount }
-    })
+  #state(
+    name: string,
+    options: { readonly orForbidden?: boolean } = {},
+  ): Promise<{ readonly messages: number; readonly consumers: number } | undefined> {
+    return this.#ask(
+      name,
+      async (api) => {
+        const { messageCount, consumerCount } = await api.checkQueue(name)
+        return { messages: messageCount, consumers: consumerCount }
+      },
+      options,
+    )
   }
 
   /** Undefined for a queue that is not there. Rejects with ConnectionError. */
-  async #ask<T>(queue: string, work: (api: AmqpChannel) => Promise<T>): Promise<T | undefined> {
+  async #ask<T>(
+    queue: string,
+    work: (api: AmqpChannel) => Promise<T>,
+    { orForbidden = false }: { readonly orForbidden?: boolean } = {},
+  ): Promise<T | undefined> {
     try {
       return await this.#parts.control.ask(work)
     } catch (error) {
       const refusal = refusalOf(error)
-      if (refusal?.code === 404) return undefined
+      // A user who may not see pauses works as before there were any.
+      if (refusal?.code === 404 || (refusal?.code === 403 && orForbidden)) return undefined
       if (refusal === undefined) throw error
       throw error instanceof ConnectionError ? error : refused(refusal, `a question about queue ${JSON.stringify(queue)}`)
     }
