@@ -10,7 +10,7 @@ import type { SqliteLocation } from '../../internal/sqlite/location.js'
 const littleSpace = 256 * 1024 ** 2
 
 export function examineFile({ path, synchronous }: SqliteLocation, engineVersion: string): Examination {
-  return { server: `SQLite ${engineVersion}`, findings: [space(path), network(path), durability(synchronous)], clockAheadMs: 0 }
+  return { server: `SQLite ${engineVersion}`, findings: [space(path), network(path), durability(synchronous)], clockAheadMs: undefined }
 }
 
 function space(path: string): ServerFinding {
