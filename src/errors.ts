@@ -415,6 +415,15 @@ export class ChildBootError extends CeleriacError {
   readonly code = 'ERR_CHILD_BOOT'
 }
 
+/** The worker cannot listen on a port that it was told to (`workerHealthPort`, `workerMetricsPort`): another program does, or it may not. Each worker of a host needs its own. */
+export class PortUnavailableError extends CeleriacError {
+  readonly code = 'ERR_PORT_UNAVAILABLE'
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
+    const why = cause.code === 'EADDRINUSE' ? 'another program listens there; each worker of a host needs a port of its own' : cause.message
+    super(`cannot listen on ${host}:${port}: ${why}`, { cause })
+  }
+}
+
 /** A value as it looks in an error message: short, on one line, and never a huge dump. Never throws. */
 export function show(value: unknown): string {
   let text: string

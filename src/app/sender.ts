@@ -16,6 +16,7 @@ import { checkSignatures } from '../protocol/signature.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
+import type { Serializer } from '../serializer.js'
 import { encodeJson } from '../serializers/json.js'
 import { checkCall } from './arguments.js'
 import { enqueued, StoredResult } from './async-result.js'
@@ -34,6 +35,8 @@ import { Window } from './window.js'
 
 /** Messages of a plan that are on their way at the same time: what comes of a group of 100 000 stays out of memory until its turn. */
 const sentAtOnce = 1_000
+/** After so many the broker gets what was made: workers begin while the others are made. */
+const madeAtOnce = 100
 
 /** A call as it goes to the broker. */
 export interface Prepared {
@@ -41,6 +44,14 @@ export interface Prepared {
   readonly message: Message
   readonly routed: Routed
   readonly notBefore: number | undefined
+}
+
+/** A call that may go out. */
+interface Checked {
+  readonly mapped: string | undefined
+  readonly options: ApplyOptions
+  readonly checked: Pick<OutgoingCall, 'args' | 'kwargs'>
+  readonly serializer: Serializer
 }
 
 /** Runs calls and workflows here and now: `taskAlwaysEager`. */
@@ -108,7 +119,7 @@ export class Sender implements SignatureSender {
   }
 
   /** A call of a plan as a message. */
-  prepareCall(call: PlannedCall): Promise<Prepared> {
+  prepareCall(call: PlannedCall): Prepared | Promise<Prepared> {
     return this.prepare(this.#outgoing(call), call.id)
   }
 
@@ -126,16 +137,24 @@ export class Sender implements SignatureSender {
     return { ...call, embed: { ...planned.embed, chord: text } }
   }
 
-  /** The call as a message, and where it goes. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
-  async prepare(call: OutgoingCall, id: string): Promise<Prepared> {
+  /** The call as a message, and where it goes: a promise only where something is waited for. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
+  prepare(call: OutgoingCall, id: string): Prepared | Promise<Prepared> {
     checkName('task', call.task)
     checkName('task id', id)
     // A map or starmap goes where the task goes that it calls, with that one's options.
     const mapped = mappedTask(call.task, call.kwargs)
     const options = this.#withDefaults(mapped === undefined ? call.definition : this.#core.registry.get(mapped), call.options)
     checkCallOptions(options)
-    const arguments_ = call.definition === undefined ? call : checkCall(call.definition, call)
-    const { args, kwargs } = arguments_ instanceof Promise ? await arguments_ : arguments_
+    const checked = call.definition === undefined ? call : checkCall(call.definition, call)
+    const serializer = this.#core.serializers.get(options.serializer ?? this.#core.config.taskSerializer)
+    if (!(checked instanceof Promise) && !(serializer instanceof Promise))
+      return this.#written(call, id, { mapped, options, checked, serializer })
+    return Promise.all([checked, serializer]).then(([arguments_, loaded]) =>
+      this.#written(call, id, { mapped, options, checked: arguments_, serializer: loaded }),
+    )
+  }
+
+  #written(call: OutgoingCall, id: string, { mapped, options, checked: { args, kwargs }, serializer }: Checked): Prepared {
     const { config, clock, connections, routes, serializers } = this.#core
     const parent = runningTask()
     const inherited = config.taskInheritParentPriority ? parent?.priority : undefined
@@ -189,8 +208,7 @@ export class Sender implements SignatureSender {
       replyTo: call.replyTo ?? connections.replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
-    const serializer = serializers.get(options.serializer ?? config.taskSerializer)
-    const encoded = encodeTask(task, serializer instanceof Promise ? await serializer : serializer)
+    const encoded = encodeTask(task, serializer)
     const compression = options.compression ?? config.taskCompression
     const message = compression === null || compression === undefined ? encoded : serializers.compress(encoded, compression)
     this.#checkSize(message, call.task)
@@ -228,11 +246,15 @@ export class Sender implements SignatureSender {
     const { connections, config } = this.#core
     const expiresSeconds = config.resultExpires
     const window = new Window(sentAtOnce)
+    let made = 0
     for (const step of steps) {
       switch (step.kind) {
-        case 'send':
-          await window.add(this.#sendCall(step.call, options))
+        case 'send': {
+          const full = window.add(this.#sendCall(step.call, options))
+          if (full !== undefined) await full
+          if (++made % madeAtOnce === 0) await turnOfLoop()
           break
+        }
         // What counts and restores must be there before the first part can end.
         case 'chord':
           counted.push(step.groupId)
@@ -248,22 +270,30 @@ export class Sender implements SignatureSender {
     await window.settled()
   }
 
-  async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
-    const { callbacks, errbacks, chain } = planned.embed
-    // No worker would take it.
-    if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
-      checkSignatures([
-        ['link', callbacks],
-        ['link_error', errbacks],
-        ['chain', chain],
-      ])
-    const call = this.#outgoing(planned)
-    await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
+  /** Never throws: it rejects. */
+  #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    try {
+      const { callbacks, errbacks, chain } = planned.embed
+      // No worker would take it.
+      if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
+        checkSignatures([
+          ['link', callbacks],
+          ['link_error', errbacks],
+          ['chain', chain],
+        ])
+      const call = this.#outgoing(planned)
+      return this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
-  async #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
+  #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
+    return this.#core.hooks.publishes ? this.#passedOn(call, send) : send(call)
+  }
+
+  async #passedOn<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
     const { hooks } = this.#core
-    if (!hooks.publishes) return send(call)
     const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
     let sent: { readonly value: T } | undefined
     await hooks.publish(given, async () => {
@@ -278,7 +308,8 @@ export class Sender implements SignatureSender {
   async #sendNow(call: OutgoingCall, id: string): Promise<void> {
     const { retry, signal } = call.options
     signal?.throwIfAborted()
-    const prepared = await this.prepare(call, id)
+    const preparing = this.prepare(call, id)
+    const prepared = preparing instanceof Promise ? await preparing : preparing
     const { hooks, log } = this.#core
     if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
     const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
@@ -347,6 +378,11 @@ function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
     return list.length === 0 ? null : list
   }
   return { callbacks: withIds(link), errbacks: withIds(linkError), chain: null, chord: null }
+}
+
+/** When what was published in this turn of the event loop is on its way. */
+function turnOfLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {

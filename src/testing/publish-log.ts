@@ -75,7 +75,7 @@ class LoggedConnection implements Connection {
     this.#log.declared(topology)
   }
 
-  size: Connection['size'] = (queue) => this.#connection.size(queue)
+  size: Connection['size'] = (queue, options) => this.#connection.size(queue, options)
   locate: Connection['locate'] = (taskId) => this.#connection.locate(taskId)
   close: Connection['close'] = () => this.#connection.close()
 

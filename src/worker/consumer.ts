@@ -19,6 +19,7 @@ import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
+import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -43,8 +44,8 @@ interface ConsumerParts {
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
-  /** Whether a queue of the broker is to be left alone. */
-  readonly isPaused: (queue: string) => boolean
+  /** Says which are to be left alone. */
+  readonly queues: Pick<WorkerQueues, 'isPaused'>
 }
 
 /**
@@ -59,6 +60,10 @@ export class TaskConsumer {
   readonly #waiting: ActiveTask[] = []
   #inPool = 0
   #draining = false
+  /** Those that the backend is asked about. */
+  #asking = 0
+  /** How many messages it was given so far. */
+  received = 0
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
@@ -92,6 +97,7 @@ export class TaskConsumer {
   readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
 
   #take(deliveries: readonly Delivery[]): void {
+    this.received += deliveries.length
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
@@ -124,6 +130,11 @@ export class TaskConsumer {
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** It could take another message. */
+  get hasPlace(): boolean {
+    return this.#active.size + this.#asking < this.prefetch
   }
 
   /** What it has in its hands, in the order in which it came. */
@@ -232,8 +243,13 @@ export class TaskConsumer {
     asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
     again: readonly string[],
   ): Promise<void> {
-    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-    this.#admitAll(tasks, revoked, stored)
+    this.#asking += tasks.length
+    try {
+      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+      this.#admitAll(tasks, revoked, stored)
+    } finally {
+      this.#asking -= tasks.length
+    }
   }
 
   #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
@@ -247,7 +263,7 @@ export class TaskConsumer {
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
     const { core, settler } = this.#parts
     const { delivery, head } = task
-    if (this.#draining || this.#parts.isPaused(delivery.queue)) return delivery.release()
+    if (this.#draining || this.#parts.queues.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
     if (logs(core.log, 'debug'))

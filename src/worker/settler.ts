@@ -45,7 +45,7 @@ export class Settler {
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
-    this.#results = new ResultKeeper(parts.core, parts.backend, parts.hostname)
+    this.#results = new ResultKeeper(parts.core, parts.backend, parts.connection, parts.hostname)
     this.#continuer = continuerAt(parts)
   }
 
@@ -57,7 +57,7 @@ export class Settler {
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
   #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const write = this.#results.write(task, succeeded(outcome))
+    const write = this.#results.end(task, succeeded(outcome))
     if (write === undefined) {
       this.#succeeded(task, outcome)
       return nothing

@@ -177,8 +177,8 @@ export class AmqpConnection implements Connection, ConsumerHost {
     return consumer
   }
 
-  size(queue: string): Promise<number> {
-    return this.queues.size(queue)
+  size(queue: string, { due = false } = {}): Promise<number> {
+    return this.queues.size(queue, { due })
   }
 
   async examine(): Promise<Examination> {

@@ -35,8 +35,8 @@ export class AmqpQueues implements Queues {
     return { waiting: state?.messages ?? 0, delayed: undefined, leased: undefined, consumers: state?.consumers ?? 0, oldestAtMs: undefined }
   }
 
-  async size(queue: string): Promise<number> {
-    return this.#parts.heldHere(queue) + ((await this.#state(queue))?.messages ?? 0)
+  async size(queue: string, { due }: { readonly due: boolean }): Promise<number> {
+    return (due ? 0 : this.#parts.heldHere(queue)) + ((await this.#state(queue))?.messages ?? 0)
   }
 
   async paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>> {

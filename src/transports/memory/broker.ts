@@ -170,8 +170,8 @@ export class MemoryBroker implements DeadLetters {
     this.deadLettersDropped += 1
   }
 
-  size(name: string): number {
-    return (this.#queues.get(name)?.size ?? 0) + this.countOf(name, 'delayed')
+  size(name: string, due: boolean): number {
+    return (this.#queues.get(name)?.size ?? 0) + (due ? 0 : this.countOf(name, 'delayed'))
   }
 
   /** Messages of a queue in one state. */

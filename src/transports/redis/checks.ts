@@ -2,6 +2,7 @@
 import { ConnectionError, NotSupportedError } from '../../errors.js'
 import type { Clock } from '../../internal/clock.js'
 import type { Examination, ServerFinding } from '../../internal/examination.js'
+import type { Logger } from '../../internal/logger.js'
 import { type RedisLink, RedisReplyError, type Reply, textOf } from '../../internal/redis/link.js'
 import { askServer, evictionOfBroker, persistence } from '../../internal/redis/server-facts.js'
 import type { RedisBrokerOptions } from './options.js'
@@ -112,4 +113,17 @@ async function userOf(link: RedisLink): Promise<string> {
   } catch {
     return 'default'
   }
+}
+
+interface Warned {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Warnings that are not said again. */
+  readonly told: Set<string>
+}
+
+/** Half a second later: the first line of a log may take longer than the first task. */
+export function warnLater(warnings: readonly string[], { clock, log, told }: Warned): void {
+  const fresh = warnings.filter((warning) => !told.has(warning) && told.add(warning))
+  if (fresh.length > 0) clock.setTimer(500, () => fresh.forEach((warning) => void log.warn({}, warning)))
 }

@@ -52,12 +52,12 @@ export class RedisQueues implements Queues {
     return session.repeat(async (link) => integerOf(await scripts().purge.run(link, keys, [])))
   }
 
-  async size(queue: string): Promise<number> {
+  async size(queue: string, { due }: { readonly due: boolean }): Promise<number> {
     const { layout, session } = this.#parts
     return session.repeat(async (link) => {
       const counts = await Promise.all([
         ...layout.lists(queue).map((list) => link.call('LLEN', [list])),
-        link.call('ZCARD', [layout.eta(queue)]),
+        ...(due ? [] : [link.call('ZCARD', [layout.eta(queue)])]),
       ])
       return sum(counts.map(integerOf))
     })
