@@ -70,7 +70,7 @@ const glyphs = { fine: '✓', warning: '!', fault: '✕', unknown: '?' } as cons
 const colors = { fine: 'green', warning: 'yellow', fault: 'red', unknown: 'gray' } as const
 
 function show(findings: readonly Finding[], { terminal, flags }: CommandContext): void {
-  const isColoured = flags.color && process.stdout.isTTY === true && process.env.NO_COLOR === undefined
+  const isColoured = flags.color && process.stdout.isTTY === true && process.stdout.hasColors()
   for (const { area: name, about, level, evidence, fix } of findings) {
     const glyph = isColoured ? styleText(colors[level], glyphs[level]) : glyphs[level]
     terminal.data(`${glyph} ${name}: ${about}: ${evidence}`)

@@ -1,8 +1,8 @@
 /** Options of the app that do not fit each other or the broker. */
 import { formatDuration, parseDuration } from '../../internal/duration.js'
 import type { CommandContext } from '../with-app.js'
+import { contentName } from './content-name.js'
 import { area, type Finding } from './finding.js'
-import { contentName } from './workers.js'
 
 const finding = area('settings')
 /** RabbitMQ's own. */

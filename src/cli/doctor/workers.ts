@@ -6,6 +6,7 @@ import { isRecord } from '../../protocol/plain.js'
 import { safeText } from '../safe-text.js'
 import type { CommandContext } from '../with-app.js'
 import { mostSkewMs } from './broker.js'
+import { contentName } from './content-name.js'
 import { area, type Finding } from './finding.js'
 import { visibilitySeconds } from './settings.js'
 
@@ -44,19 +45,6 @@ export async function examineWorkers(
     clocks(seen),
     ...versions(seen),
   ]
-}
-
-/** json, msgpack, yaml, pickle: by whichever name it goes. */
-export function contentName(content: string): string {
-  return mimeNames[content] ?? content
-}
-
-const mimeNames: Readonly<Record<string, string>> = {
-  'application/json': 'json',
-  'application/x-msgpack': 'msgpack',
-  'application/x-yaml': 'yaml',
-  'application/x-python-serialize': 'pickle',
-  'application/data': 'auth',
 }
 
 function sameName(pings: readonly Reply[]): readonly Finding[] {
