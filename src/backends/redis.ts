@@ -2,7 +2,9 @@
 import type { BackendSupports, ChordPart, ResultBackend, StoreOptions } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
+import type { Examination } from '../internal/examination.js'
 import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
+import { askServer, evictionOfResults } from '../internal/redis/server-facts.js'
 import { JsonText } from '../protocol/json-text.js'
 import { encodeMeta, type PlacedEnd, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { RedisChords } from './redis/chords.js'
@@ -63,6 +65,18 @@ export class RedisBackend implements ResultBackend {
       wanted: () => this.#channels(this.#waits.openTasks()),
       isWanted: (channel) => this.#waits.isAwaited(this.#keys.taskId(channel)),
       reread: () => this.#reread(),
+    })
+  }
+
+  examine(): Promise<Examination> {
+    return this.#holder.run(async (link) => {
+      const server = await askServer(link)
+      const unknown = { about: 'settings', level: 'unknown', evidence: 'Redis does not let this user read INFO' } as const
+      return {
+        server: `Redis ${server?.versionText ?? ''}`.trim(),
+        findings: server === undefined ? [unknown] : [evictionOfResults(server)],
+        clockAheadMs: undefined,
+      }
     })
   }
 

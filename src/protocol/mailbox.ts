@@ -47,9 +47,12 @@ function privateQueue(name: string, exchange: string, routingKey: string): Queue
   return { name, durable: false, exclusive: true, autoDelete: true, arguments: {}, bindings: [{ exchange, routingKey }] }
 }
 
+/** As a destination it means every worker of celeriac, and none of Python: no node has this name. For commands that Python does not have. */
+export const ourWorkers = '*celeriac*'
+
 /** Whether a request means this worker: by its name, else by the pattern, else as all others. Python's regular expressions are not run: they mean nobody here. */
 export function isMeant({ destination, pattern, matcher }: Broadcast, hostname: string): boolean {
-  if (destination !== null && destination.length > 0) return destination.includes(hostname)
+  if (destination !== null && destination.length > 0) return destination.includes(hostname) || destination.includes(ourWorkers)
   if (pattern === null || pattern === '' || matcher === null) return true
   return matcher === 'glob' && matchesGlob(pattern, hostname)
 }

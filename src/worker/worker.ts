@@ -250,13 +250,14 @@ export class AppWorker implements Worker, Health {
       const shared = { core, backend, refusals: this.#refusals, events, hostname: this.hostname }
       const isHeld = (taskId: string): boolean => this.#tasks.holds(taskId)
       const settler = new Settler({ ...shared, sender: this.#sender, connection, isHeld })
-      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, revoked: this.#revoked, limits: this.#limits })
       const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
+      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, queues, revoked: this.#revoked, limits: this.#limits })
       for (const topology of queues.topologies) await connection.declare(topology)
       await booted
       const others: Consumer[] = []
       if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
       others.push(...(await this.#neighbours.join(connection)))
+      await queues.learnPauses(connection)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -266,7 +267,7 @@ export class AppWorker implements Worker, Health {
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      queues.follow(connection, consumer)
+      await queues.follow(connection, consumer)
       this.#consumers = [consumer, ...others]
       this.#connection = connection
       this.#presence.use(connection)
@@ -378,6 +379,7 @@ export class AppWorker implements Worker, Health {
       resizePool: (size) => this.#resizePool(pool, size),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
+      giveBack: (which) => this.#tasks.giveBack(which),
       endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }

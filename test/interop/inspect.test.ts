@@ -74,7 +74,12 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     // Each through the program itself, too: it shows what it does not understand as an error.
     const { ours, theirs } = await inspect(command)
     expect(typeof ours).toBe(typeof theirs)
-    if (command === 'active_queues') expect(shapeOf(ours)).toEqual(shapeOf(theirs))
+    if (command === 'active_queues') {
+      // Python has no pauses.
+      const [{ paused, ...queue } = { paused: undefined }] = ours as [Record<string, unknown>]
+      expect(paused).toBe(false)
+      expect(shapeOf([queue])).toEqual(shapeOf(theirs))
+    }
     if (command === 'stats') {
       // What stands in a Python worker's pool depends on the kind of pool.
       expect(shapeOf({ ...(ours as object), pool: {} })).toEqual(shapeOf({ ...(theirs as object), pool: {} }))
