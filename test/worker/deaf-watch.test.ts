@@ -43,7 +43,7 @@ test('messages that wait for two looks, with free places and nothing received, a
 
 test('a worker that received something, has no place, takes nothing, or whose messages are not due is not deaf', async () => {
   await using live = new LiveApp()
-  await live.app.sendTask('any', [], { countdown: 600 })
+  await live.app.sendTask('any', {}, { countdown: 600 })
   const { watch, look, hear, hearing } = await deaf(live)
   for (let n = 0; n < 4; n++) await look()
   expect(watch.suspicion).toBeUndefined()
