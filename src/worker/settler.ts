@@ -338,7 +338,7 @@ export class Settler {
     const { core } = this.#parts
     switch (outcome.by) {
       case 'time limit':
-        core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
+        core.log.error(fields(task), `Task ${label(task)} ran into its time limit and was killed: ${outcome.detail}`)
         await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
         return
       case 'terminated':
@@ -360,7 +360,7 @@ export class Settler {
   async #lost(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
     const { core } = this.#parts
     const { delivery, definition } = task
-    core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
+    core.log.error(fields(task), `Task ${label(task)} lost what ran it: ${outcome.detail}`)
     const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
     if (!again) {
       await this.#finish(task, outcome)
@@ -368,7 +368,7 @@ export class Settler {
     }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
-    const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
+    const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }
