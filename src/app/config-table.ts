@@ -330,6 +330,11 @@ export const configTable = {
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
   }),
+  workerControlAllow: row('Events and remote control', nullable(listOf('names of commands', text)), null, {
+    sentence:
+      'The commands of remote control that a worker obeys, by their names; `inspect` stands for all that only look. Others are answered with an error. null: all of them.',
+    own: true,
+  }),
 
   beatStore: {
     group: 'Beat',

@@ -58,6 +58,13 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   time_limit,
 }
 
+/** Whether a worker obeys a command; commands of the app go by their own names. */
+export function isAllowed(allowed: readonly string[] | null, method: string): boolean {
+  if (allowed === null) return true
+  const spec = findCommand(method)
+  return allowed.includes(method) || (spec !== undefined && (allowed.includes(spec.name) || allowed.includes(spec.kind)))
+}
+
 /** What runs a command of Celery, by its name or an older one. */
 export function handlerOf(method: string): CommandHandler | undefined {
   const name = findCommand(method)?.name

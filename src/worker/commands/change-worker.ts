@@ -27,7 +27,10 @@ export const pool_shrink: CommandHandler = (panel, { n }) => {
   return { ok: 'pool will shrink' }
 }
 
-export const pool_restart: CommandHandler = ({ pool, core }) => {
+/** Celery's `modules` and `reload`, which have a worker load code by name, are refused: its processes load what the app's file imports. */
+export const pool_restart: CommandHandler = ({ pool, core }, { modules, reload }) => {
+  if ((Array.isArray(modules) && modules.length > 0) || reload === true)
+    throw new InvalidMessageError('expected neither modules nor reload: processes that start anew load the app, and nothing by its name')
   if (pool.restart === undefined)
     throw new InvalidMessageError(`the ${pool.name} pool runs tasks in the worker's own process: there is nothing to restart`)
   pool.restart().catch((error: unknown) => core.log.error({ err: error }, 'the pool could not be restarted'))
