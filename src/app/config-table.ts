@@ -247,6 +247,25 @@ export const configTable = {
     sentence:
       'How long SIGQUIT, a second SIGINT and `stop({ mode: "soft" })` wait for running tasks before they cut them off; then their signal aborts, and a second later they go back to their queue.',
   }),
+  workerEnableSoftShutdownOnIdle: row('Worker', bool, false, {
+    sentence: 'A soft stop takes all of `workerSoftShutdownTimeout`, even when no task runs.',
+  }),
+  workerRemapSigterm: row('Worker', nullable(oneOf('SIGQUIT')), null, {
+    sentence:
+      'With `SIGQUIT`, SIGTERM stops a worker as SIGQUIT does: for supervisors that know no other signal. Also by the environment variable `REMAP_SIGTERM`, as in Celery.',
+    own: true,
+  }),
+  workerHealthPort: row('Worker', nullable(listenAddress), null, {
+    sentence:
+      'Answer probes over HTTP: `/healthz` while the process lives, `/readyz` while it takes tasks. A port of this machine alone, or `host:port`: `0.0.0.0:9808`.',
+    own: true,
+    flag: '--health-port <port>',
+  }),
+  workerDeafTimeout: row('Worker', nullable(secondsAbove0), 30, {
+    sentence:
+      'A worker that has free places and gets nothing for so long, although messages wait in its queues, connects to its broker anew; null: it does not look.',
+    own: true,
+  }),
   workerStuckTimeout: row('Worker', nullable(secondsAbove0), 10, {
     sentence: 'In pools that run tasks in this process: name the task that blocks the event loop for longer.',
     own: true,

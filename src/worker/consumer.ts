@@ -58,6 +58,10 @@ export class TaskConsumer {
   readonly #waiting: ActiveTask[] = []
   #inPool = 0
   #draining = false
+  /** Those that the backend is asked about. */
+  #asking = 0
+  /** How many messages it was given so far. */
+  received = 0
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
@@ -91,6 +95,7 @@ export class TaskConsumer {
   readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
 
   #take(deliveries: readonly Delivery[]): void {
+    this.received += deliveries.length
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
@@ -125,6 +130,11 @@ export class TaskConsumer {
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** It could take another message. */
+  get hasPlace(): boolean {
+    return this.#active.size + this.#asking < this.prefetch
   }
 
   /** What it has in its hands, in the order in which it came. */
@@ -223,8 +233,13 @@ export class TaskConsumer {
     asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
     again: readonly string[],
   ): Promise<void> {
-    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-    this.#admitAll(tasks, revoked, stored)
+    this.#asking += tasks.length
+    try {
+      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+      this.#admitAll(tasks, revoked, stored)
+    } finally {
+      this.#asking -= tasks.length
+    }
   }
 
   #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {

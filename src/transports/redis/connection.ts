@@ -196,11 +196,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return consumer
   }
 
-  async size(queue: string): Promise<number> {
+  async size(queue: string, { due = false } = {}): Promise<number> {
     return this.#session.repeat(async (link) => {
       const counts = await Promise.all([
         ...this.#layout.lists(queue).map((list) => link.call('LLEN', [list])),
-        link.call('ZCARD', [this.#layout.eta(queue)]),
+        ...(due ? [] : [link.call('ZCARD', [this.#layout.eta(queue)])]),
       ])
       return counts.reduce<number>((sum, count) => sum + integerOf(count), 0)
     })
