@@ -34,7 +34,7 @@ const lines = <T>(name: string): T[] =>
 
 test('spans are made where the tasks run, and a chain stays one trace through a main process that knows nothing of it', async () => {
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-  const step = (name: string) => app.remote<() => unknown>(name).si()
+  const step = (name: string) => app.remote<() => string>(name).si()
   const header = await chain(step('first').set({ headers: { traceparent } }), step('next'))
     .delay()
     .get({ timeout: 30 })
