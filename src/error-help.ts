@@ -55,4 +55,5 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_REJECT: 'Let it pass: it tells the worker to give the message back.',
   ERR_CHILD_BOOT: 'See that the app file can be imported by itself: `node ./app.js`. The cause has what it threw.',
   ERR_PORT_UNAVAILABLE: 'Give each worker of a host a port of its own, or leave the option out.',
+  ERR_ALREADY_RUNNING: 'Stop that process first, or give this one a name and a `--pidfile` of its own.',
 }

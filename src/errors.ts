@@ -436,6 +436,17 @@ export class PortUnavailableError extends CeleriacError {
   }
 }
 
+/** The pid file that a worker or beat was to write is that of one that runs. */
+export class AlreadyRunningError extends CeleriacError {
+  readonly code = 'ERR_ALREADY_RUNNING'
+  constructor(
+    readonly pidFile: string,
+    readonly pid: number,
+  ) {
+    super(`${pidFile} is there already, and process ${pid} runs`)
+  }
+}
+
 /** A value as it looks in an error message: short, on one line, and never a huge dump. Never throws. */
 export function show(value: unknown): string {
   let text: string

@@ -313,12 +313,20 @@ export class TaskConsumer {
       this.#consumer?.setPrefetch(this.prefetch)
     }
     while (this.#inPool < pool.window) {
-      const task = this.#waiting.shift()
+      const task = this.#nextWaiting()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
       else this.#run(task)
     }
+  }
+
+  /** The first for which there is a place: of a pool made of several, one may be full. */
+  #nextWaiting(): ActiveTask | undefined {
+    const { parts } = this.#parts.pool
+    if (parts === undefined) return this.#waiting.shift()
+    const first = this.#waiting.findIndex(({ head }) => !parts.isFull(head.task))
+    return first < 0 ? undefined : this.#waiting.splice(first, 1)[0]
   }
 
   #run(task: ActiveTask): void {

@@ -343,7 +343,7 @@ export class Settler {
     const { core } = this.#parts
     switch (outcome.by) {
       case 'time limit':
-        core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
+        core.log.error(fields(task), `Task ${label(task)} ran into its time limit and was killed: ${outcome.detail}`)
         await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
         return
       case 'terminated':
@@ -351,6 +351,7 @@ export class Settler {
         await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
         return
       case 'shutdown':
+        if (task.started) this.#parts.events.cancelled(task)
         if (task.acksLate || !task.started) return task.delivery.release()
         await this.#finish(task, outcome)
         return
@@ -365,7 +366,7 @@ export class Settler {
   async #lost(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
     const { core } = this.#parts
     const { delivery, definition } = task
-    core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
+    core.log.error(fields(task), `Task ${label(task)} lost what ran it: ${outcome.detail}`)
     const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
     if (!again) {
       await this.#finish(task, outcome)
@@ -373,7 +374,7 @@ export class Settler {
     }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
-    const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
+    const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }

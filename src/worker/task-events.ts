@@ -116,6 +116,11 @@ export class TaskEvents {
     this.#send('task-failed', task, { exception: shown(error), traceback: error.traceback ?? '' })
   }
 
+  /** The worker stops before its end, and it goes back to its queue. */
+  cancelled(task: ActiveTask): void {
+    if (this.#tellsOf(task)) this.#send('task-cancelled', task, {})
+  }
+
   #tellsOf({ definition }: ActiveTask): boolean {
     return this.#enabled && definition?.options.sendEvents !== false
   }
