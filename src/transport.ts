@@ -71,8 +71,8 @@ export interface Connection {
   raiseFences?(fences: readonly Fence[]): Promise<void>
   /** QueueMissingError when one of the queues was not declared. */
   consume(options: ConsumeOptions): Promise<Consumer>
-  /** Messages that wait in the queue (not the leased ones). */
-  size(queue: string): Promise<number>
+  /** Messages that wait in the queue (not the leased ones); with `due`, without those whose time has not come. */
+  size(queue: string, options?: { readonly due?: boolean }): Promise<number>
   /** Removes the waiting messages; how many they were. */
   purge(queue: string): Promise<number>
   /** Where the message of a task is; 'unknown' from a broker that cannot look. */

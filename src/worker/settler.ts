@@ -10,7 +10,7 @@ import type { ResultBackend } from '../backend.js'
 import { type CeleriacError, DecodeError, WorkerLostError } from '../errors.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { Continuations, Outcome } from '../pool.js'
-import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
+import { errorToRemote, type RemoteErrorData, remoteToWire } from '../protocol/remote-error.js'
 import type { ResultMeta } from '../protocol/result.js'
 import type { Embed } from '../protocol/task-body.js'
 import type { Connection } from '../transport.js'
@@ -21,7 +21,8 @@ import { isForGood } from './for-good.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-import { briefly, fields, label, logFailure, tellRevoked, tellSuccess } from './task-words.js'
+import { signalOf } from './task-signals.js'
+import { briefly, fields, label, logFailure, logRevoked, tellSuccess } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -55,12 +56,14 @@ export class Settler {
 
   /** Never rejects: what cannot be settled goes back to its queue. */
   settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+    const { instrument } = this.#parts.core.hooks
     if (outcome.status === 'success' && !task.delivery.isLost) {
       if (outcome.continuations === null) return this.#succeedPlainly(task, outcome)
-      const embed = this.#headers.embedOf(outcome.continuations)
+      const embed = instrument === undefined ? this.#headers.embedOf(outcome.continuations) : undefined
       if (embed !== undefined) return this.#succeedAsPart(task, outcome, embed)
     }
-    return this.#settleFully(task, outcome)
+    if (instrument === undefined) return this.#settleFully(task, outcome)
+    return instrument.following(outcome.trace ?? task.head.customHeaders, () => this.#settleFully(task, outcome))
   }
 
   /** As `#succeed`, for the header tasks of chords, which may be very many: nothing is sent after them, so nothing can be wrong with it. */
@@ -127,6 +130,7 @@ export class Settler {
   }
 
   async #giveUp(task: ActiveTask, error: unknown): Promise<void> {
+    this.#parts.core.hooks.tell('taskInternalError', this.#parts.core.log, () => ({ ...signalOf(task), error }))
     if (isForGood(error)) return this.#buryUnsettled(task, error)
     this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
     task.delivery.release()
@@ -285,7 +289,7 @@ export class Settler {
 
   #revoked(task: ActiveTask, reason: string): void {
     this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
-    tellRevoked(this.#parts.core, task, reason)
+    logRevoked(this.#parts.core.log, task, reason)
   }
 
   /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
@@ -336,13 +340,9 @@ export class Settler {
     const queue = typeof options.queue === 'string' ? options.queue : task.delivery.queue
     const message = retryMessage(core, task.message, task.head, outcome.retry)
     const to = { exchange: '', routingKey: queue }
-    const error =
-      outcome.error === null
-        ? null
-        : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
     await this.#results.store(task, {
       status: 'RETRY',
-      result: error,
+      result: outcome.error === null ? null : remoteToWire(outcome.error),
       traceback: outcome.error?.traceback ?? null,
       children: outcome.children,
       done: false,
@@ -359,7 +359,7 @@ export class Settler {
     const { core } = this.#parts
     switch (outcome.by) {
       case 'time limit':
-        core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
+        core.log.error(fields(task), `Task ${label(task)} ran into its time limit and was killed: ${outcome.detail}`)
         await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
         return
       case 'terminated':
@@ -367,6 +367,7 @@ export class Settler {
         await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
         return
       case 'shutdown':
+        if (task.started) this.#parts.events.cancelled(task)
         if (task.acksLate || !task.started) return task.delivery.release()
         await this.#finish(task, outcome)
         return
@@ -381,7 +382,7 @@ export class Settler {
   async #lost(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
     const { core } = this.#parts
     const { delivery, definition } = task
-    core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
+    core.log.error(fields(task), `Task ${label(task)} lost what ran it: ${outcome.detail}`)
     const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
     if (!again) {
       await this.#finish(task, outcome)
@@ -389,7 +390,7 @@ export class Settler {
     }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
-    const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
+    const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }

@@ -16,7 +16,7 @@ import type { Message } from '../../protocol/message.js'
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
-import { checkServer } from './checks.js'
+import { checkServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
@@ -196,11 +196,11 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return consumer
   }
 
-  async size(queue: string): Promise<number> {
+  async size(queue: string, { due = false } = {}): Promise<number> {
     return this.#session.repeat(async (link) => {
       const counts = await Promise.all([
         ...this.#layout.lists(queue).map((list) => link.call('LLEN', [list])),
-        link.call('ZCARD', [this.#layout.eta(queue)]),
+        ...(due ? [] : [link.call('ZCARD', [this.#layout.eta(queue)])]),
       ])
       return counts.reduce<number>((sum, count) => sum + integerOf(count), 0)
     })
@@ -265,11 +265,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   async #listen(): Promise<void> {
-    await this.#session.repeat(async (link) => {
-      const { allowOom, warnings } = await checkServer(link, this.#options)
-      this.#scripts = makeScripts({ allowOom })
-      for (const warning of warnings) if (!this.#told.has(warning) && this.#told.add(warning)) this.#log.warn({}, warning)
-    })
+    const { allowOom, warnings } = await this.#session.repeat((link) => checkServer(link, this.#options))
+    this.#scripts = makeScripts({ allowOom })
+    warnLater(warnings, { clock: this.#clock, log: this.#log, told: this.#told })
     await this.#session.listen()
     this.#leases.start()
     this.#upkeep.start()
