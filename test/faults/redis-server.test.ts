@@ -297,7 +297,7 @@ redisTest(
     const from = nowMs()
     for (let n = 0; n < 4; n++) scene.start({ pool: 'async', concurrency: 4, args: ['-n', `w${n}@%h`] })
     await Promise.all(scene.workers.map((worker) => worker.ready()))
-    await scene.recorder.ended(500)
+    await scene.recorder.ended(500, undefined, 90_000)
     const recoverMs = nowMs() - from
     await scene.send('good')
     await until(async () => (await raw.hlen('unacked')) === 200_000, 'all of ours are acked')
