@@ -38,6 +38,7 @@ const byErrorCode: Readonly<Record<string, number>> = {
   ERR_DATABASE_UNUSABLE: exitCodes.config,
   ERR_RESULTS_DISABLED: exitCodes.config,
   ERR_CHILD_BOOT: exitCodes.config,
+  ERR_PORT_UNAVAILABLE: exitCodes.config,
 }
 
 export function exitCodeOf(error: unknown): number {

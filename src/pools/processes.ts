@@ -7,6 +7,7 @@
  * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get one ahead, and some if they are very short, to hide
  * the way through the pipe; a child that turns out to be busy for longer gives back what it has not started.
  */
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { ChildBootError } from '../errors.js'
 import type { Clock, Timer } from '../internal/clock.js'
@@ -50,8 +51,8 @@ export interface ProcessPoolOptions {
 const startPatienceMs = 10_000
 /** A run whose process died that often right before the start is taken for the reason. */
 const mostDeaths = 2
-/** Children that boot at the same time before the first one could. */
-const firstBoots = 2
+/** Children that boot at the same time before the first one could: the worker itself boots beside them, and with more than CPUs all would be late. */
+const firstBoots = Math.min(2, Math.max(1, availableParallelism() - 1))
 
 export class ProcessPool implements Pool, PoolRunOwner {
   readonly name = 'prefork'
@@ -283,6 +284,7 @@ export class ProcessPool implements Pool, PoolRunOwner {
 
   #fork(): void {
     const { args = [], execArgv = [], env, output = 'inherit', maxMemoryPerChild, host, clock } = this.#options
+    host.beforeProcess?.()
     const child = new ChildProcess(
       {
         entry: this.#entry,

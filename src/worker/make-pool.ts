@@ -9,7 +9,7 @@ import { concurrencyOf } from './concurrency.js'
 export async function makePool(
   core: AppCore,
   options: WorkerOptions,
-  { execute, storeState, onFatal }: PoolHost & { execute: Execute; onFatal(error: Error): void },
+  { execute, onFatal, ...host }: PoolHost & { execute: Execute; onFatal(error: Error): void },
 ): Promise<Pool> {
   const { config, clock, log } = core
   const kind = options.pool ?? (options.app === undefined && config.workerPool === 'prefork' ? 'async' : config.workerPool)
@@ -35,7 +35,7 @@ export async function makePool(
         ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
         ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
         ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
-        host: { storeState },
+        host,
         clock,
         log,
         onFatal,
@@ -48,7 +48,7 @@ export async function makePool(
         name: kind,
         concurrency,
         execute,
-        host: { storeState },
+        host,
         clock,
         maxBlockMs: (config.workerStuckTimeout ?? 0) * 1000,
       })

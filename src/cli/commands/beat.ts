@@ -37,7 +37,7 @@ export function define(command: Command): void {
       const { app, core, terminal } = context
       if (flags.import !== undefined && flags.import !== 'redbeat')
         throw new UsageError(`expected --import to be redbeat, got: ${flags.import}`)
-      await importTasks(core.config)
+      await importTasks(core)
       if (core.config.logger === null) core.log = workerLog(core.config, { process: 'beat' })
       if (flags.import === 'redbeat') await importEntries(context, flags)
       terminal.note(await banner(context))

@@ -3,6 +3,7 @@ import { importTasks } from '../../app/import-tasks.js'
 import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
 import { banner } from '../banner.js'
+import { exitCodes } from '../exit-codes.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
 import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
@@ -42,7 +43,7 @@ export function define(command: Command): void {
       const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
       if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
       if (flags.purge === true) for (const name of queues) terminal.note(`${name}: ${await app.control.purge(name)} messages removed`)
-      await importTasks(core.config)
+      await importTasks(core)
       const worker = app.worker({
         queues,
         app: `${file}#${exportName}`,
@@ -54,8 +55,13 @@ export function define(command: Command): void {
       if (core.config.logger === null) core.log = workerLog(core.config, { hostname: worker.hostname, process: 'MainProcess' })
       terminal.note(banner({ core, version: packageVersion(), hostname: worker.hostname, file, queues }))
       app.on('workerReady', () => terminal.note('ready.'))
+      // As Celery: who has interrupted it knows that it has not ended by itself; SIGTERM and SIGQUIT are how one is ended.
+      process.once('SIGINT', () => {
+        process.exitCode = exitCodes.failed
+      })
       // Its end is not waited for by beat, and beat's failure to start is the command's.
       const beat = flags.beat === true ? await app.beat().start() : undefined
+      if (beat !== undefined) core.hooks.tell('beatEmbeddedInit', core.log, () => ({ hostname: worker.hostname }))
       try {
         await worker.run()
       } finally {
