@@ -24,7 +24,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'] })
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The program that a user runs. */
@@ -36,7 +36,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       INTEROP_BACKEND: fleet.backendUrl,
       INTEROP_STORE: fleet.storeUrl,
     }
-    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
+    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 80_000 })
     return stdout
   }
 
@@ -202,7 +202,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
     // A Python worker is ready a moment before it hears requests.
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   test('the program celery control gives an order, and shows the answers of both', async () => {
