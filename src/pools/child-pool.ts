@@ -285,6 +285,7 @@ export class ChildPool implements Pool, PoolRunOwner {
 
   #fork(): void {
     const { host, clock } = this.#options
+    host.beforeProcess?.()
     const child = new PoolChild(
       { open: this.#kind.open, concurrency: this.#slots, host, clock },
       {

@@ -175,9 +175,15 @@ export function encodeRevoke({ taskIds, terminate, signal }: RevokeRequest): Rea
 export function decodeRevoke(args: Readonly<Record<string, unknown>>): RevokeRequest {
   const ids = typeof args.task_id === 'string' ? [args.task_id] : args.task_id
   if (!Array.isArray(ids) || !ids.every(isName)) throw invalid('arguments.task_id', 'an id or an array of ids', args.task_id)
-  const terminate = args.terminate ?? false
-  if (typeof terminate !== 'boolean') throw invalid('arguments.terminate', 'true or false', terminate)
-  return { taskIds: ids, terminate, signal: decodeSignal(args.signal) }
+  return { taskIds: ids, terminate: decodeFlag(args.terminate, 'terminate'), signal: decodeSignal(args.signal) }
+}
+
+/** Python's clients send 1 and 0 as well, Flower among them. Absent is false. Throws InvalidMessageError. */
+export function decodeFlag(value: unknown, argument: string): boolean {
+  if (isAbsent(value) || value === 0) return false
+  if (value === 1) return true
+  if (typeof value !== 'boolean') throw invalid(`arguments.${argument}`, 'true or false', value)
+  return value
 }
 
 /** The name of a signal as Node has it: Python takes SIGTERM, TERM, term and 15; nothing is SIGTERM. Throws InvalidMessageError. */

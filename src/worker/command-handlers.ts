@@ -3,7 +3,7 @@ import * as changeTasks from './commands/change-tasks.js'
 import { add_consumer, autoscale, cancel_consumer, pool_grow, pool_restart, pool_shrink, shutdown } from './commands/change-worker.js'
 import * as cluster from './commands/cluster.js'
 import * as inspectTasks from './commands/inspect-tasks.js'
-import { active_queues, clock, conf, memdump, memsample, ping, registered, report, stats } from './commands/inspect-worker.js'
+import { active_queues, clock, conf, memdump, memsample, objgraph, ping, registered, report, stats } from './commands/inspect-worker.js'
 import type { CommandHandler } from './panel.js'
 
 const { disable_events, election, enable_events, heartbeat, hello } = cluster
@@ -26,6 +26,7 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   hello,
   memdump,
   memsample,
+  objgraph,
   ping,
   pool_grow,
   pool_restart,

@@ -5,7 +5,8 @@ import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
 import type { ChildPoolOptions } from '../pools/child-pool.js'
 import { concurrencyOf } from './concurrency.js'
-import { checkPools, type PoolKind } from './pool-limits.js'
+import { furtherPools, type PoolKind } from './further-pools.js'
+import { checkPools } from './pool-limits.js'
 
 interface PoolMaker extends PoolHost {
   readonly execute: Execute
@@ -21,8 +22,7 @@ export async function makePool(core: AppCore, options: WorkerOptions, maker: Poo
   const { config, registry } = core
   const isFallback = options.pool === undefined && options.app === undefined && config.workerPool === 'prefork'
   const main = options.pool ?? (isFallback ? 'async' : config.workerPool)
-  const named = registry.names().flatMap((name) => registry.need(name).options.pool ?? [])
-  const others = [...new Set(named)].filter((kind) => kind !== main).sort()
+  const others = furtherPools(registry, main)
   checkPools(core, options, { main, isFallback, others })
   const asked = options.concurrency ?? config.workerConcurrency
   const mainPool = await makeOne(main, config.workerAutoscale?.min ?? concurrencyOf(main, asked), core, options, maker)
@@ -37,7 +37,7 @@ export async function makePool(core: AppCore, options: WorkerOptions, maker: Poo
 
 async function makeOne(kind: PoolKind, size: number, core: AppCore, options: WorkerOptions, maker: PoolMaker): Promise<Pool> {
   const { config, clock } = core
-  const { execute, storeState } = maker
+  const { execute, onFatal: _, ...host } = maker
   const { workerMaxHeapPerChild: maxHeapKib } = config
   switch (kind) {
     case 'prefork': {
@@ -64,7 +64,7 @@ async function makeOne(kind: PoolKind, size: number, core: AppCore, options: Wor
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
       const maxBlockMs = (config.workerStuckTimeout ?? 0) * 1000
-      return new InlinePool({ name: kind, concurrency: size, execute, host: { storeState }, clock, maxBlockMs })
+      return new InlinePool({ name: kind, concurrency: size, execute, host, clock, maxBlockMs })
     }
     default:
       return kind satisfies never
@@ -77,7 +77,7 @@ function children(
   size: number,
   { config, clock, log }: AppCore,
   options: WorkerOptions,
-  { storeState, onFatal }: PoolMaker,
+  { execute: _, onFatal, ...host }: PoolMaker,
 ): ChildPoolOptions {
   if (options.app === undefined)
     throw new NotSupportedError(
@@ -93,7 +93,7 @@ function children(
     ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
     ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
     ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
-    host: { storeState },
+    host,
     clock,
     log,
     onFatal,

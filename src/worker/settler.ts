@@ -18,7 +18,8 @@ import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-import { briefly, fields, label, logFailure, seconds, tellRevoked } from './task-words.js'
+import { signalOf } from './task-signals.js'
+import { briefly, fields, label, logFailure, logRevoked, seconds } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -52,7 +53,10 @@ export class Settler {
   /** Never rejects: what cannot be settled goes back to its queue. */
   settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
-    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+    if (plain) return this.#succeedPlainly(task, outcome)
+    const { instrument } = this.#parts.core.hooks
+    if (instrument === undefined) return this.#settleFully(task, outcome)
+    return instrument.following(outcome.trace ?? task.head.customHeaders, () => this.#settleFully(task, outcome))
   }
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
@@ -106,6 +110,7 @@ export class Settler {
   }
 
   async #giveUp(task: ActiveTask, error: unknown): Promise<void> {
+    this.#parts.core.hooks.tell('taskInternalError', this.#parts.core.log, () => ({ ...signalOf(task), error }))
     if (isForGood(error)) return this.#buryUnsettled(task, error)
     this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
     task.delivery.release()
@@ -264,7 +269,7 @@ export class Settler {
 
   #revoked(task: ActiveTask, reason: string): void {
     this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
-    tellRevoked(this.#parts.core, task, reason)
+    logRevoked(this.#parts.core.log, task, reason)
   }
 
   /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
@@ -346,6 +351,7 @@ export class Settler {
         await this.#finish(task, { status: 'revoked', reason: 'terminated', continuations: outcome.continuations })
         return
       case 'shutdown':
+        if (task.started) this.#parts.events.cancelled(task)
         if (task.acksLate || !task.started) return task.delivery.release()
         await this.#finish(task, outcome)
         return

@@ -32,6 +32,7 @@ import { Shutdown } from './shutdown.js'
 import { StateFile } from './state-file.js'
 import { TaskConsumers } from './task-consumers.js'
 import { WorkerQueues } from './worker-queues.js'
+import { WorkerSignals } from './worker-signals.js'
 
 /** A broker that does not answer when the worker leaves is waited for no longer. */
 const farewellMs = 10_000
@@ -53,6 +54,7 @@ export class AppWorker implements Worker, Health {
   readonly #refusals: RefusalLog
   readonly #presence: Presence
   readonly #neighbours: Neighbours
+  readonly #signals: WorkerSignals
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -83,6 +85,7 @@ export class AppWorker implements Worker, Health {
     this.#limits = new RateLimits(core)
     this.hostname = nodeName(options.hostname)
     this.#shutdown = new Shutdown(core)
+    this.#signals = new WorkerSignals(core, this.hostname)
     this.#deafWatch = new DeafWatch({
       clock: core.clock,
       log: core.log,
@@ -145,6 +148,7 @@ export class AppWorker implements Worker, Health {
   }
 
   async stop(options: StopOptions = {}): Promise<void> {
+    this.#signals.stopping(options.mode ?? 'warm')
     const timer = this.#shutdown.ask(options)
     this.#stopping ??= this.#stop()
     try {
@@ -162,6 +166,7 @@ export class AppWorker implements Worker, Health {
     const core = this.#core
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
+    this.#signals.init(this.#options)
     this.#ports = await openWorkerPorts(core, this)
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
@@ -173,11 +178,9 @@ export class AppWorker implements Worker, Health {
     }
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
+      beforeProcess: () => this.#signals.beforeProcess(),
       storeState: (taskId, state, meta) => this.#tasks.report(taskId, state, meta),
-      onFatal: (error) => {
-        core.log.error({ err: error }, error.message)
-        this.#fail(error)
-      },
+      onFatal: (error) => this.#fail(error),
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
@@ -188,6 +191,7 @@ export class AppWorker implements Worker, Health {
     this.#neighbours.meet(this.#revoked, () => {
       this.#tasks.endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
     })
+    this.#signals.setUp(pool)
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
       const booted = pool.start()
@@ -207,7 +211,7 @@ export class AppWorker implements Worker, Health {
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
-    if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+    this.#signals.ready()
   }
 
   #blocksUpToMs(pool: Pool): number {
@@ -324,7 +328,7 @@ export class AppWorker implements Worker, Health {
   }
 
   async #stop(): Promise<void> {
-    const { clock, log, hooks } = this.#core
+    const { clock, log } = this.#core
     this.#state = 'draining'
     this.#deafWatch.stop()
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#shutdown.isCold ? ' (cold)' : ''}`)
@@ -348,7 +352,7 @@ export class AppWorker implements Worker, Health {
       this.#state = 'stopped'
       await this.#closePorts()
       this.#refusals.flush()
-      if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
+      this.#signals.stopped()
       this.#stopped.resolve()
     }
   }
@@ -390,6 +394,7 @@ export class AppWorker implements Worker, Health {
   }
 
   #fail(error: Error): void {
+    this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }

@@ -26,7 +26,11 @@ export class PythonProcess {
   protected readonly child: ChildProcess
   readonly #exited: Promise<unknown>
 
-  constructor(args: readonly string[], { broker, backend, store, config = {} }: PythonSettings) {
+  constructor(
+    args: readonly string[],
+    { broker, backend, store, config = {} }: PythonSettings,
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.child = spawn(python(), args, {
       cwd: folder,
       env: {
@@ -37,6 +41,7 @@ export class PythonProcess {
         INTEROP_BACKEND: backend,
         INTEROP_STORE: store,
         INTEROP_CONFIG: JSON.stringify(config),
+        ...env,
       },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,

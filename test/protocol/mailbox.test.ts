@@ -48,6 +48,8 @@ test('a broadcast is read back, with its ticket and where to answer', () => {
 
 test('revoke takes one id or several, and any spelling of a signal', () => {
   expect(decodeRevoke({ task_id: 'a' })).toEqual({ taskIds: ['a'], terminate: false, signal: 'SIGTERM' })
+  expect(decodeRevoke({ task_id: 'a', terminate: 1 }).terminate).toBe(true)
+  expect(decodeRevoke({ task_id: 'a', terminate: 0 }).terminate).toBe(false)
   expect(decodeRevoke({ task_id: ['a', 'b'], terminate: true, signal: 'kill' })).toEqual({
     taskIds: ['a', 'b'],
     terminate: true,

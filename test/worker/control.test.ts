@@ -86,6 +86,17 @@ test('what is wrong with the arguments of a command is answered', async () => {
     expect(await live.app.control.broadcast(method, args, one), method).toEqual({ 'w@h': { error: expect.stringContaining('expected') } })
 })
 
+test('objgraph is of Python, and says what there is instead', async () => {
+  await using live = new LiveApp()
+  await live.work({ hostname: 'w@h' })
+  const { control } = live.app
+  expect(await control.broadcast('objgraph', { num: 10 }, one)).toEqual({ 'w@h': { error: expect.stringContaining('Use memsample') } })
+  expect(await control.broadcast('memsample', {}, one)).toEqual({ 'w@h': expect.stringMatching(/^\d+\.\d\dMB$/) })
+  expect(await control.broadcast('memdump', { samples: 5 }, one)).toEqual({
+    'w@h': expect.stringContaining('= change: 0.00MB over 1 samples'),
+  })
+})
+
 test('a worker that takes no remote control answers nothing', async () => {
   await using live = new LiveApp({ workerEnableRemoteControl: false })
   await live.work({ hostname: 'w@h' })
