@@ -11,7 +11,6 @@ import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
-import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
@@ -185,7 +184,7 @@ export class AppWorker implements Worker, Health {
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
     const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
-    const held = (): readonly ActiveTask[] => this.#tasks.held
+    const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
     this.#neighbours.meet(this.#revoked, () => {

@@ -4,11 +4,8 @@ import { rows } from '../../app/config-table.js'
 import type { TaskDefinition } from '../../app/task.js'
 import { showAddress } from '../../internal/address.js'
 import { packageVersion } from '../../internal/package-version.js'
-
 import type { Pool } from '../../pool.js'
-
 import { decodeFlag } from '../../protocol/mailbox.js'
-
 import { isRecord } from '../../protocol/plain.js'
 import type { Topology } from '../../protocol/topology.js'
 import type { CommandHandler, Panel } from '../panel.js'
