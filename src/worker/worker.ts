@@ -25,6 +25,7 @@ import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
+import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
@@ -183,7 +184,7 @@ export class AppWorker implements Worker, Health {
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
+    const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
     const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
@@ -374,18 +375,12 @@ export class AppWorker implements Worker, Health {
         return worker.#tasks.prefetch
       },
       held: () => this.#tasks.held,
-      resizePool: (size) => this.#resizePool(pool, size),
+      resizePool: (size) => resizePool(pool, this.#tasks, size, this.#core.log),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
       endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }
-  }
-
-  async #resizePool(pool: Pool, size: number): Promise<void> {
-    const resized = pool.resize(size)
-    this.#tasks.poolChanged()
-    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
   }
 
   readonly #onAbort = (): void => {
