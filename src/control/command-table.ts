@@ -114,7 +114,7 @@ export const commandTable: readonly CommandSpec[] = [
     arguments: [required(text('queue'))],
   },
   { name: 'pool_grow', kind: 'control', help: 'make the pool larger', arguments: [number('n')] },
-  { name: 'pool_restart', kind: 'control', help: 'start the processes of the pool anew', arguments: none },
+  { name: 'pool_restart', kind: 'control', help: 'start the processes or threads of the pool anew', arguments: none },
   { name: 'pool_shrink', kind: 'control', help: 'make the pool smaller', arguments: [number('n')] },
   {
     name: 'rate_limit',

@@ -11,7 +11,6 @@ import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
-import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
@@ -24,6 +23,7 @@ import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
+import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
@@ -184,8 +184,8 @@ export class AppWorker implements Worker, Health {
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
-    const held = (): readonly ActiveTask[] => this.#tasks.held
+    const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
+    const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
     this.#signals.setUp(pool)
@@ -372,19 +372,13 @@ export class AppWorker implements Worker, Health {
         return worker.#tasks.prefetch
       },
       held: () => this.#tasks.held,
-      resizePool: (size) => this.#resizePool(pool, size),
+      resizePool: (size) => resizePool(pool, this.#tasks, size, this.#core.log),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
       giveBack: (which) => this.#tasks.giveBack(which),
       endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }
-  }
-
-  async #resizePool(pool: Pool, size: number): Promise<void> {
-    const resized = pool.resize(size)
-    this.#tasks.poolChanged()
-    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
   }
 
   readonly #onAbort = (): void => {
