@@ -235,6 +235,41 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 60_000)
   })
 
+  test('a queue that both take from is paused and resumed: Python by its own means, and without a complaint', {
+    timeout: 150_000,
+  }, async () => {
+    const { control } = fleet.app
+    await control.addConsumer('both', { limit: 2, timeout: 10 })
+    const queuesOf = async (name: string) => (await control.inspect({ destination: [name], timeout: 10 }).activeQueues())[name] ?? []
+    const pythonHas = async () => (await queuesOf(snake)).some((queue) => queue.name === 'both')
+    await until(pythonHas, 'the Python worker takes from the queue', 60_000)
+    const [worker] = fleet.pythonWorkers
+    const before = worker?.output.length ?? 0
+
+    // Whoever is slow under load is told all the same: the pause may be said again.
+    await until(
+      async () => {
+        await control.pause('both', { timeout: 3 })
+        return !(await pythonHas())
+      },
+      'the Python worker has left the queue',
+      60_000,
+    )
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', true]]))
+    const ids: string[] = []
+    for (let call = 0; call < 4; call++) ids.push((await fleet.app.sendTask('interop.where', {}, { queue: 'both' })).id)
+    await fleet.app.sendTask('interop.where', {}, { queue: 'python' }).get({ timeout: 60 })
+    await fleet.app.sendTask('interop.where', {}, { queue: 'node' }).get({ timeout: 60 })
+    expect(await fleet.redis.llen('both')).toBe(4)
+
+    await control.resume('both', { timeout: 3 })
+    for (const id of ids) expect(['node', 'python']).toContain(await fleet.app.result(id).get({ timeout: 60 }))
+    await until(pythonHas, 'the Python worker takes from it again', 60_000)
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', false]]))
+    // It has met no command that it does not know.
+    expect(worker?.output.slice(before)).not.toMatch(/No such control command|KeyError|Traceback/)
+  })
+
   test('a Python client stops the Node worker, which ends in order', async () => {
     const [worker] = fleet.nodeWorkers
     await fleet.client.ask('broadcast', { command: 'shutdown', destination: [node], timeout: 0.2 })
