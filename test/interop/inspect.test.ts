@@ -4,6 +4,9 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { migrate } from '../../dist/app/migration.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { openTransport } from '../../dist/transports/index.js'
 import { until } from '../conformance/wait.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
@@ -268,6 +271,44 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', false]]))
     // It has met no command that it does not know.
     expect(worker?.output.slice(before)).not.toMatch(/No such control command|KeyError|Traceback/)
+  })
+
+  test('a message of a Python client is migrated to another kind of broker and back, and a Python worker runs it', {
+    timeout: 90_000,
+  }, async () => {
+    const name = fresh('moved')
+    const id = await fleet.callers.python.call('interop.note', [1, name], {}, { queue: 'moving' })
+    const open = async (url: string) => {
+      const transport = await openTransport(url, { clock: systemClock })
+      return { transport, connection: await transport.connect({ signal: AbortSignal.timeout(20_000) }) }
+    }
+    const [redis, sqlite] = [await open(fleet.url), await open(`sqlite://${fleet.folder}/between.db`)]
+    const topology = (queue: string) => ({
+      exchanges: [],
+      queues: [{ name: queue, durable: true, exclusive: false, autoDelete: false, arguments: {}, bindings: [] }],
+    })
+    const rest = {
+      topology,
+      limit: 1,
+      idleMs: 20_000,
+      acknowledges: true,
+      publishTimeoutMs: 20_000,
+      clock: systemClock,
+      signal: AbortSignal.timeout(40_000),
+      onMoved: () => {},
+    }
+    for (const [from, to, queues] of [
+      [redis, sqlite, [['moving', 'there']]],
+      [sqlite, redis, [['there', 'python']]],
+    ] as const) {
+      const priorities = { source: from.transport.supports.priority, destination: to.transport.supports.priority }
+      const moved = await migrate({ ...rest, source: from.connection, destination: to.connection, priorities, queues: new Map(queues) })
+      expect([...moved.moved.values()]).toEqual([1])
+    }
+    expect((await fleet.callers.python.end(id)).error).toBeUndefined()
+    expect(await fleet.redis.exists(`note:${name}`)).toBe(1)
+    await redis.connection.close()
+    await sqlite.connection.close()
   })
 
   test('a Python client stops the Node worker, which ends in order', async () => {
