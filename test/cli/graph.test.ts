@@ -61,11 +61,9 @@ test('routes, results and workflows are drawn on the command line, and the shell
     code: 0,
     stdout: expect.stringContaining('"n1" [label="add(… 1, 2)"'),
   })
-  expect(await project.run(['graph', 'bootsteps'])).toMatchObject({ code: 64, stderr: expect.stringContaining('no bootsteps') })
   expect(await project.run(['graph', 'result', 'no-such-task'])).toMatchObject({ code: 0, stdout: expect.stringContaining('PENDING') })
   const code =
     'const three = await add.delay(1, 2).get()\nreturn [three, JSON.parse(JSON.stringify(chain(add.s(1, 2), add.s(3)))).task, typeof tasks.greet.s]'
   expect(await project.run(['shell', '--json'], {}, code)).toMatchObject({ code: 0, stdout: '[3,"celery.chain","function"]\n' })
-  expect(await project.run(['shell'], {}, 'await add(2, 3)')).toMatchObject({ code: 0, stdout: '5\n' })
   expect(await project.run(['shell'], {}, 'add(')).toMatchObject({ code: 64 })
 }, 60_000)
