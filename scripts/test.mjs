@@ -1,12 +1,14 @@
 // @ts-check
 // Everything that must hold, as CI runs it: build, format and lint, types, docs, package, tests. The last line counts all of it: `N passed, N failed`.
-// Arguments are given to Vitest: `npm test -- test/app`.
+// Arguments are given to Vitest: `npm test -- test/app`. `--full`, or CELERIAC_TESTS=full, takes every cell of each matrix (test/harness/depth.ts).
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = `${root}/.cache/run-${process.pid}`
+const full = process.argv.includes('--full') || process.env.CELERIAC_TESTS === 'full'
+const given = process.argv.slice(2).filter((argument) => argument !== '--full')
 const bin = (/** @type {string} */ path) => `${root}/node_modules/${path}`
 
 const checks = [
@@ -34,10 +36,10 @@ try {
   const complete = await runChecks()
   if (complete && stoppedBy === undefined) await runTests()
   // What was seen to hold, against what the page says: only after a run of all tests.
-  if (complete && stoppedBy === undefined && process.argv.length === 2) {
+  if (complete && stoppedBy === undefined && given.length === 0) {
     await runCheck({
       name: 'docs/reliability-results.md',
-      command: [`${root}/scripts/reliability.mjs`, '--check', `${folder}/faults.jsonl`],
+      command: [`${root}/scripts/reliability.mjs`, '--check', ...(full ? ['--full'] : []), `${folder}/faults.jsonl`],
     })
   }
 } finally {
@@ -77,7 +79,7 @@ async function runTests() {
     '--reporter=default',
     '--reporter=json',
     `--outputFile=${report}`,
-    ...process.argv.slice(2),
+    ...given,
   ])
   const counted = existsSync(report)
     ? JSON.parse(readFileSync(report, 'utf8'))
@@ -99,7 +101,7 @@ function node(command, { quiet = false } = {}) {
     const child = spawn(process.execPath, command, {
       cwd: root,
       stdio: quiet ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, CELERIAC_TEST_FOLDER: folder },
+      env: { ...process.env, CELERIAC_TEST_FOLDER: folder, CELERIAC_TESTS: full ? 'full' : 'some' },
       // A group of its own: what it starts can be stopped with it, however it ends.
       detached: true,
     })

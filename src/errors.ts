@@ -162,9 +162,21 @@ export class ContentDisallowedError extends CeleriacError {
   constructor(
     readonly contentType: string,
     readonly accepted: readonly string[],
+    /** The option that would have to allow it. */
+    readonly option: 'acceptContent' | 'securityAcceptContent' = 'acceptContent',
   ) {
-    super(`refusing to decode content of type ${show(contentType)}; acceptContent allows: ${accepted.join(', ')}`)
+    const unsigned = option === 'acceptContent' && accepted.length === 1 && accepted[0] === 'application/data'
+    super(
+      unsigned
+        ? `refusing a message that is not signed (its content type is ${show(contentType)}): acceptContent allows signed messages (auth) only`
+        : `refusing to decode content of type ${show(contentType)}; ${option} allows: ${accepted.join(', ')}`,
+    )
   }
+}
+
+/** A message that should be signed is not, or by nobody who is trusted; or a key or certificate cannot be used. */
+export class SecurityError extends CeleriacError {
+  readonly code = 'ERR_SECURITY'
 }
 
 /** A message is not a task message that can be run: a missing or wrong field. */
@@ -413,6 +425,15 @@ export class ScheduleConflictError extends CeleriacError {
 /** The worker's child processes cannot start: the app throws at import, or the process exits at once. */
 export class ChildBootError extends CeleriacError {
   readonly code = 'ERR_CHILD_BOOT'
+}
+
+/** The worker cannot listen on a port that it was told to (`workerHealthPort`, `workerMetricsPort`): another program does, or it may not. Each worker of a host needs its own. */
+export class PortUnavailableError extends CeleriacError {
+  readonly code = 'ERR_PORT_UNAVAILABLE'
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
+    const why = cause.code === 'EADDRINUSE' ? 'another program listens there; each worker of a host needs a port of its own' : cause.message
+    super(`cannot listen on ${host}:${port}: ${why}`, { cause })
+  }
 }
 
 /** The pid file that a worker or beat was to write is that of one that runs. */

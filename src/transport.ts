@@ -10,6 +10,7 @@
  *      └──lease lost─────┘      (counted; over the limit: dead letters)
  */
 import type { Message } from './protocol/message.js'
+import type { PlacedEnd } from './protocol/result.js'
 import type { Destination, ExchangeType, Topology } from './protocol/topology.js'
 
 export interface Transport {
@@ -70,12 +71,14 @@ export interface Connection {
   raiseFences?(fences: readonly Fence[]): Promise<void>
   /** QueueMissingError when one of the queues was not declared. */
   consume(options: ConsumeOptions): Promise<Consumer>
-  /** Messages that wait in the queue (not the leased ones). */
-  size(queue: string): Promise<number>
+  /** Messages that wait in the queue (not the leased ones); with `due`, without those whose time has not come. */
+  size(queue: string, options?: { readonly due?: boolean }): Promise<number>
   /** Removes the waiting messages; how many they were. */
   purge(queue: string): Promise<number>
   /** Where the message of a task is; 'unknown' from a broker that cannot look. */
   locate(taskId: string): Promise<'waiting' | 'leased' | 'absent' | 'unknown'>
+  /** The database that it lives in: ends of tasks that a backend keeps in the same one may come with their acks (`Delivery.ackWith`). */
+  readonly place?: string | undefined
   readonly deadLetters: DeadLetters
   readonly counters: ConnectionCounters
   /** Whether the broker answers at this moment: a connection may outlive the links that it is made of, and be deaf meanwhile. */
@@ -128,6 +131,11 @@ export interface Delivery {
   readonly isLost: boolean
   /** Done: remove the message. Coalesced with other settlements; an error surfaces as the connection's end. */
   ack(): void
+  /**
+   * Stores the end of its task as `ResultBackend.store` would, and acks if it was written, at once. It counts as settled until the promise does, and after `true`.
+   * False: the task had ended already. Undefined: neither was done as far as is known, and both are to be done one by one. Never rejects.
+   */
+  ackWith?(end: PlacedEnd): Promise<boolean | undefined>
   /** Back to its place in the queue. Uncounted by default; `{ counted: true }` when a run of it ended abnormally (its child was lost). */
   release(options?: { readonly counted?: boolean }): void
   /** To the dead letters, with the original bytes. */

@@ -60,6 +60,23 @@ export const poolBounds = kind<string | { readonly min: number; readonly max: nu
   { show: ({ max, min }) => `${max},${min}` },
 )
 
+/** Where to listen. */
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** A port of this machine alone, or `host:port`; port 0 is any that is free. */
+export const listenAddress = kind<number | string, ListenAddress>(
+  'a port such as 9808, or host and port such as "0.0.0.0:9808"',
+  (value) => {
+    const [, host = '127.0.0.1', digits] = /^(?:\[?([\w.:-]+?)\]?:)?(\d{1,5})$/.exec(String(value)) ?? []
+    const port = digits === undefined ? Number.NaN : Number(digits)
+    return port <= 65_535 ? { host, port } : undefined
+  },
+  { show: ({ host, port }) => `"${host.includes(':') ? `[${host}]` : host}:${port}"` },
+)
+
 /** A queue, exchange or routing key: what `NameInvalidError` refuses is refused here already. */
 export const name = kind<string, string>('1 to 255 printable characters', (value) => (isName(value) ? value : undefined))
 
@@ -153,6 +170,16 @@ function withoutSecrets(name: string, value: unknown): unknown {
   if (/^(key|cert|ca)$|pass|secret|token/i.test(name)) return '**'
   return value
 }
+
+/** Never shown. */
+export const secret = kind<string, string>(
+  'text that is not empty',
+  (value, option) => {
+    if (typeof value === 'string' && value !== '') return value
+    throw new OptionInvalidError(option, 'text that is not empty', typeof value)
+  },
+  { show: () => '"**"' },
+)
 
 export const timeZone = kind<string, string>('an IANA time zone such as "Europe/Berlin"', (value) => {
   if (typeof value !== 'string') return undefined

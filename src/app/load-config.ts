@@ -54,10 +54,14 @@ export function appFromEnvironment(environment: Environment = process.env): stri
   return environment.CELERIAC_APP || environment.CELERY_APP || undefined
 }
 
+/** Names that Celery has for some beside those that follow from the option's. */
+const otherNames: Partial<Record<OptionName, string>> = { workerRemapSigterm: 'REMAP_SIGTERM' }
+
 function namesOf(option: OptionName): readonly string[] {
+  const other = otherNames[option]
   const short = Object.entries(aliases).filter(([, full]) => full === option)
   const [ours, celerys] = environmentNames(option)
-  return [ours, ...short.map(([alias]) => environmentNames(alias)[0]), celerys]
+  return [ours, ...short.map(([alias]) => environmentNames(alias)[0]), celerys, ...(other === undefined ? [] : [other])]
 }
 
 /** Variables that start as our options do and are none. */

@@ -99,7 +99,7 @@ function killedError(head: TaskHead, outcome: Outcome & { status: 'killed' }): E
       return new TaskRevokedError(head.id, 'terminated')
     case 'lost':
     case 'shutdown':
-      return new WorkerLostError(`the process that ran the task ended: ${outcome.detail} (pid ${outcome.pid})`)
+      return new WorkerLostError(`what ran the task ended: ${outcome.detail} (pid ${outcome.pid})`)
     default:
       return outcome.by satisfies never
   }

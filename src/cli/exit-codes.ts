@@ -40,6 +40,7 @@ const byErrorCode: Readonly<Record<string, number>> = {
   ERR_DATABASE_UNUSABLE: exitCodes.config,
   ERR_RESULTS_DISABLED: exitCodes.config,
   ERR_CHILD_BOOT: exitCodes.config,
+  ERR_PORT_UNAVAILABLE: exitCodes.config,
   ERR_ALREADY_RUNNING: exitCodes.cannotCreate,
 }
 

@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { CeleriacError, DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -19,6 +19,7 @@ import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
+import { signalOf } from './task-signals.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -57,6 +58,10 @@ export class TaskConsumer {
   readonly #waiting: ActiveTask[] = []
   #inPool = 0
   #draining = false
+  /** Those that the backend is asked about. */
+  #asking = 0
+  /** How many messages it was given so far. */
+  received = 0
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
@@ -90,6 +95,7 @@ export class TaskConsumer {
   readonly take = (deliveries: readonly Delivery[]): void => outsideTasks(() => this.#take(deliveries))
 
   #take(deliveries: readonly Delivery[]): void {
+    this.received += deliveries.length
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
@@ -118,10 +124,17 @@ export class TaskConsumer {
   /** The broker's driver could not even read it. */
   readonly refused = (queue: string, reason: string): void => {
     this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
+    const { hooks, log } = this.#parts.core
+    hooks.tell('taskRejected', log, () => ({ queue, error: new DecodeError(reason) }))
   }
 
   get activeCount(): number {
     return this.#active.size
+  }
+
+  /** It could take another message. */
+  get hasPlace(): boolean {
+    return this.#active.size + this.#asking < this.prefetch
   }
 
   /** What it has in its hands, in the order in which it came. */
@@ -210,6 +223,7 @@ export class TaskConsumer {
         `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
       )
       delivery.reject(reason)
+      core.hooks.tell('taskRejected', core.log, () => ({ queue: delivery.queue, error }))
       return undefined
     }
   }
@@ -219,8 +233,13 @@ export class TaskConsumer {
     asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
     again: readonly string[],
   ): Promise<void> {
-    const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-    this.#admitAll(tasks, revoked, stored)
+    this.#asking += tasks.length
+    try {
+      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
+      this.#admitAll(tasks, revoked, stored)
+    } finally {
+      this.#asking -= tasks.length
+    }
   }
 
   #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
@@ -236,7 +255,7 @@ export class TaskConsumer {
     const { delivery, head } = task
     if (this.#draining) return delivery.release()
     this.#active.add(task)
-    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
+    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
@@ -274,6 +293,7 @@ export class TaskConsumer {
 
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
+    core.hooks.tell('taskUnknown', core.log, () => signalOf(task))
     if (core.config.taskUnknown === 'requeue') {
       core.log.warn(
         { task: task.head.task, task_id: task.head.id },
@@ -293,12 +313,20 @@ export class TaskConsumer {
       this.#consumer?.setPrefetch(this.prefetch)
     }
     while (this.#inPool < pool.window) {
-      const task = this.#waiting.shift()
+      const task = this.#nextWaiting()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
       else this.#run(task)
     }
+  }
+
+  /** The first for which there is a place: of a pool made of several, one may be full. */
+  #nextWaiting(): ActiveTask | undefined {
+    const { parts } = this.#parts.pool
+    if (parts === undefined) return this.#waiting.shift()
+    const first = this.#waiting.findIndex(({ head }) => !parts.isFull(head.task))
+    return first < 0 ? undefined : this.#waiting.splice(first, 1)[0]
   }
 
   #run(task: ActiveTask): void {
@@ -313,7 +341,7 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || events.enabled || failpoints)
+    if (!task.acksLate || tracks || events.wantsStarts || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
         events.started(task)

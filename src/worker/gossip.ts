@@ -169,3 +169,8 @@ export async function callElected(core: AppCore, sender: Sender, action: unknown
   const call = { task, definition: core.registry.get(task), args, kwargs, options: applyOptionsOf(options), embed: embedFrom(options) }
   return sender.apply(call)
 }
+
+/** On one machine, every worker shares what is revoked through the file, and nobody needs to be met (as with Celery, where only some brokers have gossip). */
+export function hasNeighbours(core: AppCore): boolean {
+  return !core.config.brokerUrl.every((address) => typeof address === 'string' && /^(sqlite|memory):/i.test(address))
+}

@@ -1,22 +1,22 @@
+import type { AppCore } from '../app/core.js'
 import type { Worker } from '../app/worker-handle.js'
-import type { Logger } from '../internal/logger.js'
 
 /**
  * SIGTERM and the first SIGINT stop warm. SIGQUIT and the second SIGINT stop cold, after the grace of `workerSoftShutdownTimeout` if there is one (`soft`);
- * one more of them stops cold at once. Gives back the function that lets go of the signals.
+ * one more of them stops cold at once. With `workerRemapSigterm`, SIGTERM is a SIGQUIT. Gives back the function that lets go of the signals.
  */
-export function onProcessSignals(worker: Worker, { log, hasGrace }: { log: Logger; hasGrace: boolean }): () => void {
+export function onProcessSignals(worker: Worker, { log, config }: Pick<AppCore, 'log' | 'config'>): () => void {
   let interrupted = false
   let isSoft = false
   const stop = (mode: 'warm' | 'soft' | 'cold'): void => {
     worker.stop({ mode }).catch((error: unknown) => log.error({ err: error }, 'the worker could not stop in order'))
   }
   const cut = (): void => {
-    stop(hasGrace && !isSoft ? 'soft' : 'cold')
+    stop(config.workerSoftShutdownTimeout > 0 && !isSoft ? 'soft' : 'cold')
     isSoft = true
   }
   const handlers: Partial<Record<NodeJS.Signals, () => void>> = {
-    SIGTERM: () => stop('warm'),
+    SIGTERM: () => (config.workerRemapSigterm === 'SIGQUIT' ? cut() : stop('warm')),
     SIGINT: () => {
       if (interrupted) cut()
       else stop('warm')

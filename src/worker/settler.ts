@@ -18,7 +18,8 @@ import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-import { briefly, fields, label, logFailure, seconds, tellRevoked } from './task-words.js'
+import { signalOf } from './task-signals.js'
+import { briefly, fields, label, logFailure, logRevoked, seconds } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -45,19 +46,22 @@ export class Settler {
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
-    this.#results = new ResultKeeper(parts.core, parts.backend, parts.hostname)
+    this.#results = new ResultKeeper(parts.core, parts.backend, parts.connection, parts.hostname)
     this.#continuer = continuerAt(parts)
   }
 
   /** Never rejects: what cannot be settled goes back to its queue. */
   settle(task: ActiveTask, outcome: Outcome): Promise<void> {
     const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
-    return plain ? this.#succeedPlainly(task, outcome) : this.#settleFully(task, outcome)
+    if (plain) return this.#succeedPlainly(task, outcome)
+    const { instrument } = this.#parts.core.hooks
+    if (instrument === undefined) return this.#settleFully(task, outcome)
+    return instrument.following(outcome.trace ?? task.head.customHeaders, () => this.#settleFully(task, outcome))
   }
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
   #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const write = this.#results.write(task, succeeded(outcome))
+    const write = this.#results.end(task, succeeded(outcome))
     if (write === undefined) {
       this.#succeeded(task, outcome)
       return nothing
@@ -106,6 +110,7 @@ export class Settler {
   }
 
   async #giveUp(task: ActiveTask, error: unknown): Promise<void> {
+    this.#parts.core.hooks.tell('taskInternalError', this.#parts.core.log, () => ({ ...signalOf(task), error }))
     if (isForGood(error)) return this.#buryUnsettled(task, error)
     this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
     task.delivery.release()
@@ -264,7 +269,7 @@ export class Settler {
 
   #revoked(task: ActiveTask, reason: string): void {
     this.#parts.events.ended(task, { status: 'revoked', reason, continuations: null })
-    tellRevoked(this.#parts.core, task, reason)
+    logRevoked(this.#parts.core.log, task, reason)
   }
 
   /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
@@ -338,7 +343,7 @@ export class Settler {
     const { core } = this.#parts
     switch (outcome.by) {
       case 'time limit':
-        core.log.error(fields(task), `Task ${label(task)} ran into its time limit: its process ${outcome.pid} was killed`)
+        core.log.error(fields(task), `Task ${label(task)} ran into its time limit and was killed: ${outcome.detail}`)
         await this.#finish(task, outcome, task.definition?.options.acksOnFailureOrTimeout ?? core.config.taskAcksOnFailureOrTimeout)
         return
       case 'terminated':
@@ -361,7 +366,7 @@ export class Settler {
   async #lost(task: ActiveTask, outcome: Outcome & { status: 'killed' }): Promise<void> {
     const { core } = this.#parts
     const { delivery, definition } = task
-    core.log.error(fields(task), `Process ${outcome.pid} died while it ran task ${label(task)}: ${outcome.detail}`)
+    core.log.error(fields(task), `Task ${label(task)} lost what ran it: ${outcome.detail}`)
     const again = task.acksLate && (definition?.options.rejectOnWorkerLost ?? core.config.taskRejectOnWorkerLost)
     if (!again) {
       await this.#finish(task, outcome)
@@ -369,7 +374,7 @@ export class Settler {
     }
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
-    const reason = `it was delivered ${delivery.deliveries + 1} times and its process died each time (${outcome.detail})`
+    const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }

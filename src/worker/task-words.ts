@@ -1,5 +1,4 @@
 /** How a worker speaks of its tasks: the same words in every line. */
-import type { AppCore } from '../app/core.js'
 import { show } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 import type { Outcome } from '../pool.js'
@@ -31,7 +30,6 @@ export function logFailure(log: Logger, task: ActiveTask, { error: failure, expe
     log.error({ ...fields(task), error }, `Task ${label(task)} raised unexpected: ${briefly(failure)}${stack === null ? '' : `\n${stack}`}`)
 }
 
-export function tellRevoked({ hooks, log }: AppCore, task: ActiveTask, reason: string): void {
+export function logRevoked(log: Logger, task: ActiveTask, reason: string): void {
   log.info(fields(task), `Discarding ${reason} task: ${label(task)}`)
-  if (!hooks.silent('taskRevoked')) hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, log)
 }

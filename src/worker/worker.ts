@@ -4,10 +4,9 @@ import type { Sender } from '../app/sender.js'
 import type { StopOptions, Worker, WorkerOptions, WorkerState } from '../app/worker-handle.js'
 import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
+import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
-import type { Timer } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
-import { toMs } from '../internal/duration.js'
 import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
@@ -15,22 +14,28 @@ import type { Connection, Consumer } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
-import { callElected, Gossip } from './gossip.js'
+import { DeafWatch, type Hearing } from './deaf-watch.js'
+import { type Health, notReadyWords } from './health.js'
+import type { OpenPort } from './http-port.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
-import { mingle } from './mingle.js'
+import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
+import { openWorkerPorts } from './ports.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
+import { Shutdown } from './shutdown.js'
 import { StateFile } from './state-file.js'
+import { TaskConsumers } from './task-consumers.js'
 import { WorkerQueues } from './worker-queues.js'
+import { WorkerSignals } from './worker-signals.js'
 
-/** From the abort of a task's signal at a cold stop to the end of its process. */
-const abortGraceMs = 1_000
+/** A broker that does not answer when the worker leaves is waited for no longer. */
+const farewellMs = 10_000
 /** A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second. */
 const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
 
@@ -39,7 +44,7 @@ const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
  *
  *   new ─start─▶ starting ─▶ consuming ⇄ reconnecting ─stop─▶ draining ─▶ stopped
  */
-export class AppWorker implements Worker {
+export class AppWorker implements Worker, Health {
   readonly hostname: string
   readonly #core: AppCore
   readonly #sender: Sender
@@ -48,25 +53,28 @@ export class AppWorker implements Worker {
   readonly #limits: RateLimits
   readonly #refusals: RefusalLog
   readonly #presence: Presence
+  readonly #neighbours: Neighbours
+  readonly #signals: WorkerSignals
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
-  readonly #tasks = new Set<TaskConsumer>()
+  readonly #tasks = new TaskConsumers()
   #connection: Connection | undefined
-  #consumer: Consumer | undefined
+  /** That of its tasks, then what else it listens to. */
+  #consumers: readonly Consumer[] = []
   #queues: WorkerQueues | undefined
-  #gossip: Gossip | undefined
   #autoscaler: Autoscaler | undefined
   #stateFile: StateFile | undefined
-  #mingling: Promise<void> | undefined
   #startedMs = 0
   #starting: Promise<void> | undefined
   #reconnecting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #state: WorkerState = 'new'
-  /** Aborts when what still runs must be cut off. */
-  readonly #cold = new AbortController()
-  readonly #notMingling = new AbortController()
+  readonly #shutdown: Shutdown
+  readonly #deafWatch: DeafWatch
+  #ports: readonly OpenPort[] = []
+  /** Why there is no broker at the moment. */
+  #lost = ''
 
   constructor(core: AppCore, sender: Sender, options: WorkerOptions) {
     this.#core = core
@@ -76,7 +84,17 @@ export class AppWorker implements Worker {
     this.#revoked = new RevokedTasks(() => core.clock.monotonic())
     this.#limits = new RateLimits(core)
     this.hostname = nodeName(options.hostname)
-    this.#presence = new Presence(core, this.hostname, options, () => this.#running().length)
+    this.#shutdown = new Shutdown(core)
+    this.#signals = new WorkerSignals(core, this.hostname)
+    this.#deafWatch = new DeafWatch({
+      clock: core.clock,
+      log: core.log,
+      deafMs: (core.config.workerDeafTimeout ?? 0) * 1000,
+      hearing: () => this.#hearing(),
+      repair: () => this.#repair(),
+    })
+    this.#presence = new Presence(core, this.hostname, options, () => this.#tasks.running.length)
+    this.#neighbours = new Neighbours({ core, sender, hostname: this.hostname, presence: this.#presence, options })
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
     if (options.signal?.aborted) this.#onAbort()
@@ -92,12 +110,24 @@ export class AppWorker implements Worker {
   }
 
   get isReady(): boolean {
-    return this.state === 'consuming'
+    return this.notReady === undefined
+  }
+
+  get notReady(): string | undefined {
+    const { state } = this
+    if (state === 'consuming') return this.#deafWatch.suspicion
+    const isAway = state === 'reconnecting' || state === 'starting'
+    return isAway && this.#lost !== '' ? `the broker cannot be reached: ${this.#lost}` : notReadyWords[state]
+  }
+
+  get deafRepairs(): number {
+    return this.#deafWatch.repairs
   }
 
   async start(): Promise<this> {
-    this.#starting ??= this.#start().catch((error: unknown) => {
+    this.#starting ??= this.#start().catch(async (error: unknown) => {
       this.#state = 'stopped'
+      await this.#closePorts()
       throw error
     })
     await this.#starting
@@ -105,7 +135,7 @@ export class AppWorker implements Worker {
   }
 
   async run(): Promise<void> {
-    const release = onProcessSignals(this, { log: this.#core.log, hasGrace: this.#core.config.workerSoftShutdownTimeout > 0 })
+    const release = onProcessSignals(this, this.#core)
     // Listeners for process signals do not, and a broker of this process has nothing that would.
     const keepAlive = setInterval(() => {}, 2 ** 30)
     try {
@@ -117,11 +147,9 @@ export class AppWorker implements Worker {
     }
   }
 
-  async stop({ mode = 'warm', timeout }: StopOptions = {}): Promise<void> {
-    const { clock, config } = this.#core
-    if (mode === 'cold') this.#cold.abort()
-    const graceMs = timeout !== undefined ? toMs(timeout, 'timeout') : mode === 'soft' ? config.workerSoftShutdownTimeout * 1000 : undefined
-    const timer = graceMs === undefined ? undefined : clock.setTimer(graceMs, () => this.#cold.abort(), { keepAlive: true })
+  async stop(options: StopOptions = {}): Promise<void> {
+    this.#signals.stopping(options.mode ?? 'warm')
+    const timer = this.#shutdown.ask(options)
     this.#stopping ??= this.#stop()
     try {
       await this.#stopping
@@ -138,6 +166,8 @@ export class AppWorker implements Worker {
     const core = this.#core
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
+    this.#signals.init(this.#options)
+    this.#ports = await openWorkerPorts(core, this)
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     this.#queues = new WorkerQueues(core.routes, this.queues)
@@ -148,27 +178,20 @@ export class AppWorker implements Worker {
     }
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
-      storeState: async (taskId, state, meta) => {
-        for (const tasks of this.#tasks) await tasks.report(taskId, state, meta)
-      },
-      onFatal: (error) => {
-        core.log.error({ err: error }, error.message)
-        this.#fail(error)
-      },
+      beforeProcess: () => this.#signals.beforeProcess(),
+      storeState: (taskId, state, meta) => this.#tasks.report(taskId, state, meta),
+      onFatal: (error) => this.#fail(error),
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    if (bounds !== null)
-      this.#autoscaler = new Autoscaler({
-        bounds,
-        pool,
-        clock: core.clock,
-        log: core.log,
-        held: () => this.#held().length,
-        resize: (size) => this.#resizePool(pool, size),
-      })
+    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
+    const held = (): readonly ActiveTask[] => this.#tasks.held
+    if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
-    this.#meetOthers()
+    this.#neighbours.meet(this.#revoked, () => {
+      this.#tasks.endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
+    })
+    this.#signals.setUp(pool)
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
       const booted = pool.start()
@@ -179,13 +202,16 @@ export class AppWorker implements Worker {
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
+      // It was told to stop, and did not wait for its processes.
+      if (this.#stopping !== undefined) return
       throw error
     }
     if (this.#stopping !== undefined) return
+    if (core.config.workerDeafTimeout !== null) this.#deafWatch.start()
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
-    if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+    this.#signals.ready()
   }
 
   #blocksUpToMs(pool: Pool): number {
@@ -194,47 +220,43 @@ export class AppWorker implements Worker {
 
   /** A broker that is not there yet is waited for, unless that is turned off. */
   async #consumeFirst(pool: Pool, backend: ResultBackend, booted: Promise<void>): Promise<void> {
-    const { clock, config, log, random } = this.#core
-    const backoff = new Backoff({ ...reconnecting, random })
+    const { config, log } = this.#core
+    const pause = this.#pauses()
     while (this.#stopping === undefined) {
       try {
         return await this.#consume(pool, backend, booted)
       } catch (error) {
         if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
+        this.#lost = error.message
         log.error({ err: error }, `${error.message}; trying again`)
       }
       await booted
-      const waitMs = backoff.next()
-      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+      await pause()
     }
+  }
+
+  /** Longer and longer ones, between two attempts to connect. */
+  #pauses(): () => Promise<void> {
+    const { clock, random } = this.#core
+    const backoff = new Backoff({ ...reconnecting, random })
+    return () => new Promise((resolve) => void clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
   }
 
   async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
     const core = this.#core
     const connection = await core.connections.connect()
     try {
-      const refusals = this.#refusals
       const { events, counts } = this.#presence
-      const isHeld = (taskId: string): boolean => [...this.#tasks].some((tasks) => tasks.holds(taskId))
-      const settler = new Settler({ core, sender: this.#sender, backend, connection, refusals, events, hostname: this.hostname, isHeld })
-      const tasks = new TaskConsumer({
-        core,
-        backend,
-        pool,
-        settler,
-        refusals,
-        events,
-        counts,
-        revoked: this.#revoked,
-        limits: this.#limits,
-        hostname: this.hostname,
-      })
+      const shared = { core, backend, refusals: this.#refusals, events, hostname: this.hostname }
+      const isHeld = (taskId: string): boolean => this.#tasks.holds(taskId)
+      const settler = new Settler({ ...shared, sender: this.#sender, connection, isHeld })
+      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, revoked: this.#revoked, limits: this.#limits })
       const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
       for (const topology of queues.topologies) await connection.declare(topology)
       await booted
-      if (core.config.workerEnableRemoteControl) await new Mailbox(this.#panel(pool, backend, queues)).open(connection)
-      await this.#gossip?.join(connection)
-      for (const old of this.#tasks) if (old.activeCount === 0) this.#tasks.delete(old)
+      const others: Consumer[] = []
+      if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
+      others.push(...(await this.#neighbours.join(connection)))
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -245,12 +267,14 @@ export class AppWorker implements Worker {
       })
       tasks.follow(consumer)
       queues.follow(connection, consumer)
-      this.#consumer = consumer
+      this.#consumers = [consumer, ...others]
       this.#connection = connection
       this.#presence.use(connection)
+      this.#lost = ''
       if (this.#stopping === undefined) this.#state = 'consuming'
       void connection.closed.then((error) => {
-        if (error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
+        const isCurrent = this.#connection === connection
+        if (isCurrent && error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
       })
     } catch (error) {
       await connection.close()
@@ -260,13 +284,13 @@ export class AppWorker implements Worker {
 
   /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
   async #reconnect(pool: Pool, backend: ResultBackend, cause: Error): Promise<void> {
-    const { clock, log, random } = this.#core
+    const { log } = this.#core
     this.#state = 'reconnecting'
+    this.#lost = cause.message
     log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
-    const backoff = new Backoff({ ...reconnecting, random })
+    const pause = this.#pauses()
     while (this.#stopping === undefined) {
-      const waitMs = backoff.next()
-      await new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true }))
+      await pause()
       try {
         if (this.#stopping !== undefined) return
         this.#reconnecting = this.#consume(pool, backend)
@@ -279,58 +303,58 @@ export class AppWorker implements Worker {
     }
   }
 
+  /** A new connection beside the one that is deaf, which is kept until what came over it has ended. */
+  async #repair(): Promise<void> {
+    const [pool, connection, tasks] = [this.#pool, this.#connection, this.#tasks.current]
+    if (pool === undefined || connection === undefined || tasks === undefined) return
+    const { clock, log, connections } = this.#core
+    await Promise.all(this.#consumers.map((consumer) => atMost(clock, farewellMs, consumer.cancel())))
+    if (this.#stopping !== undefined || this.#connection !== connection) return
+    tasks.drain()
+    this.#connection = undefined
+    const retired = tasks.idle().then(() => connection.close())
+    retired.catch((error: unknown) => log.debug({ err: error }, 'the connection that was deaf could not be closed in order'))
+    await this.#reconnect(pool, await connections.backend(), new ConnectionError('messages wait, and none comes'))
+  }
+
+  async #closePorts(): Promise<void> {
+    await Promise.all(this.#ports.map((port) => port.close()))
+  }
+
+  #hearing(): Hearing | undefined {
+    const [connection, tasks] = [this.#connection, this.#tasks.current]
+    if (this.state !== 'consuming' || connection === undefined || tasks === undefined || this.#queues === undefined) return undefined
+    return { connection, queues: this.#queues.sources, hasPlace: tasks.hasPlace, received: tasks.received }
+  }
+
   async #stop(): Promise<void> {
-    const { log, hooks } = this.#core
+    const { clock, log } = this.#core
     this.#state = 'draining'
-    if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#cold.signal.aborted ? ' (cold)' : ''}`)
+    this.#deafWatch.stop()
+    if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#shutdown.isCold ? ' (cold)' : ''}`)
+    // Nothing runs yet, and its processes may take long to start, or for ever.
+    if (this.#tasks.current === undefined) await this.#pool?.stop({ signal: AbortSignal.abort() })
     await this.#starting?.catch(() => {})
     await this.#reconnecting?.catch(() => {})
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     try {
       this.#autoscaler?.stop()
-      this.#notMingling.abort()
-      await this.#consumer?.cancel()
-      for (const tasks of this.#tasks) tasks.drain()
+      const [consumer] = this.#consumers
+      if (consumer !== undefined) await atMost(clock, farewellMs, consumer.cancel())
+      this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
-      const killed = new AbortController()
-      let grace: Timer | undefined
-      // Told to end first, then ended: a task that listens to its signal can leave things in order.
-      const cut = (): void => {
-        for (const tasks of this.#tasks) tasks.abortAll('shutdown')
-        grace = this.#core.clock.setTimer(abortGraceMs, () => killed.abort(), { keepAlive: true })
-      }
-      if (this.#cold.signal.aborted) cut()
-      else this.#cold.signal.addEventListener('abort', cut, { once: true })
-      await this.#pool?.stop({ signal: killed.signal })
-      await Promise.all([...this.#tasks].map((tasks) => tasks.idle()))
-      this.#cold.signal.removeEventListener('abort', cut)
-      grace?.cancel()
+      await this.#shutdown.finish(this.#pool, this.#tasks)
       await this.#presence.stop()
-      this.#gossip?.stop()
-      await this.#mingling
+      await this.#neighbours.stop()
       await this.#stateFile?.close()
-      await this.#connection?.close()
+      if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
     } finally {
       this.#state = 'stopped'
+      await this.#closePorts()
       this.#refusals.flush()
-      if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
+      this.#signals.stopped()
       this.#stopped.resolve()
     }
-  }
-
-  /** Neighbours are asked while the pool boots; whoever waits for neither has their answers a moment later. */
-  #meetOthers(): void {
-    const core = this.#core
-    const { gossip = hasNeighbours(core), mingle: mingles = hasNeighbours(core) } = this.#options
-    const { hostname } = this
-    if (gossip) {
-      const callTask = (action: unknown): Promise<unknown> => callElected(core, this.#sender, action)
-      this.#gossip = new Gossip({ core, hostname, dispatcher: this.#presence.dispatcher, callTask })
-    }
-    if (mingles)
-      this.#mingling = mingle(core, hostname, this.#revoked, this.#notMingling.signal).then(() => {
-        this.#endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
-      })
   }
 
   #panel(pool: Pool, backend: ResultBackend, queues: WorkerQueues): Panel {
@@ -342,42 +366,27 @@ export class AppWorker implements Worker {
       revoked: this.#revoked,
       limits: this.#limits,
       startedMs: this.#startedMs,
-      gossip: this.#gossip,
+      gossip: this.#neighbours.gossip,
       autoscaler: this.#autoscaler,
       pool,
       backend,
       queues,
       get prefetch() {
-        return Math.max(0, ...[...worker.#tasks].map((tasks) => tasks.prefetch))
+        return worker.#tasks.prefetch
       },
-      held: () => this.#held(),
+      held: () => this.#tasks.held,
       resizePool: (size) => this.#resizePool(pool, size),
-      limited: () => [...this.#tasks].flatMap((tasks) => tasks.limited),
-      limitsChanged: () => {
-        for (const tasks of this.#tasks) tasks.limitsChanged()
-      },
-      endRevoked: (signal, which) => this.#endRevoked(signal, which),
+      limited: () => this.#tasks.limited,
+      limitsChanged: () => this.#tasks.limitsChanged(),
+      endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }
   }
 
   async #resizePool(pool: Pool, size: number): Promise<void> {
     const resized = pool.resize(size)
-    for (const tasks of this.#tasks) tasks.poolChanged()
+    this.#tasks.poolChanged()
     await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
-  }
-
-  #held(): readonly ActiveTask[] {
-    return [...this.#tasks].flatMap((tasks) => tasks.held)
-  }
-
-  /** Tasks whose function has started. */
-  #running(): readonly ActiveTask[] {
-    return this.#held().filter(({ run }) => run?.start !== undefined)
-  }
-
-  #endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
-    return [...this.#tasks].flatMap((tasks) => tasks.endRevoked(signal, which))
   }
 
   readonly #onAbort = (): void => {
@@ -385,12 +394,8 @@ export class AppWorker implements Worker {
   }
 
   #fail(error: Error): void {
+    this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }
-}
-
-/** On one machine, every worker shares what is revoked through the file, and nobody needs to be met (as with Celery, where only some brokers have gossip). */
-function hasNeighbours(core: AppCore): boolean {
-  return !core.config.brokerUrl.every((address) => typeof address === 'string' && /^(sqlite|memory):/i.test(address))
 }

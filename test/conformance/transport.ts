@@ -504,7 +504,7 @@ export function testTransport(driver: TransportDriver): void {
       expect(inbox.ids).toEqual(['a', 'b'])
       inbox.deliveries[1]?.ack()
       await until(async () => (await locate('b')) === 'absent', 'the ack')
-      expect([await connection.size('q'), await locate('a')]).toEqual([1, 'waiting'])
+      expect([await connection.size('q'), await connection.size('q', { due: true }), await locate('a')]).toEqual([1, 0, 'waiting'])
       await pass(59_000)
       await inbox.gets(2)
       await pass(1_000)

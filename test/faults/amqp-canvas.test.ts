@@ -13,5 +13,5 @@ const amqpTest = amqpTestAt(() => url)
 canvasRows((row, body) => {
   const hasPart =
     row.variant === 'random' || (row.id === 'C4' && row.variant === 'prefork' && /after_count|ack/.test(row.promise.split(',')[0] ?? ''))
-  if (hasPart) amqpTest({ ...row, type: 'classic' }, body)
+  if (hasPart) amqpTest({ ...row, type: 'classic', depth: /ack/.test(row.promise) ? undefined : 'full' }, body)
 })

@@ -7,7 +7,7 @@ import { type AmqpBroker, heartbeatSeconds } from '../harness/amqp-broker.js'
 import { amqpTestAt, queueTypes } from '../harness/amqp-fault-test.js'
 import { nowMs } from '../harness/recorder.js'
 import type { Scene } from '../harness/scene.js'
-import { virtualHost, withoutRabbit } from '../rabbit.js'
+import { type VirtualHost, virtualHost, withoutRabbit } from '../rabbit.js'
 
 const oneSecond = 1_000
 /** Of a method frame: its class and number. */
@@ -15,8 +15,10 @@ const ack = /\0\x3c\0\x50/
 const publish = /\0\x3c\0\x28/
 
 let url = ''
+let ctl: VirtualHost['ctl']
+let vhost = ''
 beforeAll(async () => {
-  if (!withoutRabbit()) url = (await virtualHost()).url
+  if (!withoutRabbit()) ({ url, ctl, name: vhost } = await virtualHost())
 }, 120_000)
 const amqpTest = amqpTestAt(() => url)
 
@@ -44,6 +46,7 @@ for (const type of queueTypes) {
     {
       id: 'N1',
       type,
+      depth: type === 'classic' ? 'full' : undefined,
       promise: 'every connection is reset 10 times under 300 tasks: back within a second; only what was out runs again',
       // Four run at once, and the broker gives what is out to the next connection.
       dupBound: 40,
@@ -290,5 +293,31 @@ amqpTest(
       await Promise.all(workers.map((worker) => worker.stop()))
       await app.close()
     }
+  },
+)
+
+amqpTest(
+  {
+    id: 'N14',
+    variant: 'deaf',
+    type: 'classic',
+    promise: 'RabbitMQ forgets the consumer of a worker and tells nobody: it connects anew, and what runs goes on',
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    const worker = await scene.worker({ pool: 'async', concurrency: 2, options: { workerDeafTimeout: 1 } })
+    const running = await scene.send('hold', ['go'])
+    await scene.recorder.started(1)
+    const queue = `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"${vhost}">>, queue, <<"celery">>))`
+    const cancel = '{basic_cancel, element(1, C), element(2, C), undefined, <<"nobody">>}'
+    await ctl('eval', `${queue}, [gen_server2:call(amqqueue:get_pid(Q), ${cancel}) || C <- rabbit_amqqueue:consumers(Q)].`)
+    await scene.sendMany(5, 'good')
+    await worker.says(/nothing came for 1 s, although there are free places .* connects anew/, 20_000)
+    await scene.recorder.ended(5, undefined, 20_000)
+    expect(scene.recorder.ends(running)).toEqual([])
+    scene.release('go')
+    await scene.drained()
+    // Its own lines tell of one repair, which was enough.
+    expect(worker.log().filter(({ msg }) => msg.includes('connects anew'))).toHaveLength(1)
   },
 )

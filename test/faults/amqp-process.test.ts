@@ -21,6 +21,7 @@ for (const type of queueTypes) {
         id: 'P1',
         type,
         variant: pool,
+        depth: type === 'classic' ? 'full' : undefined,
         promise: 'kill -9 of a worker with 4 running tasks: another runs them again within 2 s',
         dupBound: 4,
       },
@@ -50,6 +51,7 @@ for (const type of queueTypes) {
         id: 'P5',
         type,
         variant: pool,
+        depth: type === 'quorum' ? 'full' : undefined,
         promise: 'SIGTERM with 4 running and 16 prefetched: running ones end, the others go back within a second and uncounted',
       },
       async (scene) => {
@@ -109,6 +111,8 @@ for (const type of queueTypes) {
     {
       id: 'P15',
       type,
+      // Q10 counts the same deaths.
+      depth: type === 'quorum' ? 'full' : undefined,
       promise: 'a task that kills each process it runs in: after 5 it lies in the dead letters with the reason; the worker lives',
       dupBound: 4,
     },

@@ -27,6 +27,7 @@ for (const type of queueTypes) {
     {
       id: 'Q5',
       type,
+      depth: type === 'classic' ? 'full' : undefined,
       promise: 'the queue is deleted under its consumer: it is declared and consumed again within 2 s, and the log says so',
     },
     async (scene) => {

@@ -47,6 +47,7 @@ for (const type of queueTypes) {
     {
       id: 'Q1',
       type,
+      depth: type === 'classic' ? 'full' : undefined,
       promise: 'RabbitMQ is stopped and started again under load: nothing confirmed is lost; only what was out runs again',
       dupBound: 40,
       timeoutMs: 120_000,
@@ -71,6 +72,7 @@ for (const type of queueTypes) {
     {
       id: 'Q2',
       type,
+      depth: type === 'quorum' ? 'full' : undefined,
       promise:
         'RabbitMQ is killed (kill -9) under load and started again: all that it had confirmed is there; only what was out runs again',
       dupBound: 20,

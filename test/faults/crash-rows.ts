@@ -1,6 +1,7 @@
 /** The crash matrix (reliability.md B.15): one task, and a kill -9 of the worker at one point of its road. The next worker makes good what is missing, and nothing twice. */
 import { expect } from 'vitest'
-import type { FaultTest } from '../harness/fault-test.js'
+import { someOf } from '../harness/depth.js'
+import type { FaultTest, Row } from '../harness/fault-test.js'
 
 const points = [
   { at: 'consume.after_claim', dup: 0 },
@@ -17,9 +18,12 @@ interface CrashOptions {
   readonly linksAgain?: boolean
   /** Where a worker dies is the same for every broker: both pools on one of them. */
   readonly pools?: readonly ('prefork' | 'async')[]
+  /** Those that run each time. */
+  readonly takes: (row: Row) => boolean
 }
 
-export function crashRows(faultTest: FaultTest, { linksAgain = false, pools = ['prefork', 'async'] }: CrashOptions = {}): void {
+export function crashRows(onBroker: FaultTest, { linksAgain = false, pools = ['prefork', 'async'], takes }: CrashOptions): void {
+  const faultTest = someOf(onBroker, takes)
   for (const pool of pools) {
     for (const { at, dup } of points) {
       const mayRepeat = linksAgain && (at === 'ack.before_send' || at === 'continuation.after_one')

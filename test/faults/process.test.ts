@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
+import { someOf } from '../harness/depth.js'
 import { faultTest } from '../harness/fault-test.js'
 import { nowMs } from '../harness/recorder.js'
 import { memoryOf, processesOf } from '../harness/worker-process.js'
@@ -11,7 +12,8 @@ import { processRows } from './process-rows.js'
 
 const oneSecond = 1_000
 
-processRows(faultTest)
+// Each row with one pool here, and with the other on Redis.
+processRows(someOf(faultTest, ({ id, variant }) => variant === (id === 'P5' ? 'async' : 'prefork')))
 
 faultTest(
   {

@@ -2,12 +2,20 @@
 import { expect } from 'vitest'
 import { Celeriac, chain, chord, group } from '../../dist/index.js'
 import { until } from '../conformance/wait.js'
+import { someOf } from '../harness/depth.js'
 import { RedisBroker } from '../harness/redis-broker.js'
 import { redisTest } from '../harness/redis-fault-test.js'
 import type { Scene } from '../harness/scene.js'
 import { canvasRows } from './canvas-rows.js'
 
-canvasRows(redisTest)
+// The counting of a chord is this store's own; what leads to it is the same on every one.
+canvasRows(
+  someOf(
+    redisTest,
+    ({ id, variant = '', promise }) =>
+      id === 'C3' || /headers/.test(variant) || (id === 'C4' && variant === 'prefork' && !/continuation|ack/.test(promise)),
+  ),
+)
 
 /** With results on a Redis server of their own. */
 async function withOwnResults(

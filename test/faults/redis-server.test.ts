@@ -32,7 +32,12 @@ for (const [what, stop] of [
   ['CLIENT PAUSE', (scene: Scene<RedisBroker>) => scene.broker.raw.call('client', 'pause', '5000', 'all')],
 ] as const) {
   redisTest(
-    { id: 'R2', variant: what, promise: 'the server stands still for 5 s, longer than a lease: leases end by its own clock, and none has' },
+    {
+      id: 'R2',
+      variant: what,
+      depth: what === 'DEBUG SLEEP' ? 'full' : undefined,
+      promise: 'the server stands still for 5 s, longer than a lease: leases end by its own clock, and none has',
+    },
     async (scene) => {
       await scene.worker({ concurrency: 4, args: ['-n', 'one@%h', '--prefetch-multiplier', '1'] })
       await scene.sendMany(4, 'hold', ['go'])

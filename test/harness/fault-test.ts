@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { type Depth, isTaken } from './depth.js'
 import { Scene } from './scene.js'
 import type { SceneBroker } from './scene-broker.js'
 import { SqliteBroker } from './sqlite-broker.js'
@@ -23,6 +24,8 @@ export interface Row {
   readonly timeoutMs?: number
   /** At the same time as other rows of its file. */
   readonly concurrent?: boolean
+  /** By default it runs each time. */
+  readonly depth?: Depth | undefined
 }
 
 /** What a test may add to its line. */
@@ -44,9 +47,10 @@ export function faultTestOn<Broker extends SceneBroker, More extends object>(
   makeBroker: (folder: string, more: More) => Broker | Promise<Broker>,
 ): FaultTest<Broker, More> {
   return (row, body) => {
-    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 30_000, skip, concurrent = false } = row
+    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 30_000, skip, concurrent = false, depth } = row
+    if (!isTaken(depth)) return
     const driver = variant === undefined ? name : `${name}, ${variant}`
-    const line = { id, driver, promise, dupBound }
+    const line = { id, driver, promise, dupBound, depth }
     if (skip !== undefined) {
       note(line, { skipped: skip })
       test.skip(`${id} [${driver}] ${promise} (${skip})`)
@@ -71,15 +75,16 @@ export const faultTest = faultTestOn('sqlite', (folder, { query }: { readonly qu
 
 /** A row of the catalogue that has no queue to judge: it says itself what must hold. */
 export function statementTest(
-  row: Pick<Row, 'id' | 'promise' | 'timeoutMs'> & { readonly driver: string },
+  row: Pick<Row, 'id' | 'promise' | 'timeoutMs' | 'depth'> & { readonly driver: string },
   body: () => Promise<void> | void,
 ): void {
-  const { id, promise, driver, timeoutMs = 30_000 } = row
+  const { id, promise, driver, timeoutMs = 30_000, depth } = row
+  if (!isTaken(depth)) return
   test(
     `${id} [${driver}] ${promise}`,
     async () => {
       await body()
-      note({ id, driver, promise, dupBound: null }, {})
+      note({ id, driver, promise, dupBound: null, depth }, {})
     },
     timeoutMs,
   )
@@ -106,6 +111,7 @@ interface Line {
   readonly driver: string
   readonly promise: string
   readonly dupBound: number | null
+  readonly depth?: Depth | undefined
 }
 
 function note(line: Line, facts: Readonly<Record<string, number | string>>): void {

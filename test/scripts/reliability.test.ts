@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { makePage, problems } from '../../scripts/reliability.mjs'
+import { fullRunRows, makePage, problems } from '../../scripts/reliability.mjs'
 
 const line = (id: string, promise = 'it holds') => ({ id, driver: 'sqlite', promise, dupBound: 0 })
 
@@ -33,4 +33,16 @@ test('each kind of broker has its section, and what could not be shown has one w
     '## Not seen',
     '- **R18** (redis) it holds. Why not: there is none here.',
   ])
+})
+
+test('a row that only the full run shows says so; another run neither asks for it nor takes it away', () => {
+  const lines = [line('P1'), { ...line('P2'), depth: 'full' as const }]
+  const page = makePage(lines)
+  expect(page).toContain('- **P2** (sqlite) it holds. (full run)\n')
+  expect(problems(page, [line('P1')])).toEqual([])
+  expect(problems(page, [line('P1')], { full: true })).toEqual([expect.stringContaining('no test has shown this: - **P2**')])
+  expect(problems(page, lines, { full: true })).toEqual([])
+  // One that is not marked, and belongs to the full run, is wrong on every run.
+  expect(problems(makePage([line('P1'), line('P2')]), lines, { full: true })).toHaveLength(2)
+  expect(makePage([line('P1')], fullRunRows(page))).toBe(page)
 })

@@ -25,8 +25,8 @@ export type ContinuerStore = Pick<ResultBackend, 'supports' | 'store' | 'saveGro
 export interface ContinuerParts {
   readonly core: AppCore
   readonly backend: ContinuerStore
-  /** Throws (rejects) for a call that cannot be sent. */
-  prepare(call: PlannedCall): Promise<Prepared>
+  /** Throws or rejects for a call that cannot be sent. */
+  prepare(call: PlannedCall): Prepared | Promise<Prepared>
   /** Settles when the broker has the message. `again`: it may have it already, and nobody knows. */
   publish(prepared: Prepared, options: { readonly again: boolean }): Promise<void>
   /** Those of the ids whose tasks are on their way already, or have ended. */

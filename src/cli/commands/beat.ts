@@ -50,7 +50,7 @@ function run(command: Command, flags: BeatFlags): Promise<void> {
   applyScheduleFlag(flags)
   return withApp(command, async (context) => {
     const { app, core, terminal } = context
-    await importTasks(core.config)
+    await importTasks(core)
     if (core.config.logger === null) core.log = workerLog(core.config, { process: 'beat' })
     begin(flags, node)
     if (flags.import === 'redbeat') await importEntries(context, flags)

@@ -5,6 +5,7 @@ import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
 import { banner } from '../banner.js'
 import { addDaemonFlags, begin, type DaemonFlags, detach } from '../daemon.js'
+import { exitCodes } from '../exit-codes.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
 import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { UsageError } from '../usage-error.js'
@@ -55,7 +56,7 @@ function run(command: Command, flags: WorkerFlags): Promise<void> {
     const excluded = new Set(flags.excludeQueues)
     const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
     if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
-    await importTasks(core.config)
+    await importTasks(core)
     const worker = app.worker({
       queues,
       app: `${file}#${exportName}`,
@@ -69,8 +70,13 @@ function run(command: Command, flags: WorkerFlags): Promise<void> {
     if (flags.purge === true) for (const name of queues) terminal.note(`${name}: ${await app.control.purge(name)} messages removed`)
     terminal.note(banner({ core, version: packageVersion(), hostname: worker.hostname, file, queues }))
     app.on('workerReady', () => terminal.note('ready.'))
+    // As Celery: who has interrupted it knows that it has not ended by itself; SIGTERM and SIGQUIT are how one is ended.
+    process.once('SIGINT', () => {
+      process.exitCode = exitCodes.failed
+    })
     // Its end is not waited for by beat, and beat's failure to start is the command's.
     const beat = flags.beat === true ? await app.beat().start() : undefined
+    if (beat !== undefined) core.hooks.tell('beatEmbeddedInit', core.log, () => ({ hostname: worker.hostname }))
     try {
       await worker.run()
     } finally {

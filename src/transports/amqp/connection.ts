@@ -168,9 +168,9 @@ export class AmqpConnection implements Connection, ConsumerHost {
     return consumer
   }
 
-  async size(queue: string): Promise<number> {
+  async size(queue: string, { due = false } = {}): Promise<number> {
     let waiting = 0
-    for (const consumer of this.#consumers.keys()) waiting += consumer.waitingOf(queue)
+    if (!due) for (const consumer of this.#consumers.keys()) waiting += consumer.waitingOf(queue)
     return waiting + (await this.#count(queue, async (api) => (await api.checkQueue(queue)).messageCount))
   }
 

@@ -168,11 +168,13 @@ export class MemoryBroker implements DeadLetters {
     this.deadLettersDropped += 1
   }
 
-  size(name: string): number {
+  size(name: string, due: boolean): number {
+    const waiting = this.#queues.get(name)?.size ?? 0
+    if (due) return waiting
     let delayed = 0
     for (const set of this.#messages.values())
       for (const stored of set) if (stored.state === 'delayed' && stored.queue.name === name) delayed += 1
-    return (this.#queues.get(name)?.size ?? 0) + delayed
+    return waiting + delayed
   }
 
   purge(name: string): number {

@@ -71,8 +71,8 @@ export class MemoryConnection implements Connection {
     return consumer
   }
 
-  async size(queue: string): Promise<number> {
-    return this.#broker.size(queue)
+  async size(queue: string, { due = false } = {}): Promise<number> {
+    return this.#broker.size(queue, due)
   }
 
   async purge(queue: string): Promise<number> {

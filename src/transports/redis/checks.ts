@@ -1,5 +1,7 @@
 /** Is this a server that tasks can be entrusted to? Asked once a connection, before it consumes. */
 import { ConnectionError, NotSupportedError } from '../../errors.js'
+import type { Clock } from '../../internal/clock.js'
+import type { Logger } from '../../internal/logger.js'
 import { type RedisLink, RedisReplyError, type Reply, textOf } from '../../internal/redis/link.js'
 import type { RedisBrokerOptions } from './options.js'
 
@@ -108,4 +110,17 @@ async function infoOf(link: RedisLink): Promise<ReadonlyMap<string, string> | un
 function versionOf(info: ReadonlyMap<string, string>): number {
   const [major = '0', minor = '0'] = (info.get('redis_version') ?? '0').split('.')
   return Number(major) * 100 + Number(minor)
+}
+
+interface Warned {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Warnings that are not said again. */
+  readonly told: Set<string>
+}
+
+/** Half a second later: the first line of a log may take longer than the first task. */
+export function warnLater(warnings: readonly string[], { clock, log, told }: Warned): void {
+  const fresh = warnings.filter((warning) => !told.has(warning) && told.add(warning))
+  if (fresh.length > 0) clock.setTimer(500, () => fresh.forEach((warning) => void log.warn({}, warning)))
 }

@@ -154,11 +154,11 @@ export class SqliteConnection implements Connection, ConsumerHost {
     return consumer
   }
 
-  async size(queue: string): Promise<number> {
+  async size(queue: string, { due = false } = {}): Promise<number> {
     const rows = await this.#database.read((sql) =>
       sql.all<{ count: number }>(
-        'SELECT (SELECT count(*) FROM waiting WHERE queue = ?) + (SELECT count(*) FROM delayed WHERE queue = ?) AS count',
-        [queue, queue],
+        'SELECT (SELECT count(*) FROM waiting WHERE queue = ?) + (SELECT count(*) FROM delayed WHERE queue = ? AND ?) AS count',
+        [queue, queue, due ? 0 : 1],
       ),
     )
     return rows[0]?.count ?? 0

@@ -1,0 +1,13 @@
+import type { AppCore } from '../app/core.js'
+import { type Health, healthRoutes } from './health.js'
+import type { OpenPort } from './http-port.js'
+
+/** The ports that the worker was told to open. Who wants none loads no HTTP server. */
+export async function openWorkerPorts({ config, log }: AppCore, health: Health): Promise<readonly OpenPort[]> {
+  const wanted = config.workerHealthPort === null ? [] : [{ address: config.workerHealthPort, routes: healthRoutes(health) }]
+  if (wanted.length === 0) return []
+  const { openPorts } = await import('./http-port.js')
+  const open = await openPorts(wanted)
+  for (const { url } of open) log.info({ url }, `listening on ${url}`)
+  return open
+}
