@@ -132,7 +132,7 @@ statementTest(
 statementTest(
   { id: 'X8', driver: 'memory', promise: 'inspect of 10 000 active tasks, and of those with arguments of 1 MB: an answer of 1 MB at most' },
   async () => {
-    await using live = new LiveApp({ workerPrefetchMultiplier: 0, messageSizeLimit: 4 * mebibyte })
+    await using live = new LiveApp({ workerPrefetchMultiplier: 0, Routing: 4 * mebibyte })
     let running = 0
     let free = (): void => {}
     const gate = new Promise<void>((resolve) => {
