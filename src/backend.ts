@@ -1,10 +1,13 @@
 /** Contract of a result store. Waiting subscribes first and reads then, so that no result falls between. */
+import type { Examination } from './internal/examination.js'
 import type { JsonText } from './protocol/json-text.js'
-import type { ResultMeta, ResultTuple, State } from './protocol/result.js'
+import type { PlacedEnd, ResultMeta, ResultTuple, State } from './protocol/result.js'
 
 export interface ResultBackend extends ChordCounters, GroupStorage {
   readonly name: string
   readonly supports: BackendSupports
+  /** Asks the server what it is like, for `celeriac doctor`; missing where there is nothing to ask. Throws ConnectionError. */
+  examine?(): Promise<Examination>
   /**
    * Stores a state. The first terminal state (SUCCESS, FAILURE, REVOKED) wins, atomically: false when one was there already and nothing was written.
    * A RETRY or custom state never overwrites a terminal one either.
@@ -28,6 +31,10 @@ export interface ResultBackend extends ChordCounters, GroupStorage {
   cleanup(options: { readonly nowMs: number }): Promise<number>
   /** Safe twice. Waits that are open end with a ConnectionError. */
   close(): Promise<void>
+  /** The database that results lie in, where a broker may live in the same one (`Connection.place`). */
+  readonly place?: string | undefined
+  /** What `store` would write for the end of a task, for `Delivery.ackWith`. Undefined: it is better stored by itself. Only for a result that is encoded already. */
+  placed?(meta: ResultMeta, options: StoreOptions): PlacedEnd | undefined
   /** Where results come to the process that asked, and lie nowhere else. Missing: they are stored where everybody finds them. */
   readonly inbox?: Inbox
 }

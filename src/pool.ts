@@ -23,7 +23,12 @@ export interface TaskRequest {
 export type Continuations = Embed | string
 
 /** How a run ended. Every switch over it is complete. */
-export type Outcome =
+export type Outcome = End & {
+  /** The headers of its trace: what follows it belongs to the same. */
+  readonly trace?: Readonly<Record<string, unknown>>
+}
+
+type End =
   | {
       readonly status: 'success'
       readonly result: string
@@ -149,6 +154,8 @@ export interface PoolParts {
 export interface PoolHost {
   /** A task reports a state of its own (`updateState`, `progress`): settles when it is stored. */
   storeState(taskId: string, state: string, meta: unknown): Promise<void>
+  /** A process (or thread) is about to be started. Must not throw. */
+  beforeProcess?(): void
 }
 
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */

@@ -10,8 +10,8 @@ const imports = files.flatMap(importsOf)
 const manifest = JSON.parse(readFileSync(join(src, '../package.json'), 'utf8'))
 
 const ground = ['internal', 'errors']
-const contracts = ['transport', 'backend', 'pool', 'serializer', 'schedule-store']
-const app = [...ground, 'protocol', 'serializers', ...contracts, 'canvas', 'events', 'control', 'app']
+const contracts = ['transport', 'backend', 'pool', 'serializer', 'schedule-store', 'limit-store']
+const app = [...ground, 'protocol', 'serializers', ...contracts, 'canvas', 'events', 'control', 'limits', 'app']
 const running = [...app, 'beat', 'worker', 'http', 'telemetry', 'pools']
 
 /** What each folder, or file of src itself, may import beside itself. Never upwards. */
@@ -24,6 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   serializer: [...ground, 'protocol'],
   serializers: [...ground, 'protocol', 'serializer'],
   'schedule-store': [...ground, 'protocol'],
+  'limit-store': ground,
   transport: [...ground, 'protocol'],
   backend: [...ground, 'protocol'],
   pool: [...ground, 'protocol'],
@@ -31,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   transports: [...ground, 'protocol', 'transport', 'serializer', 'serializers'],
   backends: [...ground, 'protocol', 'backend', 'serializer', 'serializers'],
   pools: [...ground, 'protocol', 'pool'],
+  limits: [...ground, 'limit-store'],
   canvas: [...ground, 'protocol'],
   app: [...app, 'transports/index', 'backends/index'],
   // What is said to monitors and asked of workers, over any connection.

@@ -3,7 +3,7 @@
  * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
  */
 import type { Address } from '../internal/address.js'
-import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
+import { bool, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import {
   backendUrl,
   brokerUrls,
@@ -21,34 +21,10 @@ import {
   timeZone,
 } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
+import { type Row, row } from './config-row.js'
+import { signingRows } from './config-signing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
-
-export interface Row<In, Out> {
-  readonly group: Group
-  readonly kind: Kind<In, Out>
-  readonly default: Default<Out>
-  /** Celery's own default, where ours differs: `celeryDefaults` is made of these. */
-  readonly celery?: Out
-  /** What the option does, as its documentation and its flag's help say it. */
-  readonly sentence: string
-  /** Celery has no such option. */
-  readonly own?: true
-  /** The option's flag in Commander's notation, and the commands that take it. */
-  readonly flag?: string
-}
-
-/** A default is a value, or is found from the options that were given; `says` tells how. */
-type Default<Out> = { readonly value: Out } | { readonly says: string; find(given: { readonly brokerUrl: readonly Address[] }): Out }
-
-function row<In, Out>(
-  group: Group,
-  kind: Kind<In, Out>,
-  defaultValue: NoInfer<Out>,
-  rest: Omit<Row<In, NoInfer<Out>>, 'group' | 'kind' | 'default'>,
-): Row<In, Out> {
-  return { group, kind, default: { value: defaultValue }, ...rest }
-}
+export type { Group, Row } from './config-row.js'
 
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
@@ -116,7 +92,10 @@ export const configTable = {
     own: true,
   }),
 
-  taskSerializer: row('Messages', text, 'json', { sentence: 'How arguments are written: `json`, `msgpack` or `yaml`.' }),
+  taskSerializer: row('Messages', text, 'json', {
+    sentence:
+      'How arguments are written: `json`, `msgpack`, `yaml`, or `auth` (signed; see [security](guide/security.md#signed-messages)).',
+  }),
   acceptContent: row('Messages', listOf('serializer names or content types', text), ['json'], {
     sentence: 'The content types that are decoded; messages and results of another type are refused unread.',
   }),
@@ -136,6 +115,8 @@ export const configTable = {
   taskDefaultDeliveryMode: row('Messages', deliveryMode, 2, {
     sentence: 'Whether messages outlive a restart of the broker, where the broker leaves the choice.',
   }),
+
+  ...signingRows,
 
   taskDefaultQueue: row('Routing', name, 'celery', { sentence: 'The queue of tasks that no route, task or call sends elsewhere.' }),
   taskDefaultExchange: row('Routing', nullable(name), null, {
@@ -305,6 +286,12 @@ export const configTable = {
     own: true,
     flag: '--log-format <format>',
   }),
+  workerLogFile: row('Worker', nullable(text), null, {
+    sentence:
+      'A file that log lines are added to, instead of the standard error output: those of child processes, too. `%n` in it is the name of the worker before the @, `%h` the host. It may be renamed by logrotate.',
+    own: true,
+    flag: '-f, --logfile <path>',
+  }),
   logger: row('Worker', nullable(logger), null, {
     sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
     own: true,
@@ -328,6 +315,23 @@ export const configTable = {
   controlExchange: row('Events and remote control', name, 'celery', {
     sentence:
       'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
+  }),
+  eventQueueTtl: row('Events and remote control', nullable(secondsAbove0), 5, {
+    sentence: 'How long events are kept for a monitor that does not read them, on brokers that keep them (not Redis); null is for ever.',
+  }),
+  eventQueueExpires: row('Events and remote control', nullable(secondsAbove0), 60, {
+    sentence: 'How long the queue of a monitor that is gone is kept, on brokers that do not see it go; null is for ever.',
+  }),
+  openTelemetry: row('Events and remote control', bool, true, {
+    sentence:
+      'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
+    own: true,
+  }),
+  workerMetricsPort: row('Events and remote control', nullable(listenAddress), null, {
+    sentence:
+      'Answer `GET /metrics` with the metrics of the worker, for Prometheus: a port of this machine alone, or `host:port`. Needs `prom-client`; see [metrics](guide/monitoring.md#metrics-for-prometheus).',
+    own: true,
+    flag: '--metrics-port <port>',
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',

@@ -31,6 +31,7 @@ export class Connections {
   readonly #transports = new Map<Address, Promise<Transport>>()
   readonly #transportsOf = new WeakMap<Connection, Transport>()
   #publisher: Promise<Connection> | undefined
+  #openPublisher: Connection | undefined
   #backend: Promise<ResultBackend> | undefined
   #blocksUpToMs = 0
 
@@ -45,10 +46,20 @@ export class Connections {
     this.#publisher = opening
     // Only this one: after close() there may be another by now.
     const forget = (): void => {
-      if (this.#publisher === opening) this.#publisher = undefined
+      if (this.#publisher !== opening) return
+      this.#publisher = undefined
+      this.#openPublisher = undefined
     }
-    opening.then((connection) => connection.closed.then(forget), forget)
+    opening.then((connection) => {
+      if (this.#publisher === opening) this.#openPublisher = connection
+      return connection.closed.then(forget)
+    }, forget)
     return opening
+  }
+
+  /** The same where it is there already. */
+  get openPublisher(): Connection | undefined {
+    return this.#openPublisher
   }
 
   /** What a connection of this app goes through. */
@@ -118,6 +129,7 @@ export class Connections {
   async close(): Promise<void> {
     const [publisher, backend] = [this.#publisher, this.#backend]
     this.#publisher = undefined
+    this.#openPublisher = undefined
     this.#backend = undefined
     this.#transports.clear()
     await publisher?.then((connection) => connection.close(), ignoreFailedOpen)

@@ -2,11 +2,12 @@ import type { Inbox } from '../backend.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
-import { failpoint } from '../internal/failpoints.js'
+import { failpoint, failpoints } from '../internal/failpoints.js'
 import type { Message } from '../protocol/message.js'
 import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
 import type { Routed } from './routes.js'
+import type { PublishedTask } from './signals.js'
 
 export interface Publication {
   readonly message: Message
@@ -37,7 +38,8 @@ export class Publisher {
     const deadlineMs = config.publishTimeout * 1000
     for (let attempt = 0; ; attempt++) {
       try {
-        await withSignal(this.#publishOnce(publication, deadlineMs - (clock.monotonic() - startedMs)), signal)
+        const leftMs = deadlineMs - (clock.monotonic() - startedMs)
+        await withSignal(this.#publishNow(publication, leftMs) ?? this.#publishOnce(publication, leftMs), signal)
         if (config.taskSendSentEvent) this.#core.senderEvents().send('task-sent', sentFields(publication))
         return
       } catch (error) {
@@ -57,10 +59,23 @@ export class Publisher {
       const declared = this.#declare(connection, queue)
       if (declared !== undefined) await declared
     }
+    await this.#send(connection, { message, routed, notBefore, fences }, deadlineMs)
+  }
+
+  /** As `#publishOnce`, where nothing has to be waited for before: undefined when something has. */
+  #publishNow(publication: Publication, deadlineMs: number): Promise<void> | undefined {
+    const { inbox, routed } = publication
+    const connection = this.#core.connections.openPublisher
+    if (connection === undefined || inbox !== undefined || routed.queue === undefined) return undefined
+    if (this.#declared.get(connection)?.get(routed.queue) !== done) return undefined
+    return this.#send(connection, publication, deadlineMs)
+  }
+
+  #send(connection: Connection, { message, routed, notBefore, fences }: Publication, deadlineMs: number): Promise<void> {
     failpoint('publish.before_send')
     const options = notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore }
-    await connection.publish(message, routed.to, fences === undefined ? options : { ...options, fences })
-    failpoint('publish.after_send')
+    const published = connection.publish(message, routed.to, fences === undefined ? options : { ...options, fences })
+    return failpoints ? published.then(() => failpoint('publish.after_send')) : published
   }
 
   /** Undefined when the queue is known to exist. */
@@ -101,6 +116,12 @@ export class Publisher {
 }
 
 const done = Promise.resolve()
+
+/** For listeners. */
+export function publishedTask({ message, routed: { to } }: Publication): PublishedTask {
+  const { headers, body, properties } = message
+  return { task: String(headers.task), id: String(headers.id), headers, body, properties, exchange: to.exchange, routingKey: to.routingKey }
+}
 
 /** What the message says of itself, and where it went. */
 function sentFields({ message: { headers }, routed: { to, queue } }: Publication): Readonly<Record<string, unknown>> {

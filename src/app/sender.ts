@@ -6,7 +6,7 @@ import type { Plan, PlannedCall } from '../canvas/plan.js'
 import { planSignature } from '../canvas/planner.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, plainOptions, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { NotPublishedError, TooLargeError } from '../errors.js'
+import { TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import { JsonText } from '../protocol/json-text.js'
@@ -16,6 +16,7 @@ import { checkSignatures } from '../protocol/signature.js'
 import { type Embed, emptyEmbed } from '../protocol/task-body.js'
 import { encodeTask, type TaskCall } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
+import type { Serializer } from '../serializer.js'
 import { encodeJson } from '../serializers/json.js'
 import { checkCall } from './arguments.js'
 import { enqueued, StoredResult } from './async-result.js'
@@ -25,7 +26,8 @@ import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
 import type { OutgoingCall } from './outgoing-call.js'
-import { Publisher } from './publisher.js'
+import { throughLayers } from './publish-layers.js'
+import { type Publication, Publisher, publishedTask } from './publisher.js'
 import { checkName } from './registry.js'
 import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
@@ -34,6 +36,8 @@ import { Window } from './window.js'
 
 /** Messages of a plan that are on their way at the same time: what comes of a group of 100 000 stays out of memory until its turn. */
 const sentAtOnce = 1_000
+/** After so many the broker gets what was made: workers begin while the others are made. */
+const madeAtOnce = 100
 
 /** A call as it goes to the broker. */
 export interface Prepared {
@@ -41,6 +45,14 @@ export interface Prepared {
   readonly message: Message
   readonly routed: Routed
   readonly notBefore: number | undefined
+}
+
+/** A call that may go out. */
+interface Checked {
+  readonly mapped: string | undefined
+  readonly options: ApplyOptions
+  readonly checked: Pick<OutgoingCall, 'args' | 'kwargs'>
+  readonly serializer: Serializer
 }
 
 /** Runs calls and workflows here and now: `taskAlwaysEager`. */
@@ -104,12 +116,16 @@ export class Sender implements SignatureSender {
 
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
   publish(prepared: Pick<Prepared, 'message' | 'routed' | 'notBefore'>): Promise<void> {
-    return this.#publisher.publish(prepared, {})
+    return this.#publish(prepared, {})
   }
 
   /** A call of a plan as a message. */
-  prepareCall(call: PlannedCall): Promise<Prepared> {
-    return this.prepare(this.#outgoing(call), call.id)
+  prepareCall(planned: PlannedCall): Prepared | Promise<Prepared> {
+    const call = this.#outgoing(planned)
+    const { instrument } = this.#core.hooks
+    if (instrument === undefined) return this.prepare(call, planned.id)
+    const headers = { ...instrument.headers(), ...call.options.headers }
+    return this.prepare({ ...call, options: { ...call.options, headers } }, planned.id)
   }
 
   #outgoing(planned: PlannedCall): OutgoingCall {
@@ -126,16 +142,24 @@ export class Sender implements SignatureSender {
     return { ...call, embed: { ...planned.embed, chord: text } }
   }
 
-  /** The call as a message, and where it goes. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
-  async prepare(call: OutgoingCall, id: string): Promise<Prepared> {
+  /** The call as a message, and where it goes: a promise only where something is waited for. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
+  prepare(call: OutgoingCall, id: string): Prepared | Promise<Prepared> {
     checkName('task', call.task)
     checkName('task id', id)
     // A map or starmap goes where the task goes that it calls, with that one's options.
     const mapped = mappedTask(call.task, call.kwargs)
     const options = this.#withDefaults(mapped === undefined ? call.definition : this.#core.registry.get(mapped), call.options)
     checkCallOptions(options)
-    const arguments_ = call.definition === undefined ? call : checkCall(call.definition, call)
-    const { args, kwargs } = arguments_ instanceof Promise ? await arguments_ : arguments_
+    const checked = call.definition === undefined ? call : checkCall(call.definition, call)
+    const serializer = this.#core.serializers.get(options.serializer ?? this.#core.config.taskSerializer)
+    if (!(checked instanceof Promise) && !(serializer instanceof Promise))
+      return this.#written(call, id, { mapped, options, checked, serializer })
+    return Promise.all([checked, serializer]).then(([arguments_, loaded]) =>
+      this.#written(call, id, { mapped, options, checked: arguments_, serializer: loaded }),
+    )
+  }
+
+  #written(call: OutgoingCall, id: string, { mapped, options, checked: { args, kwargs }, serializer }: Checked): Prepared {
     const { config, clock, connections, routes, serializers } = this.#core
     const parent = runningTask()
     const inherited = config.taskInheritParentPriority ? parent?.priority : undefined
@@ -189,8 +213,7 @@ export class Sender implements SignatureSender {
       replyTo: call.replyTo ?? connections.replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
     }
-    const serializer = serializers.get(options.serializer ?? config.taskSerializer)
-    const encoded = encodeTask(task, serializer instanceof Promise ? await serializer : serializer)
+    const encoded = encodeTask(task, serializer)
     const compression = options.compression ?? config.taskCompression
     const message = compression === null || compression === undefined ? encoded : serializers.compress(encoded, compression)
     this.#checkSize(message, call.task)
@@ -198,8 +221,8 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#eager.call(now, id))
-    await this.#throughMiddleware(call, (now) => this.#sendNow(now, id))
+    if (this.#core.config.taskAlwaysEager) return throughLayers(this.#core, call, id, (now) => this.#eager.call(now, id))
+    await throughLayers(this.#core, call, id, (now) => this.#sendNow(now, id))
     runningTask()?.children.push([[id, null], null])
     return new StoredResult(id, this.#access)
   }
@@ -228,11 +251,15 @@ export class Sender implements SignatureSender {
     const { connections, config } = this.#core
     const expiresSeconds = config.resultExpires
     const window = new Window(sentAtOnce)
+    let made = 0
     for (const step of steps) {
       switch (step.kind) {
-        case 'send':
-          await window.add(this.#sendCall(step.call, options))
+        case 'send': {
+          const full = window.add(this.#sendCall(step.call, options))
+          if (full !== undefined) await full
+          if (++made % madeAtOnce === 0) await turnOfLoop()
           break
+        }
         // What counts and restores must be there before the first part can end.
         case 'chord':
           counted.push(step.groupId)
@@ -248,45 +275,43 @@ export class Sender implements SignatureSender {
     await window.settled()
   }
 
-  async #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
-    const { callbacks, errbacks, chain } = planned.embed
-    // No worker would take it.
-    if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
-      checkSignatures([
-        ['link', callbacks],
-        ['link_error', errbacks],
-        ['chain', chain],
-      ])
-    const call = this.#outgoing(planned)
-    await this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
-  }
-
-  async #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
-    const { hooks } = this.#core
-    if (!hooks.publishes) return send(call)
-    const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
-    let sent: { readonly value: T } | undefined
-    await hooks.publish(given, async () => {
-      const { args, kwargs, headers } = given
-      sent = { value: await send({ ...call, args, kwargs, options: { ...call.options, headers } }) }
-    })
-    if (sent === undefined)
-      throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
-    return sent.value
+  /** Never throws: it rejects. */
+  #sendCall(planned: PlannedCall, { retry, signal }: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    try {
+      const { callbacks, errbacks, chain } = planned.embed
+      // No worker would take it.
+      if (callbacks !== null || errbacks !== null || (chain !== null && chain.length > 0))
+        checkSignatures([
+          ['link', callbacks],
+          ['link_error', errbacks],
+          ['chain', chain],
+        ])
+      const call = this.#outgoing(planned)
+      const { id } = planned
+      return throughLayers(this.#core, { ...call, options: { ...call.options, retry, signal } }, id, (now) => this.#sendNow(now, id))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async #sendNow(call: OutgoingCall, id: string): Promise<void> {
     const { retry, signal } = call.options
     signal?.throwIfAborted()
-    const prepared = await this.prepare(call, id)
-    const { hooks, log } = this.#core
-    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
+    const preparing = this.prepare(call, id)
+    const prepared = preparing instanceof Promise ? await preparing : preparing
+    call.routed?.(prepared.routed)
     const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
     // Most backends have none, and their senders wait for nothing here.
     const inbox = opening === undefined ? undefined : await opening
     inbox?.expect([id])
-    await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
-    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
+    await this.#publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
+  }
+
+  async #publish(publication: Publication, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const { hooks, log } = this.#core
+    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', publishedTask(publication), log)
+    await this.#publisher.publish(publication, options)
+    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', publishedTask(publication), log)
   }
 
   /** False: it is known here that the worker will store no result. */
@@ -347,6 +372,11 @@ function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
     return list.length === 0 ? null : list
   }
   return { callbacks: withIds(link), errbacks: withIds(linkError), chain: null, chord: null }
+}
+
+/** When what was published in this turn of the event loop is on its way. */
+function turnOfLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {

@@ -6,6 +6,7 @@ import { parseIso } from '../protocol/time.js'
 /** Options of a signature from the wire, under our names. Null means "not given", as in Python. Unknown ones are Celery's own plumbing and are left out. */
 export function applyOptionsOf(wire: Readonly<Record<string, unknown>>): ApplyOptions {
   const options: ApplyOptions = {}
+  if (Object.keys(wire).length === 0) return options
   const text = (name: string): string | undefined => pick(wire, name, 'text', (value): value is string => typeof value === 'string')
   const number = (name: string): number | undefined => pick(wire, name, 'a number', (value): value is number => typeof value === 'number')
   const record = (name: string): Record<string, unknown> | undefined => pick(wire, name, 'an object', isRecord)

@@ -9,8 +9,8 @@ export class Window {
     this.#size = size
   }
 
-  /** Settles when there is room for the next one. Throws what an earlier one has failed with, once those that are under way have ended. */
-  async add(operation: Promise<unknown>): Promise<void> {
+  /** Undefined when there is room for the next one; else settles when there is. Rejects with what an earlier one has failed with, once those that are under way have ended. */
+  add(operation: Promise<unknown>): Promise<void> | undefined {
     this.#underWay++
     operation.then(
       () => this.#ended(),
@@ -20,7 +20,7 @@ export class Window {
       },
     )
     if (this.#failure !== undefined) return this.settled()
-    if (this.#underWay >= this.#size) await this.#change()
+    return this.#underWay >= this.#size ? this.#change() : undefined
   }
 
   /** Settles when all have ended. Throws what the first one failed with. */

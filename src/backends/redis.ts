@@ -1,16 +1,20 @@
 /** Results in Redis, where and as Celery keeps them: Python and Node read and await each other's. */
-import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
+import type { BackendSupports, ChordPart, ResultBackend, StoreOptions } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
+import type { Examination } from '../internal/examination.js'
 import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
-import type { ResultMeta, ResultTuple } from '../protocol/result.js'
+import { askServer, evictionOfResults } from '../internal/redis/server-facts.js'
+import { JsonText } from '../protocol/json-text.js'
+import { encodeMeta, type PlacedEnd, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { RedisChords } from './redis/chords.js'
 import { GroupStore } from './redis/groups.js'
 import { ResultKeys } from './redis/keys.js'
 import { closedError, LinkHolder } from './redis/link-holder.js'
 import { ResultSubscriber } from './redis/result-subscriber.js'
-import { ResultWriter } from './redis/result-writer.js'
+import { ResultWriter, smallEndChars } from './redis/result-writer.js'
 import { RevokedTasks } from './redis/revoked-tasks.js'
+import { wholeSeconds } from './redis/seconds.js'
 import { ResultWaits } from './result-waits.js'
 
 const keysAtOnce = 1_000
@@ -25,6 +29,7 @@ export interface RedisBackendOptions {
 export class RedisBackend implements ResultBackend {
   readonly name = 'redis'
   readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
+  readonly place: string | undefined
   readonly #keys: ResultKeys
   readonly #holder: LinkHolder
   readonly #writer: ResultWriter
@@ -41,6 +46,7 @@ export class RedisBackend implements ResultBackend {
     { globalKeyprefix, resultChordOrdered = true }: RedisBackendOptions,
     { clock }: { readonly clock: Clock },
   ) {
+    this.place = target.place
     this.#keys = new ResultKeys(globalKeyprefix)
     this.#holder = new LinkHolder(target, { clock, name: 'celeriac:results' })
     this.#writer = new ResultWriter(this.#holder, this.#keys)
@@ -62,9 +68,28 @@ export class RedisBackend implements ResultBackend {
     })
   }
 
+  examine(): Promise<Examination> {
+    return this.#holder.run(async (link) => {
+      const server = await askServer(link)
+      const unknown = { about: 'settings', level: 'unknown', evidence: 'Redis does not let this user read INFO' } as const
+      return {
+        server: `Redis ${server?.versionText ?? ''}`.trim(),
+        findings: server === undefined ? [unknown] : [evictionOfResults(server)],
+        clockAheadMs: undefined,
+      }
+    })
+  }
+
   store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
     if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.#writer.store(meta, expiresSeconds)
+  }
+
+  /** Small ends: a broker stores them on a full server as well, as this does. */
+  placed(meta: ResultMeta, { expiresSeconds }: StoreOptions): PlacedEnd | undefined {
+    if (this.#closing !== undefined || !(meta.result instanceof JsonText) || meta.result.text.length > smallEndChars) return undefined
+    const text = encodeMeta(meta)
+    return text.length > smallEndChars ? undefined : { key: this.#keys.task(meta.taskId), text, seconds: wholeSeconds(expiresSeconds) }
   }
 
   async get(taskId: string): Promise<ResultMeta | undefined> {
@@ -110,8 +135,8 @@ export class RedisBackend implements ResultBackend {
     return this.#chords.growChord(...args)
   }
 
-  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    this.#refuseWhenClosed()
+  completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.#chords.completeChordPart(...args)
   }
 

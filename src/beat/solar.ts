@@ -1,4 +1,5 @@
-import { Body, Observer, SearchAltitude, SearchHourAngle, SearchRiseSet } from 'astronomy-engine'
+import { createRequire } from 'node:module'
+import type * as Astronomy from 'astronomy-engine'
 import type { Schedule, ScheduleData, SolarEvent } from '../canvas/schedules.js'
 import { OptionInvalidError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
@@ -64,6 +65,7 @@ export class SolarTimetable implements Timetable {
   #search(fromMs: number): number | undefined {
     const { event, lat, lon } = this.#data
     const { direction, altitude } = events[event]
+    const { Body, Observer, SearchAltitude, SearchHourAngle, SearchRiseSet } = loadAstronomy()
     const observer = new Observer(lat, lon, 0)
     const from = new Date(fromMs)
     const time =
@@ -74,4 +76,12 @@ export class SolarTimetable implements Timetable {
           : SearchAltitude(Body.Sun, observer, direction, from, daysAhead, altitude)
     return time === null ? undefined : Math.round(time.date.getTime())
   }
+}
+
+const require = createRequire(import.meta.url)
+
+/** When a sun is asked for: it is 400 kB, and every program that sends tasks imports this file. */
+function loadAstronomy(): typeof Astronomy {
+  // What the package gives is what its types say.
+  return require('astronomy-engine') as typeof Astronomy
 }

@@ -52,10 +52,16 @@ export interface FreezerOptions {
 
 export class Freezer {
   readonly #options: FreezerOptions
+  /** Tasks as it gave them out: what is here needs no second reading. */
+  readonly #made = new Set<unknown>()
   #hasChords = false
 
   constructor(options: FreezerOptions) {
     this.#options = options
+  }
+
+  hasMade(value: unknown): value is WireSignature {
+    return this.#made.has(value)
   }
 
   /** It has seen a chord. */
@@ -90,7 +96,9 @@ export class Freezer {
     if (groupId !== undefined && options.group_id === undefined) options.group_id = groupId
     if (chord !== undefined) options.chord = chord
     if (groupIndex !== undefined) options.group_index = groupIndex
-    return { signature: { ...signature, options }, result: resultNode(id) }
+    const frozen = { ...signature, options }
+    this.#made.add(frozen)
+    return { signature: frozen, result: resultNode(id) }
   }
 
   /** A chain synchronizes by its last task: that one alone gets the id, the group and the chord of the place. */

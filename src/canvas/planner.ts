@@ -30,7 +30,10 @@ export function planSignature(signature: WireSignature, given: Given): Plan {
   return {
     steps: planned.steps,
     result: toTuple(planned.result),
-    started: toTuple({ ...planned.started, parent: null }),
+    // Asked for by tasks that send workflows, which may have very many members.
+    get started() {
+      return toTuple({ ...planned.started, parent: null })
+    },
     hasChords: planner.hasChords,
   }
 }
@@ -128,7 +131,7 @@ class Planner {
     )
     const members: WireSignature[] = []
     const results: ResultNode[] = []
-    for (const [index, member] of unrolled(tasksOf(linked))) {
+    for (const [index, member] of unrolled(tasksOf(linked), this.#freezer)) {
       const place = { path: `${path}/${members.length}`, groupId: id, groupIndex: index, rootId: nameAt(options, 'root_id') }
       const frozen = this.#freezer.freeze(member, place)
       members.push(frozen.signature)
@@ -250,9 +253,9 @@ class Planner {
 /** As Celery: what is given wins, but a group id and stamps stay as they are. */
 function mergeOptions(own: Options, given: Options): Record<string, unknown> {
   const merged: Record<string, unknown> = { ...own }
-  const stamped = new Set(listAt(own, 'stamped_headers'))
+  const stamped = own.stamped_headers === undefined ? [] : listAt(own, 'stamped_headers')
   for (const name of Object.keys(given)) {
-    const fixed = name === 'group_id' || name === 'stamped_headers' || stamped.has(name)
+    const fixed = name === 'group_id' || name === 'stamped_headers' || (stamped.length > 0 && stamped.includes(name))
     if (!fixed || own[name] === undefined) merged[name] = given[name]
   }
   return merged
@@ -271,10 +274,10 @@ function merge(signature: WireSignature, { args, kwargs, options }: Call): WireS
 }
 
 /** The members of a group that is sent as it is: those of groups in it come in their order, each numbered by its place in its own group (trap 20). */
-function* unrolled(tasks: readonly unknown[]): Generator<readonly [index: number, member: WireSignature]> {
+function* unrolled(tasks: readonly unknown[], freezer: Freezer): Generator<readonly [index: number, member: WireSignature]> {
   for (const [index, task] of tasks.entries()) {
-    const member = signatureAt(task, 'kwargs.tasks')
-    if (kindOf(member) === 'group') yield* unrolled(tasksOf(member))
+    const member = freezer.hasMade(task) ? task : signatureAt(task, 'kwargs.tasks')
+    if (kindOf(member) === 'group') yield* unrolled(tasksOf(member), freezer)
     else if (!isEmptyChain(member)) yield [index, member]
   }
 }

@@ -21,6 +21,7 @@ export function oldest(node: ResultNode): ResultNode {
 
 /** A loop along the parents: a chain may have thousands of them. */
 export function toTuple(node: ResultNode): ResultTuple {
+  if (node.parent === null && node.members === null) return [[node.id, null], null]
   const line: ResultNode[] = []
   for (let at: ResultNode | null = node; at !== null; at = at.parent) line.push(at)
   let tuple: ResultTuple | null = null

@@ -7,6 +7,7 @@
  * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get one ahead, and some if they are very short, to hide
  * the way to them; a child that turns out to be busy for longer gives back what it has not started.
  */
+import { availableParallelism } from 'node:os'
 import { ChildBootError } from '../errors.js'
 import type { Clock, Timer } from '../internal/clock.js'
 import type { Logger } from '../internal/logger.js'
@@ -50,8 +51,8 @@ export interface ChildKind {
 const startPatienceMs = 10_000
 /** A run whose child died that often right before the start is taken for the reason. */
 const mostDeaths = 2
-/** Children that boot at the same time before the first one could. */
-const firstBoots = 2
+/** Children that boot at the same time before the first one could: the worker itself boots beside them, and with more than CPUs all would be late. */
+const firstBoots = Math.min(2, Math.max(1, availableParallelism() - 1))
 
 export class ChildPool implements Pool, PoolRunOwner {
   readonly name: string
@@ -284,6 +285,7 @@ export class ChildPool implements Pool, PoolRunOwner {
 
   #fork(): void {
     const { host, clock } = this.#options
+    host.beforeProcess?.()
     const child = new PoolChild(
       { open: this.#kind.open, concurrency: this.#slots, host, clock },
       {

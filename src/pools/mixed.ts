@@ -22,17 +22,16 @@ export class MixedPool implements Pool {
   readonly parts: PoolParts
   readonly restart?: () => Promise<void>
   readonly #main: Pool
-  readonly #parts: ReadonlyMap<string, Part>
+  readonly #pools: readonly Pool[]
   readonly #partOf: (task: string) => Part
 
   constructor({ main, others, partOf }: MixedPoolOptions) {
     this.#main = main
+    this.#pools = [main, ...others]
     const mainPart: Part = { pool: main, held: 0 }
-    const parts = new Map<string, Part>([[main.name, mainPart]])
-    for (const pool of others) parts.set(pool.name, { pool, held: 0 })
-    this.#parts = parts
-    this.#partOf = (task) => parts.get(partOf(task) ?? main.name) ?? mainPart
-    this.name = [...parts.keys()].join('+')
+    const parts = new Map(others.map((pool): [string, Part] => [pool.name, { pool, held: 0 }]))
+    this.#partOf = (task) => parts.get(partOf(task) ?? '') ?? mainPart
+    this.name = this.#pools.map((pool) => pool.name).join('+')
     this.parts = {
       main,
       all: this.#pools,
@@ -94,10 +93,6 @@ export class MixedPool implements Pool {
 
   async stop(options: { readonly signal: AbortSignal }): Promise<void> {
     await Promise.all(this.#pools.map((pool) => pool.stop(options)))
-  }
-
-  get #pools(): readonly Pool[] {
-    return [...this.#parts.values()].map(({ pool }) => pool)
   }
 }
 

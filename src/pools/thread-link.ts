@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
-import type { Clock } from '../internal/clock.js'
+import type { Clock, Timer } from '../internal/clock.js'
 import { bodyFromPort, type FromChild, type PortMessage, type ThreadSetup, type ToChild, toPort } from './child-frames.js'
 import type { ChildLink, ChildLinkEvents } from './child-link.js'
 
@@ -28,7 +28,7 @@ export class ThreadLink implements ChildLink {
   readonly #events: ChildLinkEvents
   readonly #clock: Clock
   #words: string | undefined
-  #killed = false
+  #killed: Timer | undefined
   #gone = false
 
   constructor({ entry, args, env, output, maxHeapMb, setup, clock }: ThreadLinkOptions, events: ChildLinkEvents) {
@@ -63,11 +63,9 @@ export class ThreadLink implements ChildLink {
 
   /** Threads know one way to end: whatever the signal is. */
   kill(): void {
-    if (this.#killed || this.#gone) return
-    this.#killed = true
+    if (this.#killed !== undefined || this.#gone) return
     void this.#thread.terminate()
-    this.#clock.setTimer(killPatienceMs, () => {
-      if (this.#gone) return
+    this.#killed = this.#clock.setTimer(killPatienceMs, () => {
       this.#thread.unref()
       this.#end({ code: null, words: 'was terminated, and is in native code that cannot be interrupted: it ends when that returns' })
     })
@@ -88,13 +86,17 @@ export class ThreadLink implements ChildLink {
 
   #onExit(code: number): void {
     if (this.#gone) return
-    this.#end({ code, ...(this.#words === undefined ? (this.#killed ? { words: 'was terminated' } : {}) : { words: this.#words }) })
+    this.#end({
+      code,
+      ...(this.#words === undefined ? (this.#killed !== undefined ? { words: 'was terminated' } : {}) : { words: this.#words }),
+    })
   }
 
   #end(exit: { readonly code: number | null; readonly words?: string }): void {
     // What it posted before its end lies in the port's queue.
     for (let left = receiveMessageOnPort(this.#port); left !== undefined; left = receiveMessageOnPort(this.#port)) this.#tell(left.message)
     this.#gone = true
+    this.#killed?.cancel()
     this.#events.onExit({ ...exit, signal: null })
     this.#events.onGone()
   }

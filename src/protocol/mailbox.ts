@@ -47,9 +47,12 @@ function privateQueue(name: string, exchange: string, routingKey: string): Queue
   return { name, durable: false, exclusive: true, autoDelete: true, arguments: {}, bindings: [{ exchange, routingKey }] }
 }
 
+/** As a destination it means every worker of celeriac, and none of Python: no node has this name. For commands that Python does not have. */
+export const ourWorkers = '*celeriac*'
+
 /** Whether a request means this worker: by its name, else by the pattern, else as all others. Python's regular expressions are not run: they mean nobody here. */
 export function isMeant({ destination, pattern, matcher }: Broadcast, hostname: string): boolean {
-  if (destination !== null && destination.length > 0) return destination.includes(hostname)
+  if (destination !== null && destination.length > 0) return destination.includes(hostname) || destination.includes(ourWorkers)
   if (pattern === null || pattern === '' || matcher === null) return true
   return matcher === 'glob' && matchesGlob(pattern, hostname)
 }
@@ -181,9 +184,15 @@ export function encodeRevoke({ taskIds, terminate, signal }: RevokeRequest): Rea
 export function decodeRevoke(args: Readonly<Record<string, unknown>>): RevokeRequest {
   const ids = typeof args.task_id === 'string' ? [args.task_id] : args.task_id
   if (!Array.isArray(ids) || !ids.every(isName)) throw invalid('arguments.task_id', 'an id or an array of ids', args.task_id)
-  const terminate = args.terminate ?? false
-  if (typeof terminate !== 'boolean') throw invalid('arguments.terminate', 'true or false', terminate)
-  return { taskIds: ids, terminate, signal: decodeSignal(args.signal) }
+  return { taskIds: ids, terminate: decodeFlag(args.terminate, 'terminate'), signal: decodeSignal(args.signal) }
+}
+
+/** Python's clients send 1 and 0 as well, Flower among them. Absent is false. Throws InvalidMessageError. */
+export function decodeFlag(value: unknown, argument: string): boolean {
+  if (isAbsent(value) || value === 0) return false
+  if (value === 1) return true
+  if (typeof value !== 'boolean') throw invalid(`arguments.${argument}`, 'true or false', value)
+  return value
 }
 
 /** The name of a signal as Node has it: Python takes SIGTERM, TERM, term and 15; nothing is SIGTERM. Throws InvalidMessageError. */

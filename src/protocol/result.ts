@@ -39,6 +39,13 @@ export interface ResultMeta {
   readonly stamps?: Readonly<Record<string, unknown>>
 }
 
+/** The end of a task as it is to lie in Redis: under which key, which text, and for how many seconds (0: for ever). */
+export interface PlacedEnd {
+  readonly key: string
+  readonly text: string
+  readonly seconds: number
+}
+
 /** SUCCESS, FAILURE and REVOKED: the task has ended. */
 export function isReady(status: State): boolean {
   return status === 'SUCCESS' || status === 'FAILURE' || status === 'REVOKED'

@@ -12,9 +12,18 @@ export async function bootChildApp(name: string): Promise<ChildApp> {
   const { app } = await loadApp(specOf(process.argv[2] ?? ''))
   // The app's own class: it may be of another copy of celeriac, whose private fields ours cannot read.
   const { core, sender } = (app.constructor as typeof Celeriac).internals(app)
-  await importTasks(core.config)
+  await importTasks(core)
   if (core.config.logger === null) core.log = workerLog(core.config, { hostname: nodeName(process.argv[3]), process: name })
-  return { execute: executeWith(core, sender, { crosses: true }), close: () => app.close() }
+  await core.telemetry()
+  const { hooks, log } = core
+  hooks.tell('workerProcessInit', log, () => ({ hostname: nodeName(process.argv[3]), pid: process.pid }))
+  return {
+    execute: executeWith(core, sender, { crosses: true }),
+    close: async () => {
+      hooks.tell('workerProcessShutdown', log, () => ({ pid: process.pid, exitcode: 0 }))
+      await app.close()
+    },
+  }
 }
 
 /** `WorkerOptions.app` is a path or file URL, with `#name` for one export of several. */

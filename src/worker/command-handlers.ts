@@ -1,9 +1,19 @@
 import { findCommand } from '../control/command-table.js'
 import * as changeTasks from './commands/change-tasks.js'
-import { add_consumer, autoscale, cancel_consumer, pool_grow, pool_restart, pool_shrink, shutdown } from './commands/change-worker.js'
+import {
+  add_consumer,
+  autoscale,
+  cancel_consumer,
+  pause_queue,
+  pool_grow,
+  pool_restart,
+  pool_shrink,
+  resume_queue,
+  shutdown,
+} from './commands/change-worker.js'
 import * as cluster from './commands/cluster.js'
 import * as inspectTasks from './commands/inspect-tasks.js'
-import { active_queues, clock, conf, memdump, memsample, ping, registered, report, stats } from './commands/inspect-worker.js'
+import { active_queues, clock, conf, memdump, memsample, objgraph, ping, registered, report, stats } from './commands/inspect-worker.js'
 import type { CommandHandler } from './panel.js'
 
 const { disable_events, election, enable_events, heartbeat, hello } = cluster
@@ -26,6 +36,8 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   hello,
   memdump,
   memsample,
+  objgraph,
+  pause_queue,
   ping,
   pool_grow,
   pool_restart,
@@ -35,6 +47,7 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   registered,
   report,
   reserved,
+  resume_queue,
   revoke,
   revoke_by_stamped_headers,
   revoked,

@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { CeleriacError, DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -11,6 +11,7 @@ import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import { type ActiveTask, openTask } from './active-task.js'
+import { type Known, knownOf } from './known-tasks.js'
 import { LimitedTasks } from './limited-tasks.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
@@ -19,6 +20,8 @@ import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
+import { signalOf } from './task-signals.js'
+import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -43,6 +46,8 @@ interface ConsumerParts {
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
+  /** Says which are to be left alone. */
+  readonly queues: Pick<WorkerQueues, 'isPaused'>
 }
 
 /**
@@ -103,26 +108,28 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
-    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
-    try {
-      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
-    } catch (error) {
-      revoked = Promise.reject(error)
-    }
-    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
-    this.#ask(tasks, revoked, again).catch((error: unknown) => {
-      core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
-      // Not at once: they would come right back, as often as the machine can.
-      core.clock.setTimer(askAgainMs, () => {
-        for (const task of tasks) task.delivery.release()
+    const known = knownOf(backend, tasks)
+    if (!(known instanceof Promise)) return this.#admitAll(tasks, known)
+    this.#asking += tasks.length
+    const asked = known.then((all) => this.#admitAll(tasks, all))
+    asked
+      .finally(() => {
+        this.#asking -= tasks.length
       })
-    })
+      .catch((error: unknown) => {
+        core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
+        // Not at once: they would come right back, as often as the machine can.
+        core.clock.setTimer(askAgainMs, () => {
+          for (const task of tasks) task.delivery.release()
+        })
+      })
   }
 
   /** The broker's driver could not even read it. */
   readonly refused = (queue: string, reason: string): void => {
     this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
+    const { hooks, log } = this.#parts.core
+    hooks.tell('taskRejected', log, () => ({ queue, error: new DecodeError(reason) }))
   }
 
   get activeCount(): number {
@@ -184,6 +191,17 @@ export class TaskConsumer {
     return ended
   }
 
+  /** Tasks that wait here go back to their queues, uncounted. */
+  giveBack(which: (task: ActiveTask) => boolean): void {
+    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      else this.#limited.remove(task)
+      task.delivery.release()
+      this.#close(task)
+    }
+  }
+
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
@@ -220,25 +238,12 @@ export class TaskConsumer {
         `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
       )
       delivery.reject(reason)
+      core.hooks.tell('taskRejected', core.log, () => ({ queue: delivery.queue, error }))
       return undefined
     }
   }
 
-  async #ask(
-    tasks: readonly ActiveTask[],
-    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
-    again: readonly string[],
-  ): Promise<void> {
-    this.#asking += tasks.length
-    try {
-      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-      this.#admitAll(tasks, revoked, stored)
-    } finally {
-      this.#asking -= tasks.length
-    }
-  }
-
-  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
+  #admitAll(tasks: readonly ActiveTask[], { revoked, stored }: Known): void {
     for (const task of tasks) {
       if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
@@ -249,9 +254,9 @@ export class TaskConsumer {
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
     const { core, settler } = this.#parts
     const { delivery, head } = task
-    if (this.#draining) return delivery.release()
+    if (this.#draining || this.#parts.queues.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
-    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
+    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
@@ -289,6 +294,7 @@ export class TaskConsumer {
 
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
+    core.hooks.tell('taskUnknown', core.log, () => signalOf(task))
     if (core.config.taskUnknown === 'requeue') {
       core.log.warn(
         { task: task.head.task, task_id: task.head.id },
@@ -336,7 +342,7 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || events.enabled || failpoints)
+    if (!task.acksLate || tracks || events.wantsStarts || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
         events.started(task)
@@ -380,12 +386,4 @@ export class TaskConsumer {
     this.#active.delete(task)
     if (this.#active.size === 0) this.#idle?.()
   }
-}
-
-const noIds: ReadonlySet<string> = new Set()
-const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
-
-/** Somebody may have run it before, or may be running it. */
-function mayHaveRun({ delivery, head }: ActiveTask): boolean {
-  return delivery.redelivered || head.resent
 }

@@ -2,8 +2,7 @@
 import type { AppCore } from '../app/core.js'
 import type { WorkerOptions } from '../app/worker-handle.js'
 import { NotSupportedError } from '../errors.js'
-
-export type PoolKind = 'prefork' | 'threads' | 'async' | 'solo'
+import type { PoolKind } from './further-pools.js'
 
 /** Tasks of these run in children that can be killed and replaced. */
 export const hasChildren = (kind: PoolKind): boolean => kind === 'prefork' || kind === 'threads'
@@ -47,6 +46,11 @@ export function checkPools(core: AppCore, options: WorkerOptions, { main, isFall
         )
     }
   }
+  if ([main, ...others].some(hasChildren) && config.brokerUrl.some((url) => typeof url === 'string' && /^memory:/i.test(url)))
+    log.warn(
+      {},
+      'memory:// is a broker of this process and thread alone: what tasks in child processes or threads send stays there. Take sqlite://',
+    )
   const unkillable = timeLimited(core, main)
   if (unkillable.length > 0)
     log.warn(

@@ -3,6 +3,7 @@ import { isStored, type MetaParts, metaOf } from '../app/outcomes.js'
 import type { ResultBackend, StoreOptions } from '../backend.js'
 import { Backoff } from '../internal/backoff.js'
 import type { ResultMeta } from '../protocol/result.js'
+import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import { fields, label } from './task-words.js'
 
@@ -14,11 +15,14 @@ export class ResultKeeper {
   readonly #core: AppCore
   readonly #backend: ResultBackend
   readonly #hostname: string
+  /** Ends of tasks can be stored with the acks of their messages. */
+  readonly #isAtBroker: boolean
 
-  constructor(core: AppCore, backend: ResultBackend, hostname: string) {
+  constructor(core: AppCore, backend: ResultBackend, connection: Connection, hostname: string) {
     this.#core = core
     this.#backend = backend
     this.#hostname = hostname
+    this.#isAtBroker = backend.place !== undefined && backend.place === connection.place
   }
 
   /** Tries for a while when the backend cannot be reached; rejects after it. False: a terminal state was there already. */
@@ -31,6 +35,17 @@ export class ResultKeeper {
     const core = this.#core
     if (!this.#backend.supports.results || !isStored(core, task.head, task.definition, parts.status)) return undefined
     return this.#backend.store(this.#metaOf(task, parts), this.#optionsOf(task))
+  }
+
+  /** As `write`, for the end of a task that nothing follows: its message may be gone with it. */
+  end(task: ActiveTask, parts: MetaParts): Promise<boolean> | undefined {
+    const { delivery } = task
+    if (!this.#isAtBroker || !task.acksLate || delivery.ackWith === undefined) return this.write(task, parts)
+    if (!isStored(this.#core, task.head, task.definition, parts.status)) return undefined
+    const [meta, options] = [this.#metaOf(task, parts), this.#optionsOf(task)]
+    const end = this.#backend.placed?.(meta, options)
+    if (end === undefined) return this.#backend.store(meta, options)
+    return delivery.ackWith(end).then((stored) => stored ?? this.#backend.store(meta, options))
   }
 
   /** After a `write` that failed. */

@@ -7,7 +7,7 @@ test('no more operations are under way than the window has room for', async () =
   const operation = (): Promise<void> => new Promise((resolve) => ends.push(resolve))
   await window.add(operation())
   let letIn = false
-  const second = window.add(operation()).then(() => {
+  const second = window.add(operation())?.then(() => {
     letIn = true
   })
   await Promise.resolve()

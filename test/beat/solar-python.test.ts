@@ -42,11 +42,13 @@ test.skipIf(skipped)('2 000 random events of the sun come when they do in real C
     const ours = new SolarTimetable({ ...each, kind: 'solar' }).next(each.after) ?? 0
     return { ...each, ours: new Date(ours).toISOString(), theirs: new Date(theirs).toISOString(), seconds: Math.abs(ours - theirs) / 1000 }
   })
-  const far = distances.filter(({ lat, seconds }) => seconds > (Math.abs(lat) <= 45 ? 1.5 : 60))
+  // What comes within 2 s counts as the event that was, so that none is met twice.
+  const apart = distances.filter(({ after, theirs }) => Date.parse(theirs) - after > 5_000)
+  const far = apart.filter(({ lat, seconds }) => seconds > (Math.abs(lat) <= 45 ? 1.5 : 60))
   expect(
     far.filter(({ lat }) => Math.abs(lat) <= 45),
     `seed ${seed}`,
   ).toEqual([])
   expect(far.length, `seed ${seed}: ${JSON.stringify(far)}`).toBeLessThanOrEqual(2)
-  expect(distances.filter(({ seconds }) => seconds > 1.5).length, `seed ${seed}`).toBeLessThan(20)
+  expect(apart.filter(({ seconds }) => seconds > 1.5).length, `seed ${seed}`).toBeLessThan(20)
 })

@@ -4,14 +4,21 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { commandTable } from '../../dist/control/command-table.js'
+import { migrate } from '../../dist/app/migration.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { openTransport } from '../../dist/transports/index.js'
 import { until } from '../conformance/wait.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
 import { Fleet, fresh } from './fleet.js'
 import { skipped, title } from './needs.js'
+import { shapeOf } from './shape.js'
 
 const run = promisify(execFile)
 const folder = fileURLToPath(new URL('python', import.meta.url))
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const nodeApp = fileURLToPath(new URL('node/app.mjs', import.meta.url))
 const node = `node0@${hostname()}`
 const snake = `python0@${hostname()}`
 
@@ -20,7 +27,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'] })
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The program that a user runs. */
@@ -32,7 +39,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       INTEROP_BACKEND: fleet.backendUrl,
       INTEROP_STORE: fleet.storeUrl,
     }
-    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
+    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 80_000 })
     return stdout
   }
 
@@ -70,7 +77,12 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     // Each through the program itself, too: it shows what it does not understand as an error.
     const { ours, theirs } = await inspect(command)
     expect(typeof ours).toBe(typeof theirs)
-    if (command === 'active_queues') expect(shapeOf(ours)).toEqual(shapeOf(theirs))
+    if (command === 'active_queues') {
+      // Python has no pauses.
+      const [{ paused, ...queue } = { paused: undefined }] = ours as [Record<string, unknown>]
+      expect(paused).toBe(false)
+      expect(shapeOf([queue])).toEqual(shapeOf(theirs))
+    }
     if (command === 'stats') {
       // What stands in a Python worker's pool depends on the kind of pool.
       expect(shapeOf({ ...(ours as object), pool: {} })).toEqual(shapeOf({ ...(theirs as object), pool: {} }))
@@ -79,6 +91,47 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     }
     if (command === 'registered') expect(ours).toContain('interop.add')
     if (command === 'conf') expect(ours).toMatchObject({ broker_url: expect.stringContaining('redis://'), worker_concurrency: 1 })
+  })
+
+  test('memsample and memdump are answered with text, objgraph with what is missing', async () => {
+    for (const [command, args] of [
+      ['memsample', {}],
+      ['memdump', { samples: 3 }],
+    ] as const) {
+      const { ours, theirs } = await ask(command, args)
+      expect(typeof ours, command).toBe('string')
+      // Nothing, where Python lacks psutil.
+      expect(theirs === null || typeof theirs === 'string', command).toBe(true)
+    }
+    const { ours, theirs } = await ask('objgraph')
+    expect(theirs).toEqual({ error: expect.stringContaining('objgraph') })
+    expect(ours).toEqual({ error: expect.stringContaining('objgraph') })
+  })
+
+  test('every inspect command that this Celery has is one of ours', async () => {
+    const script = 'import json; from celery.worker.control import Panel; print(json.dumps({n: m.type for n, m in Panel.meta.items()}))'
+    const { stdout } = await run(python(), ['-c', script])
+    const known = Object.entries<string>(JSON.parse(stdout)).map(([name, kind]) => `${kind} ${name}`)
+    expect(known.length).toBeGreaterThan(30)
+    expect(known.filter((one) => !commandTable.some(({ kind, name }) => `${kind} ${name}` === one))).toEqual([])
+  })
+
+  test('our own command line asks and steers Python workers', async () => {
+    const celeriac = async (...args: string[]): Promise<Record<string, unknown>> => {
+      const env = { ...cleanEnvironment(), INTEROP_STORE: fleet.storeUrl }
+      const flags = ['-A', nodeApp, '-b', fleet.url, '--result-backend', fleet.backendUrl, '--json', '-t', '10']
+      const { stdout } = await run(process.execPath, [main, ...args, ...flags], { env, timeout: 30_000 })
+      return JSON.parse(stdout)
+    }
+    expect(await celeriac('inspect', 'stats', '-d', snake)).toMatchObject({
+      [snake]: { pid: expect.any(Number), pool: { 'max-concurrency': 1 } },
+    })
+    expect(await celeriac('control', 'rate_limit', 'interop.where', '1000/s', '-d', snake)).toEqual({
+      [snake]: { ok: 'new rate limit set successfully' },
+    })
+    expect(await celeriac('inspect', 'registered', 'rate_limit', '-d', snake)).toMatchObject({
+      [snake]: expect.arrayContaining(['interop.where [rate_limit=1000/s]']),
+    })
   })
 
   test('a task that runs and one that waits behind it are shown as Python shows them', async () => {
@@ -146,43 +199,43 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   })
 })
 
-/** Names and types, however deep; of a list its first element. */
-function shapeOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0])]
-  if (typeof value === 'object' && value !== null)
-    return Object.fromEntries(
-      Object.entries(value)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([key, item]) => [key, isOpen(key) ? 'anything' : shapeOf(item)]),
-    )
-  return value === null ? 'null' : typeof value
-}
-
-/** Depends on what was run, or is null where there is nothing. */
-const isOpen = (key: string): boolean =>
-  [
-    'total',
-    'transport_options',
-    'alternates',
-    'failover_strategy',
-    'connect_timeout',
-    'credential_provider',
-    'args',
-    'kwargs',
-    'heartbeat',
-    'userid',
-    'login_method',
-    'uri_prefix',
-  ].includes(key)
-
 describe.skipIf(skipped)(title('celery control: the same orders to a worker of each language'), () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
     // A Python worker is ready a moment before it hears requests.
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  test('the program celery control gives an order, and shows the answers of both', async () => {
+    const env = {
+      ...cleanEnvironment(),
+      PYTHONDONTWRITEBYTECODE: '1',
+      INTEROP_BROKER: fleet.url,
+      INTEROP_BACKEND: fleet.backendUrl,
+      INTEROP_STORE: fleet.storeUrl,
+    }
+    const words = [
+      '-m',
+      'celery',
+      '-A',
+      'interop_app',
+      'control',
+      '--json',
+      '-t',
+      '5',
+      '-d',
+      `${node},${snake}`,
+      'time_limit',
+      'interop.add',
+      '50',
+      '60',
+    ]
+    const { stdout } = await run(python(), words, { cwd: folder, env, timeout: 30_000 })
+    const ok = { ok: 'time limits set successfully' }
+    expect(JSON.parse(stdout.slice(stdout.indexOf('[')))).toEqual(expect.arrayContaining([{ [node]: ok }, { [snake]: ok }]))
+  })
 
   const orders: readonly (readonly [command: string, args: Readonly<Record<string, unknown>>])[] = [
     ['enable_events', {}],
@@ -198,6 +251,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     ['pool_grow', { n: 1 }],
     ['pool_shrink', { n: 1 }],
     ['autoscale', { max: 3, min: 1 }],
+    ['election', { id: 'none', topic: 'none', action: null }],
     ['add_consumer', { queue: 'more' }],
     ['cancel_consumer', { queue: 'more' }],
     ['revoke', { task_id: 'no-such-task' }],
@@ -228,6 +282,79 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     // It answers before it does it.
     const queues = async () => (await control.inspect(to).activeQueues())[snake]?.map(({ name }) => name)
     await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 60_000)
+  })
+
+  test('a queue that both take from is paused and resumed: Python by its own means, and without a complaint', {
+    timeout: 150_000,
+  }, async () => {
+    const { control } = fleet.app
+    await control.addConsumer('both', { limit: 2, timeout: 10 })
+    const queuesOf = async (name: string) => (await control.inspect({ destination: [name], timeout: 10 }).activeQueues())[name] ?? []
+    const pythonHas = async () => (await queuesOf(snake)).some((queue) => queue.name === 'both')
+    await until(pythonHas, 'the Python worker takes from the queue', 60_000)
+    const [worker] = fleet.pythonWorkers
+    const before = worker?.output.length ?? 0
+
+    // Whoever is slow under load is told all the same: the pause may be said again.
+    await until(
+      async () => {
+        await control.pause('both', { timeout: 3 })
+        return !(await pythonHas())
+      },
+      'the Python worker has left the queue',
+      60_000,
+    )
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', true]]))
+    const ids: string[] = []
+    for (let call = 0; call < 4; call++) ids.push((await fleet.app.sendTask('interop.where', {}, { queue: 'both' })).id)
+    await fleet.app.sendTask('interop.where', {}, { queue: 'python' }).get({ timeout: 60 })
+    await fleet.app.sendTask('interop.where', {}, { queue: 'node' }).get({ timeout: 60 })
+    expect(await fleet.redis.llen('both')).toBe(4)
+
+    await control.resume('both', { timeout: 3 })
+    for (const id of ids) expect(['node', 'python']).toContain(await fleet.app.result(id).get({ timeout: 60 }))
+    await until(pythonHas, 'the Python worker takes from it again', 60_000)
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', false]]))
+    // It has met no command that it does not know.
+    expect(worker?.output.slice(before)).not.toMatch(/No such control command|KeyError|Traceback/)
+  })
+
+  test('a message of a Python client is migrated to another kind of broker and back, and a Python worker runs it', {
+    timeout: 90_000,
+  }, async () => {
+    const name = fresh('moved')
+    const id = await fleet.callers.python.call('interop.note', [1, name], {}, { queue: 'moving' })
+    const open = async (url: string) => {
+      const transport = await openTransport(url, { clock: systemClock })
+      return { transport, connection: await transport.connect({ signal: AbortSignal.timeout(20_000) }) }
+    }
+    const [redis, sqlite] = [await open(fleet.url), await open(`sqlite://${fleet.folder}/between.db`)]
+    const topology = (queue: string) => ({
+      exchanges: [],
+      queues: [{ name: queue, durable: true, exclusive: false, autoDelete: false, arguments: {}, bindings: [] }],
+    })
+    const rest = {
+      topology,
+      limit: 1,
+      idleMs: 20_000,
+      acknowledges: true,
+      publishTimeoutMs: 20_000,
+      clock: systemClock,
+      signal: AbortSignal.timeout(40_000),
+      onMoved: () => {},
+    }
+    for (const [from, to, queues] of [
+      [redis, sqlite, [['moving', 'there']]],
+      [sqlite, redis, [['there', 'python']]],
+    ] as const) {
+      const priorities = { source: from.transport.supports.priority, destination: to.transport.supports.priority }
+      const moved = await migrate({ ...rest, source: from.connection, destination: to.connection, priorities, queues: new Map(queues) })
+      expect([...moved.moved.values()]).toEqual([1])
+    }
+    expect((await fleet.callers.python.end(id)).error).toBeUndefined()
+    expect(await fleet.redis.exists(`note:${name}`)).toBe(1)
+    await redis.connection.close()
+    await sqlite.connection.close()
   })
 
   test('a Python client stops the Node worker, which ends in order', async () => {

@@ -25,8 +25,8 @@ export type ContinuerStore = Pick<ResultBackend, 'supports' | 'store' | 'saveGro
 export interface ContinuerParts {
   readonly core: AppCore
   readonly backend: ContinuerStore
-  /** Throws (rejects) for a call that cannot be sent. */
-  prepare(call: PlannedCall): Promise<Prepared>
+  /** Throws or rejects for a call that cannot be sent. */
+  prepare(call: PlannedCall): Prepared | Promise<Prepared>
   /** Settles when the broker has the message. `again`: it may have it already, and nobody knows. */
   publish(prepared: Prepared, options: { readonly again: boolean }): Promise<void>
   /** Those of the ids whose tasks are on their way already, or have ended. */
@@ -78,7 +78,7 @@ export class Continuer {
 
   async after(ended: Ended, next?: Next): Promise<void> {
     for (const steps of next?.steps ?? []) await this.#go(steps, ended.again)
-    await this.#returnPart(ended)
+    await this.returnPart(ended)
     if (ended.end.status === 'SUCCESS') return
     const { error, status } = ended.end
     if (ended.embed.chain !== null) await this.#fail(doomedInChain(ended.embed.chain), { ...ended, error, status })
@@ -197,7 +197,7 @@ export class Continuer {
     for (const { id, rootId, groupId, groupIndex, chord, errbacks } of window) {
       await this.#tell({ id, rootId: rootId ?? cause.rootId }, errbacks, again)
       const embed = { callbacks: null, errbacks: null, chain: null, chord }
-      await this.#returnPart({ id, rootId: rootId ?? cause.rootId, groupId, groupIndex, embed, priority, again, end: { status, error } })
+      await this.returnPart({ id, rootId: rootId ?? cause.rootId, groupId, groupIndex, embed, priority, again, end: { status, error } })
     }
   }
 
@@ -217,7 +217,7 @@ export class Continuer {
   // ── chords ──
 
   /** The part that completes a chord closes it: its body is sent, or told that a header failed. Nested chords nest here; signatures are at most 64 deep. */
-  async #returnPart(ended: Ended): Promise<void> {
+  async returnPart(ended: Ended): Promise<void> {
     const { id, groupId, groupIndex, embed, end } = ended
     const { backend, core } = this.#parts
     if (!isRecord(embed.chord) || groupId === null || !backend.supports.chords) return

@@ -11,7 +11,7 @@ const batchSize = 100
 /** The server does nothing else while it runs a script. */
 const batchChars = 1024 * 1024
 /** About what a message and its lease take: the end of a task that is no longer frees memory. */
-const smallEndChars = 2_000
+export const smallEndChars = 2_000
 // Two, so that server and process need not wait for each other; four when whole batches are waiting.
 const callsAtOnce = 2
 const callsAtOnceWhenFull = 4

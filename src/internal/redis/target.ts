@@ -54,6 +54,7 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
   return {
     shown,
     db: address.db,
+    place: placeOf(address),
     recipe: { url, options: rest },
     async open(opening) {
       const { default: Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
@@ -62,6 +63,11 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
       return explained(openIoredisLink(client, opening, options), address.tls !== undefined, connectTimeoutMs)
     },
   }
+}
+
+/** Whoever comes in there: what may be done with whose password, the server says. */
+function placeOf({ host, port, path, sentinels, name, db }: RedisAddress): string {
+  return JSON.stringify([path ?? sentinels ?? [host, port], name ?? null, db])
 }
 
 async function ioredisOptions({ tls, ...address }: RedisAddress, connectTimeoutMs: number, { sentinel }: TargetOptions) {
@@ -101,6 +107,7 @@ export function clientTarget({ client }: OwnClient, options: TargetOptions): Red
   return {
     shown: describeRedisClient(client),
     db: databaseOf(found),
+    place: undefined,
     open: async (opening) => explained(open(opening), isEncrypted(found.client.options), connectTimeoutMs),
   }
 }

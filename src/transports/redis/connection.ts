@@ -6,20 +6,23 @@
  *   release, reject, defer ┤        │
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
+
 import { randomBytes } from 'node:crypto'
-import { ConnectionError, NotPublishedError, TooLargeError } from '../../errors.js'
+import { ConnectionError, NotPublishedError } from '../../errors.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
+import type { Examination } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
-import { integerOf, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
+import type { RedisLink, RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
+import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
-import { checkServer } from './checks.js'
+import { checkServer, examineServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
-import { type Opened, readEnvelope, reasonOf } from './envelope.js'
+import { type Opened, openEnvelope } from './envelope.js'
 import { pushFenced } from './fences.js'
 import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
@@ -27,6 +30,7 @@ import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { type Claimed, Pump } from './pump.js'
+import { RedisQueues } from './queues.js'
 import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
@@ -37,8 +41,6 @@ import { Upkeep } from './upkeep.js'
 
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
-/** Larger envelopes are refused unread. */
-const largestEnvelope = 96 * 1024 ** 2
 
 export interface RedisConnectionParts {
   readonly target: RedisTarget
@@ -52,7 +54,9 @@ export interface RedisConnectionParts {
 
 export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner {
   readonly closed: Promise<Error | undefined>
+  readonly place: string | undefined
   readonly deadLetters: RedisDeadLetters
+  readonly queues: RedisQueues
   readonly #clock: Clock
   readonly #log: Logger
   readonly #told: Set<string>
@@ -76,6 +80,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   #closing: Promise<void> | undefined
 
   constructor({ target, options, clock, log, random = Math.random, told = new Set() }: RedisConnectionParts) {
+    this.place = target.place
     this.#clock = clock
     this.#log = log
     this.#told = told
@@ -120,11 +125,12 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       link,
       onFailure: (error) => this.#upkeep.failed('leases could not be refreshed', error),
     })
+    const scripts = (): Scripts => this.#scripts
     this.#giveBacks = new GiveBacks({
       layout: this.#layout,
       session: this.#session,
       returns: this.#returns,
-      scripts: () => this.#scripts,
+      scripts,
       counters: this.#counters,
       clock,
       log,
@@ -133,6 +139,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       onWritten: () => this.#wake(),
     })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work).finally(() => this.#wake()))
+    this.queues = new RedisQueues({ layout: this.#layout, topology: this.#topology, scripts, session: this.#session })
     this.#pump = new Pump({
       layout: this.#layout,
       clock,
@@ -195,19 +202,16 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return consumer
   }
 
-  async size(queue: string, { due = false } = {}): Promise<number> {
-    return this.#session.repeat(async (link) => {
-      const counts = await Promise.all([
-        ...this.#layout.lists(queue).map((list) => link.call('LLEN', [list])),
-        ...(due ? [] : [link.call('ZCARD', [this.#layout.eta(queue)])]),
-      ])
-      return counts.reduce<number>((sum, count) => sum + integerOf(count), 0)
-    })
+  size(queue: string, { due = false } = {}): Promise<number> {
+    return this.queues.size(queue, { due })
   }
 
-  async purge(queue: string): Promise<number> {
-    const keys = [this.#layout.unacked, this.#layout.unackedIndex, this.#layout.eta(queue), ...this.#layout.lists(queue)]
-    return this.#session.repeat(async (link) => integerOf(await this.#scripts.purge.run(link, keys, [])))
+  examine(): Promise<Examination> {
+    return this.#session.repeat((link) => examineServer(link, { options: this.#options, clock: this.#clock }))
+  }
+
+  purge(queue: string): Promise<number> {
+    return this.queues.purge(queue)
   }
 
   /** A list can only be read from its ends. */
@@ -227,6 +231,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       if (delivery.lease > 0) this.#pump.ack(delivery.lease)
     } else this.#giveBacks.settle(delivery, settlement)
     if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
+  }
+
+  end(delivery: RedisDelivery, end: PlacedEnd): Promise<boolean | undefined> {
+    return this.#leases.letGoAfter(delivery, () => this.#pump.end(delivery.lease, end))
   }
 
   claimSoon(): void {
@@ -260,11 +268,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   async #listen(): Promise<void> {
-    await this.#session.repeat(async (link) => {
-      const { allowOom, warnings } = await checkServer(link, this.#options)
-      this.#scripts = makeScripts({ allowOom })
-      for (const warning of warnings) if (!this.#told.has(warning) && this.#told.add(warning)) this.#log.warn({}, warning)
-    })
+    const { allowOom, warnings } = await this.#session.repeat((link) => checkServer(link, this.#options))
+    this.#scripts = makeScripts({ allowOom })
+    warnLater(warnings, { clock: this.#clock, log: this.#log, told: this.#told })
     await this.#session.listen()
     this.#leases.start()
     this.#upkeep.start()
@@ -312,6 +318,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.#upkeep.stop()
     this.#leases.stop()
     this.#leases.loseAll()
+    this.#pump.leave()
   }
 
   #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
@@ -337,14 +344,9 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
-    try {
-      if (raw.length > largestEnvelope) throw new TooLargeError('the message', raw.length, largestEnvelope)
-      return readEnvelope(raw)
-    } catch (error) {
-      const reason = reasonOf(error)
-      consumer.onRefused?.(queue, reason)
-      return { reason }
-    }
+    const opened = openEnvelope(raw)
+    if ('reason' in opened) consumer.onRefused?.(queue, opened.reason)
+    return opened
   }
 
   #onHeard(consumer: RedisConsumer, queue: string, raw: Buffer | null): void {

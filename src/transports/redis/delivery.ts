@@ -1,5 +1,6 @@
 /** A message that this process holds: leased from a list, or heard on a channel. */
 import type { Message } from '../../protocol/message.js'
+import type { PlacedEnd } from '../../protocol/result.js'
 import type { Delivery } from '../../transport.js'
 import type { Opened } from './envelope.js'
 
@@ -12,6 +13,8 @@ export type Settlement =
 /** Whoever gave it out. */
 export interface DeliveryOwner {
   settle(delivery: RedisDelivery, settlement: Settlement): void
+  /** As `Delivery.ackWith`. */
+  end(delivery: RedisDelivery, end: PlacedEnd): Promise<boolean | undefined>
 }
 
 export class RedisDelivery implements Delivery {
@@ -51,6 +54,15 @@ export class RedisDelivery implements Delivery {
 
   ack(): void {
     this.#settle(ack)
+  }
+
+  async ackWith(end: PlacedEnd): Promise<boolean | undefined> {
+    if (this.#isSettled || this.#isLost || this.lease === 0) return undefined
+    this.#isSettled = true
+    const stored = await this.#owner.end(this, end)
+    // Whoever holds it settles it in another way.
+    if (stored !== true) this.#isSettled = false
+    return stored
   }
 
   release({ counted = false }: { readonly counted?: boolean } = {}): void {

@@ -1,7 +1,7 @@
 /** kombu's envelope: the one JSON object that a message is on a list or channel (celery-wire: "Envelope"). */
 import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
-import { CeleriacError, DecodeError } from '../../errors.js'
+import { CeleriacError, DecodeError, TooLargeError } from '../../errors.js'
 import type { Message, MessageProperties } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Destination } from '../../protocol/topology.js'
@@ -209,6 +209,19 @@ function quote(text: string): string {
 }
 
 /** In the words of the error that opening it gave. */
+/** As `readEnvelope`, for what somebody else sent: what it is, or why it is none. */
+export function openEnvelope(raw: Buffer): Opened | { readonly reason: string } {
+  try {
+    if (raw.length > largestEnvelope) throw new TooLargeError('the message', raw.length, largestEnvelope)
+    return readEnvelope(raw)
+  } catch (error) {
+    return { reason: reasonOf(error) }
+  }
+}
+
 export function reasonOf(error: unknown): string {
   return error instanceof CeleriacError || error instanceof Error ? error.message : String(error)
 }
+
+/** Larger envelopes are refused unread. */
+const largestEnvelope = 96 * 1024 ** 2

@@ -52,6 +52,16 @@ export class Leases {
     return held.consumer
   }
 
+  /** Its place is free at once; its lease is kept until it is settled, and for longer if it is not (anything but true). */
+  async letGoAfter(delivery: RedisDelivery, settle: () => Promise<boolean | undefined>): Promise<boolean | undefined> {
+    const consumer = this.#held.get(delivery.lease)?.consumer
+    consumer?.letGo(delivery)
+    const done = await settle()
+    if (done === true) this.letGo(delivery)
+    else if (this.#held.has(delivery.lease)) consumer?.hold(delivery)
+    return done
+  }
+
   /** Lets go of all, in the order in which they were claimed. Nothing that is said about them counts any more. */
   loseAll(): readonly number[] {
     const leases = [...this.#held.keys()].sort((a, b) => a - b)

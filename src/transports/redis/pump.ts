@@ -2,13 +2,15 @@
  * Settles and claims in one round trip. Acks of a tick and the places that they free go out together; while scripts are under way, what comes meanwhile gathers
  * for the next one.
  *
- *   ack ─┐
- *   wake ┼─▶ pump script: settle, claim, register ─▶ deliveries
- *   slot ┘        └── its link is lost: settle again, and look for the claim by its lease ids
+ *   ack, end ─┐
+ *   wake ─────┼─▶ pump script: store, settle, claim, register ─▶ deliveries
+ *   slot ─────┘        └── its link is lost: settle again, and look for the claim by its lease ids
  */
 import type { Clock, Timer } from '../../internal/clock.js'
 import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
+import type { PlacedEnd } from '../../protocol/result.js'
 import type { ClaimPlan, RedisConsumer } from './consumer.js'
+import { type Ending, Endings, settleEndings } from './endings.js'
 import type { Layout } from './layout.js'
 import type { Scripts } from './scripts.js'
 
@@ -55,6 +57,7 @@ interface Claim {
 export class Pump {
   readonly #parts: PumpParts
   #acks: number[] = []
+  readonly #endings = new Endings()
   #underWay = 0
   #isQueued = false
   #nextLease = 1
@@ -74,6 +77,19 @@ export class Pump {
   ack(lease: number): void {
     this.#acks.push(lease)
     this.soon()
+  }
+
+  /** Stores the end of its task with the ack: see `Ending.resolve`. */
+  end(lease: number, end: PlacedEnd): Promise<boolean | undefined> {
+    return new Promise((resolve) => {
+      this.#endings.add({ lease, end, resolve, again: false })
+      this.soon()
+    })
+  }
+
+  /** The connection has ended. */
+  leave(): void {
+    this.#endings.leave()
   }
 
   soon(): void {
@@ -111,9 +127,9 @@ export class Pump {
     this.soon()
   }
 
-  /** Settles when nothing is under way and no ack waits, or there is no link to send it on. */
+  /** Settles when nothing is under way and no settlement waits, or there is no link to send it on. */
   async quiet(): Promise<void> {
-    while (this.#underWay > 0 || this.#canSendAcks()) {
+    while (this.#underWay > 0 || this.#canSettle()) {
       await new Promise<void>((resolve) => {
         this.#onQuiet.push(resolve)
         this.soon()
@@ -149,17 +165,17 @@ export class Pump {
     while (linked !== undefined && this.#underWay < mostUnderWay) {
       const consumer = this.#nextConsumer()
       const wanted = consumer?.wanted ?? 0
-      if (wanted === 0 && this.#acks.length === 0) break
-      if (this.#underWay > 0 && wanted + this.#acks.length < worthSending) break
+      if (wanted === 0 && this.#settling === 0) break
+      if (this.#underWay > 0 && wanted + this.#settling < worthSending) break
       this.#send(linked.link, linked.scripts, consumer, wanted)
     }
-    if (this.#underWay > 0 || this.#canSendAcks()) return
+    if (this.#underWay > 0 || this.#canSettle()) return
     for (const resolve of this.#onQuiet.splice(0)) resolve()
   }
 
   /** Nobody waits for what this round trip would bring. */
   #mayWait(): boolean {
-    if (this.#acks.length >= worthSending || this.#onQuiet.length > 0) return false
+    if (this.#settling >= worthSending || this.#onQuiet.length > 0) return false
     let plenty = false
     for (const consumer of this.#parts.consumers) {
       if (consumer.holdsPlenty) plenty = true
@@ -168,8 +184,12 @@ export class Pump {
     return plenty
   }
 
-  #canSendAcks(): boolean {
-    return this.#acks.length > 0 && !this.#isPaused && this.#parts.link() !== undefined
+  get #settling(): number {
+    return this.#acks.length + this.#endings.size
+  }
+
+  #canSettle(): boolean {
+    return this.#settling > 0 && !this.#isPaused && this.#parts.link() !== undefined
   }
 
   /** They take turns. */
@@ -181,6 +201,7 @@ export class Pump {
   #send(link: RedisLink, scripts: Scripts, consumer: RedisConsumer | undefined, wanted: number): void {
     const { layout, leaseId, leaseTtlMs, onLate } = this.#parts
     const acks = this.#acks.splice(0, largestAck)
+    const endings = this.#endings.take()
     const claim = consumer === undefined || wanted === 0 ? undefined : this.#claim(consumer, wanted)
     const plan = claim?.plan ?? nothing
     const args: (string | number)[] = [
@@ -190,19 +211,24 @@ export class Pump {
       leaseId(0).slice(0, -1),
       claim?.first ?? 0,
       plan.queues.length,
+      endings.length,
     ]
     for (const lease of acks) args.push(leaseId(lease))
     for (const tail of plan.tails) args.push(tail)
+    for (const { lease, end, again } of endings) args.push(leaseId(lease), end.text, end.seconds, again ? 1 : 0)
+    const keys = [layout.unacked, layout.unackedIndex, ...plan.lists, ...plan.etas]
+    for (const { end } of endings) keys.push(end.key)
     if (this.#underWay++ === 0) this.#sinceMs = this.#parts.clock.monotonic()
     scripts.pump
-      .run(link, [layout.unacked, layout.unackedIndex, ...plan.lists, ...plan.etas], args)
+      .run(link, keys, args)
       .then(
         (reply) => {
           const items = listOf(reply)
           onLate(integerOf(items[0]))
+          settleEndings(endings, items[2])
           if (claim !== undefined) this.#claimed(claim, items)
         },
-        (error: unknown) => this.#failed(link, acks, claim, error),
+        (error: unknown) => this.#failed(link, acks, endings, claim, error),
       )
       .finally(() => {
         this.#underWay--
@@ -224,7 +250,7 @@ export class Pump {
 
   #claimed({ consumer, plan, rings, first, count }: Claim, items: readonly Reply[]): void {
     const claimed: Claimed[] = []
-    for (let at = 2; at < items.length; ) {
+    for (let at = 3; at < items.length; ) {
       const place = integerOf(items[at]) - 1
       const size = integerOf(items[at + 1])
       const isDue = place >= plan.lists.length
@@ -247,9 +273,10 @@ export class Pump {
     this.#parts.onEmpty(nextDueMs < 0 ? undefined : nextDueMs)
   }
 
-  #failed(link: RedisLink, acks: readonly number[], claim: Claim | undefined, error: unknown): void {
-    // Whether they were done is not known: an ack can be said twice.
+  #failed(link: RedisLink, acks: readonly number[], endings: readonly Ending[], claim: Claim | undefined, error: unknown): void {
+    // Whether they were done is not known: they can be said twice.
     this.#acks.unshift(...acks)
+    this.#endings.putBack(endings)
     if (error instanceof LinkLostError) {
       if (claim !== undefined) this.#lost.push(claim)
       return

@@ -7,32 +7,66 @@ import { Script } from '../../internal/redis/script.js'
 /**
  * Settles what is done, then claims. What is made sure of before anything is written is asked by commands that write nothing here, so that no client is told of
  * changes to what only we read.
- * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets.
- * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, acked leases.., what stands behind a message of each queue..
- * Returns: settlements that came too late, ms until the next eta (-1: none waits), then for each place something was found: its number (from 1: the lists,
+ * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets, metas of tasks that have ended.
+ * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, ends, acked leases.., what stands behind a message of each queue..,
+ * for each end its lease, the text of its meta, seconds to keep it (0 is for ever), and 1 when this may have been done before.
+ * Returns: settlements that came too late, ms until the next eta (-1: none waits), which ends were not stored (their leases are left) as number (from 1) and why:
+ * 0 when the task has ended, -1 when the backend itself has to look; then for each place something was found: its number (from 1: the lists,
  * then the eta sets), how many, and those: as they lay on their list, or as they lay in unacked.
  */
 const pump = `
+local function not_stored(key, text, seconds, again)
+  local function set(...)
+    if seconds == '0' then return redis.pcall('SET', key, text, ...) end
+    return redis.pcall('SET', key, text, 'EX', seconds, ...)
+  end
+  local stored = set('NX')
+  if not stored then
+    local head = redis.pcall('GETRANGE', key, 0, 19)
+    local status = type(head) == 'string' and string.match(head, '^{"status": ?"([^\\\\]*)$')
+    if not status then return -1 end
+    status = string.sub(status, 1, 8)
+    if status == 'SUCCESS"' or status == 'FAILURE"' or status == 'REVOKED"' then
+      if again == '1' and redis.call('GET', key) == text then return nil end
+      return 0
+    end
+    stored = set()
+  end
+  if stored.err then return -1 end
+  redis.pcall('PUBLISH', key, text)
+  return nil
+end
 local unacked, index = KEYS[1], KEYS[2]
 local acks, wanted, queues = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[6])
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+local ends = tonumber(ARGV[7])
+local ids, exceptions = {}, {}
+for i = 1, acks do ids[i] = ARGV[7 + i] end
+for i = 1, ends do
+  local at = 7 + acks + queues + 4 * (i - 1)
+  local reason = not_stored(KEYS[#KEYS - ends + i], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  if reason then
+    exceptions[#exceptions + 1] = i
+    exceptions[#exceptions + 1] = reason
+  else
+    ids[#ids + 1] = ARGV[at + 1]
+  end
+end
 local late = 0
-if acks > 0 then
-  local ids = {}
-  for i = 1, acks do ids[i] = ARGV[6 + i] end
-  late = acks - redis.call('HDEL', unacked, unpack(ids))
+if #ids > 0 then
+  late = #ids - redis.call('HDEL', unacked, unpack(ids))
   redis.call('ZREM', index, unpack(ids))
 end
-if wanted == 0 then return {late, -1} end
-if acks == 0 then
+if wanted == 0 then return {late, -1, exceptions} end
+if #ids == 0 then
   redis.call('HDEL', unacked, '')
   redis.call('ZREM', index, '')
 end
-local lists = #KEYS - 2 - queues
+local lists = #KEYS - 2 - queues - ends
 local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
 local prefix, number = ARGV[4], tonumber(ARGV[5])
-local got, out = 0, {late, -1}
+local got, out = 0, {late, -1, exceptions}
 for q = 1, queues do
   local eta = KEYS[2 + lists + q]
   local due = redis.call('ZRANGEBYSCORE', eta, '-inf', string.format('%.6f', seconds), 'LIMIT', 0, wanted - got)
@@ -66,7 +100,7 @@ for l = 1, lists do
   if got == wanted then break end
   local raws = redis.call('RPOP', KEYS[2 + l], wanted - got)
   if raws and #raws > 0 then
-    local tail = ARGV[6 + acks + (l - 1) % queues + 1]
+    local tail = ARGV[7 + acks + (l - 1) % queues + 1]
     local fields, scores = {}, {}
     out[#out + 1] = l
     out[#out + 1] = #raws
@@ -216,6 +250,26 @@ end
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 return count`
 
+/**
+ * What waits for its time in a queue is due now. The messages stay where they are. KEYS: unacked's index, the queue's eta set. Returns how many that were.
+ */
+const hurry = `
+local now = redis.call('TIME')[1]
+redis.call('ZCARD', KEYS[1])
+local names = redis.call('ZRANGE', KEYS[2], 0, -1)
+for i = 1, #names do
+  redis.call('ZADD', KEYS[2], 'XX', now, names[i])
+  redis.call('ZADD', KEYS[1], 'XX', now, names[i])
+end
+return #names`
+
+/** The ends of the values in unacked, which say where the messages came from. KEYS: unacked. ARGV: the most that are read. Returns {nil} when there are more. */
+const places = `
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return {false} end
+local values = redis.call('HVALS', KEYS[1])
+for i = 1, #values do values[i] = string.sub(values[i], -1100) end
+return values`
+
 /** Lua that keeps dead letters within their limit and counts in `dropped` what it cost. */
 function dropOldest(letters: string, index: string, limit: string): string {
   return `local dropped = math.max(0, redis.call('ZCARD', ${index}) - tonumber(${limit}))
@@ -240,6 +294,8 @@ export interface Scripts {
   readonly replay: Script
   readonly overdue: Script
   readonly purge: Script
+  readonly hurry: Script
+  readonly places: Script
 }
 
 /** `allowOom` needs Redis 7. */
@@ -256,5 +312,7 @@ export function makeScripts({ allowOom }: { readonly allowOom: boolean }): Scrip
     replay: new Script(replay),
     overdue: new Script(overdue),
     purge: new Script(purge, always),
+    hurry: new Script(hurry, always),
+    places: new Script(places),
   }
 }

@@ -77,6 +77,24 @@ export const cancel_consumer: CommandHandler = async ({ core, queues }, { queue 
   return { ok: `no longer consuming from ${queueName}` }
 }
 
+/** The answer comes when nothing of the queue will start here any more. Paused is not cancelled: the queue stays one of this worker's. */
+export const pause_queue: CommandHandler = async (panel, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await panel.queues.pause(queueName)
+  if (!panel.queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  panel.giveBack((task) => panel.queues.isPaused(task.delivery.queue))
+  if (isNews) panel.core.log.info({ queue: queueName }, `Queue ${queueName} is paused`)
+  return { ok: `${queueName} is paused` }
+}
+
+export const resume_queue: CommandHandler = async ({ core, queues }, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await queues.resume(queueName)
+  if (!queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  if (isNews) core.log.info({ queue: queueName }, `Queue ${queueName} is resumed`)
+  return { ok: `taking from ${queueName}` }
+}
+
 /** The only command that nobody answers. */
 export const shutdown: CommandHandler = ({ core, stop }, { msg }) => {
   core.log.warn({}, typeof msg === 'string' ? msg : 'Got shutdown from remote')

@@ -1,3 +1,4 @@
+import { decodeFlag } from '../../protocol/mailbox.js'
 import { toIso } from '../../protocol/time.js'
 import type { ActiveTask } from '../active-task.js'
 import { fill } from '../answers.js'
@@ -10,7 +11,7 @@ const isRunning = ({ run }: ActiveTask): boolean => run?.start !== undefined
 const infos = (panel: Panel, tasks: readonly ActiveTask[], safe = false): Promise<unknown> =>
   fill(tasks, (task) => taskInfo(panel.core, panel.hostname, task, { safe }))
 
-export const active: CommandHandler = (panel, { safe }) => infos(panel, panel.held().filter(isRunning), safe === true)
+export const active: CommandHandler = (panel, { safe }) => infos(panel, panel.held().filter(isRunning), decodeFlag(safe, 'safe'))
 
 export const reserved: CommandHandler = (panel) => {
   const limited = new Set(panel.limited())

@@ -5,6 +5,7 @@ import type { TaskDefinition } from '../../app/task.js'
 import { showAddress } from '../../internal/address.js'
 import { packageVersion } from '../../internal/package-version.js'
 import type { Pool } from '../../pool.js'
+import { decodeFlag } from '../../protocol/mailbox.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Topology } from '../../protocol/topology.js'
 import type { CommandHandler, Panel } from '../panel.js'
@@ -93,10 +94,11 @@ function resourceUsage(): Readonly<Record<string, number>> {
 
 export const registered: CommandHandler = ({ core, limits }, { taskinfoitems, builtins }) => {
   const given = textList(taskinfoitems, 'taskinfoitems').filter((item) => !item.startsWith('_'))
+  const isWhole = decodeFlag(builtins, 'builtins')
   const items = given.length === 0 ? ['exchange', 'routing_key', 'rate_limit'] : given
   return core.registry
     .names()
-    .filter((name) => builtins === true || !name.startsWith('celery.'))
+    .filter((name) => isWhole || !name.startsWith('celery.'))
     .map((name) => {
       const definition = core.registry.need(name)
       const facts = items.flatMap((item) => {
@@ -128,9 +130,13 @@ function shownRate(perSecond: number | undefined): string | undefined {
   return `${perSecond}/s`
 }
 
-export const active_queues: CommandHandler = ({ queues }) => queues.topologies.map(queueInfo)
+/** As kombu describes a queue, and what it does not know: whether the queue is paused. */
+export const active_queues: CommandHandler = ({ queues }) =>
+  queues.topologies.map((topology) => ({
+    ...queueInfo(topology),
+    paused: topology.queues.some((queue) => queues.isPaused(queue.name)),
+  }))
 
-/** As kombu describes a queue. */
 function queueInfo({ exchanges: [exchange], queues: [queue] }: Topology): Readonly<Record<string, unknown>> {
   const args = queue?.arguments ?? {}
   return {
@@ -170,8 +176,9 @@ const hidden = '********'
 /** Options in Celery's spelling: those that were set, or all. */
 export const conf: CommandHandler = ({ core }, { with_defaults: withDefaults }) => {
   const shown: Record<string, unknown> = {}
+  const isWhole = decodeFlag(withDefaults, 'with_defaults')
   for (const { option, value, source } of describeConfig(core.config, [])) {
-    if (withDefaults !== true && source === 'default') continue
+    if (!isWhole && source === 'default') continue
     const row = rows.find(([name]) => name === option)
     const plain: unknown = core.config[option]
     // The texts of options that hold addresses and code have no secrets in them already.
@@ -205,6 +212,12 @@ export function reportText(config: Panel['core']['config']): string {
   ]
   return ['', ...facts, '', ...options.map(({ option, value }) => `${option}: ${value}`), ''].join('\n')
 }
+
+/** Python draws what keeps objects alive; here nothing tells of that while a process runs. */
+export const objgraph: CommandHandler = () => ({
+  error:
+    'objgraph is of Python: a Node worker cannot tell what keeps an object alive. Use memsample and memdump, or start it with NODE_OPTIONS=--heapsnapshot-signal=SIGUSR2',
+})
 
 /** The memory of this process, not of its children. */
 export const memsample: CommandHandler = ({ presence }) => {
