@@ -42,6 +42,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   sendEvents: bool,
   storeErrorsEvenIfIgnored: bool,
   throws: errorClasses,
+  pool: oneOf('async', 'threads', 'prefork'),
   concurrency,
   description: text,
 }

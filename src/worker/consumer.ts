@@ -11,6 +11,7 @@ import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { type Known, knownOf } from './known-tasks.js'
 import { LimitedTasks } from './limited-tasks.js'
 import { Gate } from './limits/gate.js'
 import { openOrReject } from './open-delivery.js'
@@ -22,6 +23,7 @@ import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
 import { signalOf } from './task-signals.js'
+import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -46,6 +48,8 @@ interface ConsumerParts {
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
+  /** Says which are to be left alone. */
+  readonly queues: Pick<WorkerQueues, 'isPaused'>
 }
 
 /**
@@ -116,21 +120,21 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
-    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
-    try {
-      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
-    } catch (error) {
-      revoked = Promise.reject(error)
-    }
-    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
-    this.#ask(tasks, revoked, again).catch((error: unknown) => {
-      core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
-      // Not at once: they would come right back, as often as the machine can.
-      core.clock.setTimer(askAgainMs, () => {
-        for (const task of tasks) task.delivery.release()
+    const known = knownOf(backend, tasks)
+    if (!(known instanceof Promise)) return this.#admitAll(tasks, known)
+    this.#asking += tasks.length
+    const asked = known.then((all) => this.#admitAll(tasks, all))
+    asked
+      .finally(() => {
+        this.#asking -= tasks.length
       })
-    })
+      .catch((error: unknown) => {
+        core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
+        // Not at once: they would come right back, as often as the machine can.
+        core.clock.setTimer(askAgainMs, () => {
+          for (const task of tasks) task.delivery.release()
+        })
+      })
   }
 
   /** The broker's driver could not even read it. */
@@ -201,6 +205,17 @@ export class TaskConsumer {
     return ended
   }
 
+  /** Tasks that wait here go back to their queues, uncounted. */
+  giveBack(which: (task: ActiveTask) => boolean): void {
+    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      else this.#limited.remove(task)
+      task.delivery.release()
+      this.#close(task)
+    }
+  }
+
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
@@ -224,21 +239,7 @@ export class TaskConsumer {
     for (const task of this.#active) task.run?.abort(cause)
   }
 
-  async #ask(
-    tasks: readonly ActiveTask[],
-    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
-    again: readonly string[],
-  ): Promise<void> {
-    this.#asking += tasks.length
-    try {
-      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-      this.#admitAll(tasks, revoked, stored)
-    } finally {
-      this.#asking -= tasks.length
-    }
-  }
-
-  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
+  #admitAll(tasks: readonly ActiveTask[], { revoked, stored }: Known): void {
     for (const task of tasks) {
       if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
@@ -249,7 +250,7 @@ export class TaskConsumer {
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
     const { core, settler } = this.#parts
     const { delivery, head } = task
-    if (this.#draining) return delivery.release()
+    if (this.#draining || this.#parts.queues.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))
@@ -315,12 +316,20 @@ export class TaskConsumer {
     }
     this.#gate.serve()
     while (this.#inPool + this.#gate.reserved < pool.window) {
-      const task = this.#waiting.shift()
+      const task = this.#nextWaiting()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
       else if (!this.#gate.takes(task)) this.#run(task)
     }
+  }
+
+  /** The first for which there is a place: of a pool made of several, one may be full. */
+  #nextWaiting(): ActiveTask | undefined {
+    const { parts } = this.#parts.pool
+    if (parts === undefined) return this.#waiting.shift()
+    const first = this.#waiting.findIndex(({ head }) => !parts.isFull(head.task))
+    return first < 0 ? undefined : this.#waiting.splice(first, 1)[0]
   }
 
   #run(task: ActiveTask): void {
@@ -381,12 +390,4 @@ export class TaskConsumer {
     this.#parts.limits.shared.end(task)
     if (this.#active.size === 0) this.#idle?.()
   }
-}
-
-const noIds: ReadonlySet<string> = new Set()
-const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
-
-/** Somebody may have run it before, or may be running it. */
-function mayHaveRun({ delivery, head }: ActiveTask): boolean {
-  return delivery.redelivered || head.resent
 }

@@ -1,27 +1,36 @@
 import { InvalidMessageError, show } from '../../errors.js'
 import type { ExchangeType } from '../../protocol/topology.js'
-import type { CommandHandler } from '../panel.js'
+import type { CommandHandler, Panel } from '../panel.js'
 import { name, optionalName, wholeNumber } from './arguments.js'
 
 const byAutoscaler = (command: string): { readonly error: string } => ({
   error: `${command} is not supported with autoscale. Adjust autoscale range instead.`,
 })
 
+function needsSize({ pool }: Panel): void {
+  if (!pool.supports.resize) throw new InvalidMessageError(`the ${pool.name} pool runs one task at a time: its size cannot be changed`)
+}
+
 /** The answer does not wait for processes to start. */
 export const pool_grow: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_grow')
+  needsSize(panel)
   void panel.resizePool(panel.pool.size + wholeNumber(n ?? 1, 'n', 0))
   return { ok: 'pool will grow' }
 }
 
 export const pool_shrink: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_shrink')
+  needsSize(panel)
   // One remains in any case.
   void panel.resizePool(Math.max(1, panel.pool.size - wholeNumber(n ?? 1, 'n', 0)))
   return { ok: 'pool will shrink' }
 }
 
-export const pool_restart: CommandHandler = ({ pool, core }) => {
+/** Celery's `modules` and `reload`, which have a worker load code by name, are refused: its processes load what the app's file imports. */
+export const pool_restart: CommandHandler = ({ pool, core }, { modules, reload }) => {
+  if ((Array.isArray(modules) && modules.length > 0) || reload === true)
+    throw new InvalidMessageError('expected neither modules nor reload: processes that start anew load the app, and nothing by its name')
   if (pool.restart === undefined)
     throw new InvalidMessageError(`the ${pool.name} pool runs tasks in the worker's own process: there is nothing to restart`)
   pool.restart().catch((error: unknown) => core.log.error({ err: error }, 'the pool could not be restarted'))
@@ -66,6 +75,24 @@ export const cancel_consumer: CommandHandler = async ({ core, queues }, { queue 
     core.log.info({ queue: queueName }, `No longer consuming from ${queueName}`)
   }
   return { ok: `no longer consuming from ${queueName}` }
+}
+
+/** The answer comes when nothing of the queue will start here any more. Paused is not cancelled: the queue stays one of this worker's. */
+export const pause_queue: CommandHandler = async (panel, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await panel.queues.pause(queueName)
+  if (!panel.queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  panel.giveBack((task) => panel.queues.isPaused(task.delivery.queue))
+  if (isNews) panel.core.log.info({ queue: queueName }, `Queue ${queueName} is paused`)
+  return { ok: `${queueName} is paused` }
+}
+
+export const resume_queue: CommandHandler = async ({ core, queues }, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await queues.resume(queueName)
+  if (!queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  if (isNews) core.log.info({ queue: queueName }, `Queue ${queueName} is resumed`)
+  return { ok: `taking from ${queueName}` }
 }
 
 /** The only command that nobody answers. */

@@ -4,6 +4,7 @@ import { rows } from '../../app/config-table.js'
 import type { TaskDefinition } from '../../app/task.js'
 import { showAddress } from '../../internal/address.js'
 import { packageVersion } from '../../internal/package-version.js'
+import type { Pool } from '../../pool.js'
 import { decodeFlag } from '../../protocol/mailbox.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Topology } from '../../protocol/topology.js'
@@ -27,6 +28,7 @@ export const stats: CommandHandler = (panel) => {
       implementation: `celeriac:${pool.name}`,
       'max-concurrency': pool.capacity,
       processes: pool.pids,
+      ...threadsOf(pool),
       'max-tasks-per-child': workerMaxTasksPerChild ?? 'N/A',
       'put-guarded-by-semaphore': false,
       timeouts: [taskSoftTimeLimit ?? 0, taskTimeLimit ?? 0],
@@ -36,6 +38,12 @@ export const stats: CommandHandler = (panel) => {
     rusage: resourceUsage(),
     ...(autoscaler === undefined ? {} : { autoscaler: autoscaler.info() }),
   }
+}
+
+/** Threads have no pids of their own: how many there are, as Python's pool of threads says it. */
+function threadsOf(pool: Pool): { readonly threads?: number } {
+  const threads = (pool.parts?.all ?? [pool]).find(({ name }) => name === 'threads')
+  return threads === undefined ? {} : { threads: threads.size }
 }
 
 /** Where the broker is, without what must stay secret. Monitors look for `hostname`, `port` and `transport`. */
@@ -122,9 +130,13 @@ function shownRate(perSecond: number | undefined): string | undefined {
   return `${perSecond}/s`
 }
 
-export const active_queues: CommandHandler = ({ queues }) => queues.topologies.map(queueInfo)
+/** As kombu describes a queue, and what it does not know: whether the queue is paused. */
+export const active_queues: CommandHandler = ({ queues }) =>
+  queues.topologies.map((topology) => ({
+    ...queueInfo(topology),
+    paused: topology.queues.some((queue) => queues.isPaused(queue.name)),
+  }))
 
-/** As kombu describes a queue. */
 function queueInfo({ exchanges: [exchange], queues: [queue] }: Topology): Readonly<Record<string, unknown>> {
   const args = queue?.arguments ?? {}
   return {
