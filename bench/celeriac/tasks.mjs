@@ -7,6 +7,8 @@ const { BENCH_BROKER: broker, BENCH_BACKEND: backend, BENCH_IGNORE: ignore, BENC
 export const app = new Celeriac('bench', {
   broker,
   workerLogLevel: 'warning',
+  // As in a project without its package, which is among the development dependencies of this one.
+  openTelemetry: false,
   ...(backend === undefined ? {} : { backend }),
   ...(ignore === undefined ? {} : { taskIgnoreResult: true }),
   ...(unconfirmed === undefined ? {} : { brokerTransportOptions: { confirmPublish: false } }),
