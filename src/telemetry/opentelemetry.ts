@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AppCore } from '../app/core.js'
 import type { Instrument, SentCall, TraceHeaders } from '../app/instrument.js'
-import type { RunInfo } from '../app/task-run.js'
+import type { RunInfo } from '../app/run-info.js'
 import { stateOf } from '../app/task-state.js'
 import { importPeer } from '../internal/import-peer.js'
 import { packageVersion } from '../internal/package-version.js'
