@@ -316,6 +316,12 @@ export const configTable = {
     sentence:
       'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
   }),
+  eventQueueTtl: row('Events and remote control', nullable(secondsAbove0), 5, {
+    sentence: 'How long events are kept for a monitor that does not read them, on brokers that keep them (not Redis); null is for ever.',
+  }),
+  eventQueueExpires: row('Events and remote control', nullable(secondsAbove0), 60, {
+    sentence: 'How long the queue of a monitor that is gone is kept, on brokers that do not see it go; null is for ever.',
+  }),
   openTelemetry: row('Events and remote control', bool, true, {
     sentence:
       'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
@@ -329,6 +335,11 @@ export const configTable = {
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  workerControlAllow: row('Events and remote control', nullable(listOf('names of commands', text)), null, {
+    sentence:
+      'The commands of remote control that a worker obeys, by their names; `inspect` stands for all that only look. Others are answered with an error. null: all of them.',
+    own: true,
   }),
 
   beatStore: {

@@ -46,6 +46,7 @@ export async function runDue(
     revoked: new RevokedTasks(() => core.clock.monotonic()),
     limits: new RateLimits(core),
     hostname,
+    queues: { isPaused: () => false },
   })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
   try {

@@ -20,6 +20,7 @@ import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
 import { signalOf } from './task-signals.js'
+import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
 const unknownTaskDelayMs = 10_000
@@ -44,6 +45,8 @@ interface ConsumerParts {
   readonly events: TaskEvents
   readonly counts: TaskCounts
   readonly hostname: string
+  /** Says which are to be left alone. */
+  readonly queues: Pick<WorkerQueues, 'isPaused'>
 }
 
 /**
@@ -187,6 +190,17 @@ export class TaskConsumer {
     return ended
   }
 
+  /** Tasks that wait here go back to their queues, uncounted. */
+  giveBack(which: (task: ActiveTask) => boolean): void {
+    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
+      const waiting = this.#waiting.indexOf(task)
+      if (waiting >= 0) this.#waiting.splice(waiting, 1)
+      else this.#limited.remove(task)
+      task.delivery.release()
+      this.#close(task)
+    }
+  }
+
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
@@ -253,7 +267,7 @@ export class TaskConsumer {
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
     const { core, settler } = this.#parts
     const { delivery, head } = task
-    if (this.#draining) return delivery.release()
+    if (this.#draining || this.#parts.queues.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
     if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))

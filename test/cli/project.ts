@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
-const deadlineMs = 20_000
+const deadlineMs = 60_000
 
 export interface Ended {
   readonly code: number | null
@@ -32,13 +32,14 @@ export class Project implements AsyncDisposable {
   start(
     args: readonly string[],
     env: Record<string, string> = {},
+    timeoutMs = deadlineMs,
   ): { readonly child: ChildProcess; readonly ended: Promise<Ended>; says(text: string): Promise<void> } {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CELERIAC|CELERY)_/.test(name)))
     const child = spawn(process.execPath, [join(repository, 'dist/cli/main.js'), ...args], {
       cwd: this.folder,
       env: { ...own, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: deadlineMs,
+      timeout: timeoutMs,
     })
     this.#running.add(child)
     const output = { stdout: '', stderr: '' }
