@@ -11,6 +11,7 @@ import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import { type ActiveTask, openTask } from './active-task.js'
+import { type Known, knownOf } from './known-tasks.js'
 import { LimitedTasks } from './limited-tasks.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
@@ -108,21 +109,21 @@ export class TaskConsumer {
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
-    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
-    try {
-      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
-    } catch (error) {
-      revoked = Promise.reject(error)
-    }
-    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
-    this.#ask(tasks, revoked, again).catch((error: unknown) => {
-      core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
-      // Not at once: they would come right back, as often as the machine can.
-      core.clock.setTimer(askAgainMs, () => {
-        for (const task of tasks) task.delivery.release()
+    const known = knownOf(backend, tasks)
+    if (!(known instanceof Promise)) return this.#admitAll(tasks, known)
+    this.#asking += tasks.length
+    const asked = known.then((all) => this.#admitAll(tasks, all))
+    asked
+      .finally(() => {
+        this.#asking -= tasks.length
       })
-    })
+      .catch((error: unknown) => {
+        core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
+        // Not at once: they would come right back, as often as the machine can.
+        core.clock.setTimer(askAgainMs, () => {
+          for (const task of tasks) task.delivery.release()
+        })
+      })
   }
 
   /** The broker's driver could not even read it. */
@@ -239,21 +240,7 @@ export class TaskConsumer {
     }
   }
 
-  async #ask(
-    tasks: readonly ActiveTask[],
-    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
-    again: readonly string[],
-  ): Promise<void> {
-    this.#asking += tasks.length
-    try {
-      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-      this.#admitAll(tasks, revoked, stored)
-    } finally {
-      this.#asking -= tasks.length
-    }
-  }
-
-  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
+  #admitAll(tasks: readonly ActiveTask[], { revoked, stored }: Known): void {
     for (const task of tasks) {
       if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
@@ -388,12 +375,4 @@ export class TaskConsumer {
     this.#active.delete(task)
     if (this.#active.size === 0) this.#idle?.()
   }
-}
-
-const noIds: ReadonlySet<string> = new Set()
-const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
-
-/** Somebody may have run it before, or may be running it. */
-function mayHaveRun({ delivery, head }: ActiveTask): boolean {
-  return delivery.redelivered || head.resent
 }
