@@ -21,6 +21,8 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_ENCODE: 'Pass plain data: the path names the value that is none. Send an id instead of an object that lives in a database.',
   ERR_DECODE: 'Look at the message among the dead letters: its sender wrote something else than it says.',
   ERR_CONTENT_DISALLOWED: 'Let the sender use a serializer that `acceptContent` allows, or add its type there if you trust the sender.',
+  ERR_SECURITY:
+    'See docs/guide/security.md for how keys and certificates are set up; for a message, look at it among the dead letters and ask whom it is from.',
   ERR_INVALID_MESSAGE: 'Look at the message among the dead letters: its sender does not follow the protocol.',
   ERR_TOO_LARGE: 'Send a reference (a key, a URL) to the data, or raise the limit that the message names.',
   ERR_NOT_PUBLISHED: 'Send it again: the broker does not have it. The cause says what went wrong.',
@@ -53,4 +55,5 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_REJECT: 'Let it pass: it tells the worker to give the message back.',
   ERR_CHILD_BOOT: 'See that the app file can be imported by itself: `node ./app.js`. The cause has what it threw.',
   ERR_PORT_UNAVAILABLE: 'Give each worker of a host a port of its own, or leave the option out.',
+  ERR_ALREADY_RUNNING: 'Stop that process first, or give this one a name and a `--pidfile` of its own.',
 }

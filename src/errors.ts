@@ -162,9 +162,21 @@ export class ContentDisallowedError extends CeleriacError {
   constructor(
     readonly contentType: string,
     readonly accepted: readonly string[],
+    /** The option that would have to allow it. */
+    readonly option: 'acceptContent' | 'securityAcceptContent' = 'acceptContent',
   ) {
-    super(`refusing to decode content of type ${show(contentType)}; acceptContent allows: ${accepted.join(', ')}`)
+    const unsigned = option === 'acceptContent' && accepted.length === 1 && accepted[0] === 'application/data'
+    super(
+      unsigned
+        ? `refusing a message that is not signed (its content type is ${show(contentType)}): acceptContent allows signed messages (auth) only`
+        : `refusing to decode content of type ${show(contentType)}; ${option} allows: ${accepted.join(', ')}`,
+    )
   }
+}
+
+/** A message that should be signed is not, or by nobody who is trusted; or a key or certificate cannot be used. */
+export class SecurityError extends CeleriacError {
+  readonly code = 'ERR_SECURITY'
 }
 
 /** A message is not a task message that can be run: a missing or wrong field. */
@@ -331,7 +343,7 @@ export class SoftTimeLimitExceeded extends CeleriacError {
   }
 }
 
-/** The hard time limit of the task is over: its process was killed. */
+/** The hard time limit of the task is over: what ran it was killed. */
 export class TimeLimitExceeded extends CeleriacError {
   readonly code = 'ERR_TIME_LIMIT'
   constructor(readonly seconds: number) {
@@ -359,7 +371,7 @@ export class LockLost extends CeleriacError {
   readonly code = 'ERR_LOCK_LOST'
 }
 
-/** The process that ran the task died. */
+/** The process or thread that ran the task died. */
 export class WorkerLostError extends CeleriacError {
   readonly code = 'ERR_WORKER_LOST'
 }
@@ -421,6 +433,17 @@ export class PortUnavailableError extends CeleriacError {
   constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
     const why = cause.code === 'EADDRINUSE' ? 'another program listens there; each worker of a host needs a port of its own' : cause.message
     super(`cannot listen on ${host}:${port}: ${why}`, { cause })
+  }
+}
+
+/** The pid file that a worker or beat was to write is that of one that runs. */
+export class AlreadyRunningError extends CeleriacError {
+  readonly code = 'ERR_ALREADY_RUNNING'
+  constructor(
+    readonly pidFile: string,
+    readonly pid: number,
+  ) {
+    super(`${pidFile} is there already, and process ${pid} runs`)
   }
 }
 

@@ -15,7 +15,7 @@ export interface TaskRequest {
   /** What the run is told of its message: protocol headers and delivery, as plain JSON. Owned by app/context. */
   readonly context: Readonly<Record<string, unknown>>
   readonly softTimeLimitMs?: number
-  /** The process is killed after it, in pools that can. */
+  /** What runs it, a process or a thread, is killed after it, in pools that can. */
   readonly timeLimitMs?: number
 }
 
@@ -23,7 +23,12 @@ export interface TaskRequest {
 export type Continuations = Embed | string
 
 /** How a run ended. Every switch over it is complete. */
-export type Outcome =
+export type Outcome = End & {
+  /** The headers of its trace: what follows it belongs to the same. */
+  readonly trace?: Readonly<Record<string, unknown>>
+}
+
+type End =
   | {
       readonly status: 'success'
       readonly result: string
@@ -71,7 +76,7 @@ export type Outcome =
   /** It may not run any more: its `expires` was over before it could start. */
   | { readonly status: 'revoked'; readonly reason: string; readonly continuations: Continuations | null }
 
-/** time limit: hard limit passed. terminated: by `terminate()`. lost: the process died by itself. shutdown: the pool was stopped cold. */
+/** time limit: hard limit passed. terminated: by `terminate()`. lost: the process or thread died by itself. shutdown: the pool was stopped cold. */
 export type KilledBy = 'time limit' | 'terminated' | 'lost' | 'shutdown'
 
 /** A new message for the same task id, made from the one that ran: only what `self.retry()` changed is here. */
@@ -97,7 +102,7 @@ export interface Run {
   abort(cause: AbortCause): void
   /** Ends it as revoked if it has not started, and is not about to. */
   withdraw(): void
-  /** Kills the process that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
+  /** Kills the process or thread that runs this request, and only while it runs this one. Where the pool cannot, it aborts as 'revoked'. */
   terminate(signal: NodeJS.Signals): void
 }
 
@@ -113,10 +118,12 @@ export interface Pool {
   /** How many requests the pool wants to have now: its capacity, and more while runs are so short that the way to them counts. */
   readonly window: number
   resize(size: number): Promise<void>
-  /** What `resize` changes: processes, or runs at the same time where there are none. */
+  /** What `resize` changes: processes or threads, or runs at the same time where there are none. */
   readonly size: number
-  /** Where code can be loaded anew: processes finish what they run, and others take their place. */
+  /** Where code can be loaded anew: processes or threads finish what they run, and others take their place. */
   restart?(): Promise<void>
+  /** Undefined for a pool that is one. */
+  readonly parts?: PoolParts
   /** Pids of the processes that run tasks. */
   readonly pids: readonly number[]
   /** Waits for what runs; when the signal aborts, kills it (outcome killed by 'shutdown'). Always ends. Safe twice. */
@@ -128,12 +135,27 @@ export interface PoolSupports {
   readonly terminate: boolean
   /** Tasks run in other processes or threads: they cannot block the worker's event loop. */
   readonly ownLoop: boolean
+  /** Its size can be changed. */
+  readonly resize: boolean
+}
+
+/** A pool made of several, each with places of its own. */
+export interface PoolParts {
+  /** The one that `size` and `resize` are about. */
+  readonly main: Pool
+  readonly all: readonly Pool[]
+  /** Where a task runs. */
+  of(task: string): Pool
+  /** Its part has as many requests as it wants to have now; another may want more. */
+  isFull(task: string): boolean
 }
 
 /** What a pool asks of its owner while tasks run. */
 export interface PoolHost {
   /** A task reports a state of its own (`updateState`, `progress`): settles when it is stored. */
   storeState(taskId: string, state: string, meta: unknown): Promise<void>
+  /** A process (or thread) is about to be started. Must not throw. */
+  beforeProcess?(): void
 }
 
 /** Runs one request in this process: passed into pools, never imported by them. Never rejects. */

@@ -15,6 +15,26 @@ await app.control.addConsumer('imports', { pattern: 'celery@*' })
 await app.control.poolGrow(2)
 // endregion
 
+// region signals
+app.on('taskFailure', ({ task, id, args, error }) => console.error(task, id, args, error))
+app.on('workerProcessInit', ({ pid }) => console.log(`process ${pid} opens its own connections now`))
+// endregion
+
+// region middleware
+app.use({
+  async publish(message, next) {
+    message.headers.tenant = 'acme' // task, args, kwargs and headers may be changed
+    await next()
+  },
+  async execute(self, next) {
+    const startMs = performance.now()
+    const value = await next() // what it throws is what the task throws
+    self.log.debug(`took ${performance.now() - startMs} ms for ${self.request.headers.tenant}`)
+    return value // what is returned is the task's result
+  },
+})
+// endregion
+
 // region own-command
 app.controlCommand('log_level', ({ level }, { hostname }) => ({ ok: `${hostname} logs ${level}` }), {
   kind: 'control',

@@ -31,7 +31,7 @@ import { DeadLetterBox } from './dead-letters.js'
 import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { senderEvents } from './event-road.js'
 import { handleOf } from './group-result.js'
-import { Hooks, type Middleware, type Signals } from './hooks.js'
+import { Hooks, type Middleware } from './hooks.js'
 import { silentLogger } from './human-log.js'
 import { loadConfig } from './load-config.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
@@ -42,8 +42,11 @@ import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
+import type { Signals } from './signals.js'
+import { signingOf } from './signing.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
+import { telemetryOf } from './telemetry.js'
 import { type Worker, WorkerHandle, type WorkerOptions } from './worker-handle.js'
 
 type Fn<A extends unknown[], R> = (...args: A) => R | Promise<R>
@@ -93,7 +96,8 @@ export class Celeriac implements AsyncDisposable {
       registry: new Registry(),
       routes: new Routes(config),
       hooks: new Hooks(),
-      serializers: new Serializers({ maxBytes: config.messageMaxBytes }),
+      telemetry: telemetryOf(() => this.#core),
+      serializers: new Serializers({ maxBytes: config.messageMaxBytes, signing: signingOf(config, () => this.#core.clock.now()) }),
       random: Math.random,
       isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
       lamport,
@@ -251,13 +255,21 @@ export class Celeriac implements AsyncDisposable {
     return this.#core.registry.names()
   }
 
+  /** Wraps the sending and running of tasks; the first one used is the outermost. */
   use(middleware: Middleware): this {
     this.#core.hooks.use(middleware)
     return this
   }
 
+  /** Celery's signals. Nobody waits for a listener, and what it throws is logged. */
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
     this.#core.hooks.on(signal, listener)
+    return this
+  }
+
+  /** Listens no more. */
+  off<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
+    this.#core.hooks.off(signal, listener)
     return this
   }
 

@@ -171,6 +171,16 @@ function withoutSecrets(name: string, value: unknown): unknown {
   return value
 }
 
+/** Never shown. */
+export const secret = kind<string, string>(
+  'text that is not empty',
+  (value, option) => {
+    if (typeof value === 'string' && value !== '') return value
+    throw new OptionInvalidError(option, 'text that is not empty', typeof value)
+  },
+  { show: () => '"**"' },
+)
+
 export const timeZone = kind<string, string>('an IANA time zone such as "Europe/Berlin"', (value) => {
   if (typeof value !== 'string') return undefined
   try {

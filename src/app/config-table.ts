@@ -3,7 +3,7 @@
  * come out of this table. An option stands here only when something reads it: nothing is accepted and ignored (test/house.test.ts holds that).
  */
 import type { Address } from '../internal/address.js'
-import { bool, type Kind, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
+import { bool, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import {
   backendUrl,
   brokerUrls,
@@ -21,34 +21,10 @@ import {
   timeZone,
 } from './config-kinds.js'
 import { celeryRetryPolicy, exchangeType, queues, retryPolicy, routes } from './config-routing.js'
+import { type Row, row } from './config-row.js'
+import { signingRows } from './config-signing.js'
 
-export type Group = 'Broker and results' | 'Messages' | 'Routing' | 'Tasks' | 'Worker' | 'Events and remote control' | 'Beat'
-
-export interface Row<In, Out> {
-  readonly group: Group
-  readonly kind: Kind<In, Out>
-  readonly default: Default<Out>
-  /** Celery's own default, where ours differs: `celeryDefaults` is made of these. */
-  readonly celery?: Out
-  /** What the option does, as its documentation and its flag's help say it. */
-  readonly sentence: string
-  /** Celery has no such option. */
-  readonly own?: true
-  /** The option's flag in Commander's notation, and the commands that take it. */
-  readonly flag?: string
-}
-
-/** A default is a value, or is found from the options that were given; `says` tells how. */
-type Default<Out> = { readonly value: Out } | { readonly says: string; find(given: { readonly brokerUrl: readonly Address[] }): Out }
-
-function row<In, Out>(
-  group: Group,
-  kind: Kind<In, Out>,
-  defaultValue: NoInfer<Out>,
-  rest: Omit<Row<In, NoInfer<Out>>, 'group' | 'kind' | 'default'>,
-): Row<In, Out> {
-  return { group, kind, default: { value: defaultValue }, ...rest }
-}
+export type { Group, Row } from './config-row.js'
 
 export const configTable = {
   brokerUrl: row('Broker and results', brokerUrls, ['sqlite://'], {
@@ -116,7 +92,10 @@ export const configTable = {
     own: true,
   }),
 
-  taskSerializer: row('Messages', text, 'json', { sentence: 'How arguments are written: `json`, `msgpack` or `yaml`.' }),
+  taskSerializer: row('Messages', text, 'json', {
+    sentence:
+      'How arguments are written: `json`, `msgpack`, `yaml`, or `auth` (signed; see [security](guide/security.md#signed-messages)).',
+  }),
   acceptContent: row('Messages', listOf('serializer names or content types', text), ['json'], {
     sentence: 'The content types that are decoded; messages and results of another type are refused unread.',
   }),
@@ -136,6 +115,8 @@ export const configTable = {
   taskDefaultDeliveryMode: row('Messages', deliveryMode, 2, {
     sentence: 'Whether messages outlive a restart of the broker, where the broker leaves the choice.',
   }),
+
+  ...signingRows,
 
   taskDefaultQueue: row('Routing', name, 'celery', { sentence: 'The queue of tasks that no route, task or call sends elsewhere.' }),
   taskDefaultExchange: row('Routing', nullable(name), null, {
@@ -197,7 +178,7 @@ export const configTable = {
     sentence: 'Errbacks of a chord are sent for each of its header tasks that fails, too, and not for its body alone.',
   }),
   taskTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
-    sentence: 'Kill the process of a task that runs longer, in pools that can.',
+    sentence: 'Kill the process or thread of a task that runs longer, in pools that can.',
     flag: '--time-limit <duration>',
   }),
   taskSoftTimeLimit: row('Tasks', nullable(secondsAbove0), null, {
@@ -225,32 +206,38 @@ export const configTable = {
   workerConcurrency: {
     group: 'Worker',
     kind: wholeNumber(1),
-    default: { says: 'the number of CPUs for prefork, 100 for async, whose tasks mostly wait', find: () => null },
-    sentence: 'How many tasks run at the same time; in the prefork pool, how many child processes there are.',
+    default: { says: 'the number of CPUs for prefork and threads, 100 for async, whose tasks mostly wait', find: () => null },
+    sentence: 'How many tasks run at the same time; in the pools prefork and threads, how many children there are.',
     flag: '-c, --concurrency <number>',
   } satisfies Row<number, number | null>,
   workerChildConcurrency: row('Worker', wholeNumber(1), 1, {
-    sentence: 'How many tasks one child process runs at the same time: above 1 for tasks that mostly wait.',
+    sentence: 'How many tasks one child process or thread runs at the same time: above 1 for tasks that mostly wait.',
     own: true,
   }),
   workerPrefetchMultiplier: row('Worker', wholeNumber(0), 4, {
     sentence:
-      'How many messages a worker holds for each task that can run; 0 is no limit. With 1, a process of the prefork pool never has a task ahead.',
+      'How many messages a worker holds for each task that can run; 0 is no limit. With 1, no child process or thread has a task ahead.',
     flag: '--prefetch-multiplier <number>',
   }),
   workerOptimization: row('Worker', oneOf('default', 'fair'), 'default', {
     sentence:
-      'With `fair`, a process of the prefork pool has the task that it runs, and no other. Otherwise very short tasks are sent ahead to it, so that it need not wait for the next.',
+      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise very short tasks are sent ahead to it, so that it need not wait for the next.',
     own: true,
     flag: '-O, --optimization <profile>',
   }),
   workerMaxTasksPerChild: row('Worker', nullable(wholeNumber(1)), null, {
-    sentence: 'Replace a child process after so many tasks.',
+    sentence: 'Replace a child process or thread after so many tasks.',
     flag: '--max-tasks-per-child <number>',
   }),
   workerMaxMemoryPerChild: row('Worker', nullable(wholeNumber(1)), null, {
-    sentence: 'Replace a child process that has more memory than so many KiB after a task.',
+    sentence: 'Replace a child process (by its resident memory) or a thread (by its heap) that has more than so many KiB after a task.',
     flag: '--max-memory-per-child <KiB>',
+  }),
+  workerMaxHeapPerChild: row('Worker', nullable(wholeNumber(1)), null, {
+    sentence:
+      'A child process or thread whose JavaScript heap would be over so many KiB in the middle of a task ends, and the task has lost what ran it. By default Node decides.',
+    own: true,
+    flag: '--max-heap-per-child <KiB>',
   }),
   workerAutoscale: row('Worker', nullable(poolBounds), null, {
     sentence: 'Make the pool as large as the tasks that the worker holds need, between the second number and the first.',
@@ -299,6 +286,12 @@ export const configTable = {
     own: true,
     flag: '--log-format <format>',
   }),
+  workerLogFile: row('Worker', nullable(text), null, {
+    sentence:
+      'A file that log lines are added to, instead of the standard error output: those of child processes, too. `%n` in it is the name of the worker before the @, `%h` the host. It may be renamed by logrotate.',
+    own: true,
+    flag: '-f, --logfile <path>',
+  }),
   logger: row('Worker', nullable(logger), null, {
     sentence: 'Takes the log lines instead of the standard output: pino, console or the like.',
     own: true,
@@ -323,8 +316,30 @@ export const configTable = {
     sentence:
       'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
   }),
+  eventQueueTtl: row('Events and remote control', nullable(secondsAbove0), 5, {
+    sentence: 'How long events are kept for a monitor that does not read them, on brokers that keep them (not Redis); null is for ever.',
+  }),
+  eventQueueExpires: row('Events and remote control', nullable(secondsAbove0), 60, {
+    sentence: 'How long the queue of a monitor that is gone is kept, on brokers that do not see it go; null is for ever.',
+  }),
+  openTelemetry: row('Events and remote control', bool, true, {
+    sentence:
+      'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
+    own: true,
+  }),
+  workerMetricsPort: row('Events and remote control', nullable(listenAddress), null, {
+    sentence:
+      'Answer `GET /metrics` with the metrics of the worker, for Prometheus: a port of this machine alone, or `host:port`. Needs `prom-client`; see [metrics](guide/monitoring.md#metrics-for-prometheus).',
+    own: true,
+    flag: '--metrics-port <port>',
+  }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  workerControlAllow: row('Events and remote control', nullable(listOf('names of commands', text)), null, {
+    sentence:
+      'The commands of remote control that a worker obeys, by their names; `inspect` stands for all that only look. Others are answered with an error. null: all of them.',
+    own: true,
   }),
 
   beatStore: {

@@ -70,7 +70,7 @@ export class Control {
 
   /**
    * These tasks will not start, on workers that are up and on those that start later (where the backend can remember it).
-   * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM); pools without processes abort `ctx.signal`.
+   * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM), their thread ends; the pools `async` and `solo` abort `ctx.signal`.
    */
   async revoke(
     id: string | string[],

@@ -17,6 +17,8 @@ export interface AppCore {
   readonly registry: Registry
   readonly routes: Routes
   readonly hooks: Hooks
+  /** Turns telemetry on, the first time; a promise while that takes time. Whoever sends or runs the first task waits for it. */
+  readonly telemetry: () => Promise<void> | undefined
   readonly serializers: Serializers
   readonly random: () => number
   /** The time now as it is written: in the app's time zone. */

@@ -11,8 +11,10 @@ import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
 import type { Sender } from './sender.js'
+import type { Signals } from './signals.js'
 import { callFunction, type TaskDefinition } from './task.js'
 import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
+import { stateOf } from './task-state.js'
 
 interface Place {
   readonly core: AppCore
@@ -76,6 +78,8 @@ class Execution {
   readonly #run: ExecuteRun
   readonly #startedMs: number
   readonly #context: TaskRun
+  /** What the function gave, or threw. */
+  #retval: unknown
 
   constructor(
     { core, sender, starts }: Place,
@@ -95,24 +99,33 @@ class Execution {
 
   run(): Promise<Outcome> {
     const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
-    return asRunningTask(running, () => this.#runHere())
+    const { instrument } = this.core.hooks
+    if (instrument?.isActive !== true) return asRunningTask(running, () => this.#runHere())
+    return instrument.run(this.task.name, this.info, () => asRunningTask(running, () => this.#runHere()))
   }
 
   async #runHere(): Promise<Outcome> {
-    const { core, task, info } = this
-    if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', { task: task.name, id: info.id }, core.log)
+    const { core } = this
+    if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', this.#callOf(), core.log)
     let outcome: Outcome
     try {
-      const bound = boundArguments(task, this.body)
+      const bound = boundArguments(this.task, this.body)
       const args = bound instanceof Promise ? await bound : bound
       const value = core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
-      outcome = this.#success(isThenable(value) ? await value : value)
+      this.#retval = isThenable(value) ? await value : value
+      outcome = this.#success(this.#retval)
     } catch (error) {
+      this.#retval = error
       outcome = this.#failed(lookable(error))
     }
     if (!core.hooks.silent('taskPostrun'))
-      core.hooks.emit('taskPostrun', { task: task.name, id: info.id, state: stateOf(outcome) }, core.log)
+      core.hooks.emit('taskPostrun', { ...this.#callOf(), state: stateOf(outcome), retval: this.#retval }, core.log)
     return outcome
+  }
+
+  /** For listeners, who get lists of their own: the task's arguments are not theirs to change. */
+  #callOf(): Signals['taskPrerun'] {
+    return { task: this.task.name, id: this.info.id, args: [...this.body.args], kwargs: { ...this.body.kwargs } }
   }
 
   #runtimeMs(): number {
@@ -130,7 +143,8 @@ class Execution {
     // A UTF-16 unit becomes at most three bytes: small results need no count.
     if (limit !== null && result.length * 3 > limit && Buffer.byteLength(result) > limit)
       throw new TooLargeError('the result', Buffer.byteLength(result), limit)
-    if (!core.hooks.silent('taskSuccess')) core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value }, core.log)
+    if (!core.hooks.silent('taskSuccess'))
+      core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value, runtime: this.#runtimeMs() / 1000 }, core.log)
     return {
       status: 'success',
       result,
@@ -176,8 +190,8 @@ class Execution {
   }
 
   #failure(error: unknown): Outcome {
-    const { core, task, info } = this
-    if (!core.hooks.silent('taskFailure')) core.hooks.emit('taskFailure', { task: task.name, id: info.id, error }, core.log)
+    const { core, task } = this
+    if (!core.hooks.silent('taskFailure')) core.hooks.emit('taskFailure', { ...this.#callOf(), error }, core.log)
     return {
       status: 'failure',
       error: errorToRemote(error),
@@ -196,7 +210,10 @@ class Execution {
     } catch (error) {
       return this.#failure(error)
     }
-    if (!core.hooks.silent('taskRetry')) core.hooks.emit('taskRetry', { task: task.name, id: info.id, error: signal.cause }, core.log)
+    if (!core.hooks.silent('taskRetry')) {
+      const eta = request.etaMs === null ? null : new Date(request.etaMs)
+      core.hooks.emit('taskRetry', { task: task.name, id: info.id, error: signal.cause, request: this.#context.request, eta }, core.log)
+    }
     return {
       status: 'retry',
       error: signal.cause === undefined ? null : errorToRemote(signal.cause),
@@ -234,26 +251,4 @@ function notRegistered(core: AppCore, request: TaskRequest, continuations: Conti
 /** The context of a request is what the worker (app/run-info) made; it only crossed a pipe. */
 function infoOf(request: TaskRequest): RunInfo {
   return request.context as unknown as RunInfo
-}
-
-function stateOf(outcome: Outcome): string {
-  switch (outcome.status) {
-    case 'success':
-      return 'SUCCESS'
-    case 'failure':
-    case 'undecodable':
-    case 'killed':
-      return 'FAILURE'
-    case 'retry':
-      return 'RETRY'
-    case 'revoked':
-      return 'REVOKED'
-    case 'ignored':
-    case 'replaced':
-      return 'IGNORED'
-    case 'rejected':
-      return 'REJECTED'
-    default:
-      return outcome satisfies never
-  }
 }

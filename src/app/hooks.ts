@@ -1,25 +1,8 @@
 import { MiddlewareError } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 import type { TaskContext } from './context.js'
-
-/** Events of the program itself, under Celery's signal names. A listener can look, not change: what it throws is logged and forgotten. */
-export interface Signals {
-  /** In the process that sends, before the message goes to the broker. */
-  beforeTaskPublish: { task: string; id: string; headers: Readonly<Record<string, unknown>> }
-  /** In the process that sends, after the broker has confirmed. */
-  afterTaskPublish: { task: string; id: string }
-  /** In the process that runs the task, from here on. */
-  taskPrerun: { task: string; id: string }
-  taskPostrun: { task: string; id: string; state: string }
-  taskSuccess: { task: string; id: string; result: unknown }
-  taskFailure: { task: string; id: string; error: unknown }
-  taskRetry: { task: string; id: string; error: unknown }
-  /** In the worker's main process, from here on. */
-  taskReceived: { task: string; id: string }
-  taskRevoked: { task: string; id: string; reason: string }
-  workerReady: { hostname: string }
-  workerShutdown: { hostname: string }
-}
+import type { Instrument } from './instrument.js'
+import type { Signals } from './signals.js'
 
 /** Wraps sending and running. `publish` must call `next` once, or throw; `execute` at most once: a value that it returns without is the task's result. */
 export interface Middleware {
@@ -30,27 +13,39 @@ export interface Middleware {
   execute?(ctx: TaskContext, next: () => Promise<unknown>): Promise<unknown>
 }
 
-type Listener = (event: never) => void | Promise<void>
+type Listener = (event: never) => unknown
 
 /** The listeners and middleware of one app. */
 export class Hooks {
-  readonly #listeners = new Map<keyof Signals, Listener[]>()
+  /** Lists are replaced, never changed: a listener may come or go while they are gone through. */
+  readonly #listeners = new Map<keyof Signals, readonly Listener[]>()
   readonly #middleware: Middleware[] = []
+  /** Undefined unless OpenTelemetry is there. */
+  instrument: Instrument | undefined
 
   /** Gives back the function that stops listening. */
-  on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): () => void {
+  on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => unknown): () => void {
+    this.#listeners.set(signal, [...(this.#listeners.get(signal) ?? []), listener])
+    return () => this.off(signal, listener)
+  }
+
+  /** One time for each `on`. */
+  off<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => unknown): void {
     const list = this.#listeners.get(signal) ?? []
-    this.#listeners.set(signal, list)
-    list.push(listener as Listener)
-    return () => {
-      list.splice(list.indexOf(listener as Listener), 1)
-      if (list.length === 0) this.#listeners.delete(signal)
-    }
+    const at = list.indexOf(listener)
+    if (at < 0) return
+    if (list.length === 1) this.#listeners.delete(signal)
+    else this.#listeners.set(signal, list.toSpliced(at, 1))
   }
 
   /** True when nobody listens: the caller need not build the event. */
   silent(signal: keyof Signals): boolean {
     return !this.#listeners.has(signal)
+  }
+
+  /** The event is made only when somebody listens. Never throws, and waits for nobody. */
+  tell<E extends keyof Signals>(signal: E, log: Logger, event: () => Signals[E]): void {
+    if (this.#listeners.has(signal)) this.emit(signal, event(), log)
   }
 
   emit<E extends keyof Signals>(signal: E, event: Signals[E], log: Logger): void {
@@ -59,7 +54,7 @@ export class Hooks {
       try {
         // The map's key says which event its listeners take.
         const settled = listener(event as never)
-        if (settled instanceof Promise) settled.catch(failed)
+        if (typeof settled === 'object' && settled !== null) Promise.resolve(settled).catch(failed)
       } catch (error) {
         failed(error)
       }
@@ -76,35 +71,47 @@ export class Hooks {
 
   /** The first one used is the outermost. */
   async publish(message: Parameters<NonNullable<Middleware['publish']>>[0], last: () => Promise<void>): Promise<void> {
-    const layers = this.#middleware.filter((middleware) => middleware.publish !== undefined)
-    const step = (index: number): Promise<void> =>
-      layers[index]?.publish?.(
-        message,
-        once(() => step(index + 1)),
-      ) ?? last()
+    const layers = this.#middleware.flatMap((middleware) => (middleware.publish === undefined ? [] : [middleware]))
+    // What a layer gives is not looked at: one that gives nothing has not thereby left the sending to us.
+    const step = async (index: number): Promise<void> => {
+      const layer = layers[index]
+      if (layer === undefined) return last()
+      const rest = once(() => step(index + 1))
+      await layer.publish?.(message, rest.next)
+      await rest.ended()
+    }
     return step(0)
   }
 
   /** Undefined when no middleware wraps runs: the caller runs the function itself. */
   execute(ctx: TaskContext, last: () => Promise<unknown>): Promise<unknown> | undefined {
     if (this.#middleware.length === 0) return undefined
-    const layers = this.#middleware.filter((middleware) => middleware.execute !== undefined)
+    const layers = this.#middleware.flatMap((middleware) => (middleware.execute === undefined ? [] : [middleware]))
     if (layers.length === 0) return undefined
-    const step = (index: number): Promise<unknown> =>
-      layers[index]?.execute?.(
-        ctx,
-        once(() => step(index + 1)),
-      ) ?? last()
+    const step = async (index: number): Promise<unknown> => {
+      const layer = layers[index]
+      if (layer === undefined) return last()
+      const rest = once(() => step(index + 1))
+      const value = await layer.execute?.(ctx, rest.next)
+      await rest.ended()
+      return value
+    }
     return step(0)
   }
 }
 
-/** A second call would send, or run, the same task twice. */
-function once<T>(next: () => Promise<T>): () => Promise<T> {
-  let called = false
-  return async () => {
-    if (called) throw new MiddlewareError('a middleware called next() twice: the same task would be sent or run twice')
-    called = true
-    return next()
+/** A second call would send, or run, the same task twice. `ended` waits for a middleware that does not: a call is over when its message is sent, a run when its function has ended. */
+function once<T>(next: () => Promise<T>): { next(): Promise<T>; ended(): Promise<void> } {
+  let called: Promise<T> | undefined
+  return {
+    next: async () => {
+      if (called !== undefined) throw new MiddlewareError('a middleware called next() twice: the same task would be sent or run twice')
+      called = next()
+      return called
+    },
+    ended: async () => {
+      // What it threw is the middleware's business, which had it before.
+      await called?.catch(() => {})
+    },
   }
 }

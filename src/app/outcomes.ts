@@ -77,6 +77,11 @@ export function finalState(head: TaskHead, outcome: Outcome): MetaParts | undefi
   }
 }
 
+/** With the handles of what is sent after it: their ids are fixed, so they can be told before. */
+export function withChildren(final: MetaParts, children: readonly ResultTuple[] | undefined): MetaParts {
+  return children === undefined ? final : { ...final, children: [...(final.children ?? []), ...children] }
+}
+
 export function revoked(taskId: string, reason: string): MetaParts {
   return { status: 'REVOKED', result: remoteToWire(errorToRemote(new TaskRevokedError(taskId, reason))), children: null, done: true }
 }
@@ -99,7 +104,7 @@ function killedError(head: TaskHead, outcome: Outcome & { status: 'killed' }): E
       return new TaskRevokedError(head.id, 'terminated')
     case 'lost':
     case 'shutdown':
-      return new WorkerLostError(`the process that ran the task ended: ${outcome.detail} (pid ${outcome.pid})`)
+      return new WorkerLostError(`what ran the task ended: ${outcome.detail} (pid ${outcome.pid})`)
     default:
       return outcome.by satisfies never
   }

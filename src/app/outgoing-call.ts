@@ -2,6 +2,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import type { Embed } from '../protocol/task-body.js'
 import type { Fence } from '../transport.js'
 import type { Arguments } from './arguments.js'
+import type { Routed } from './routes.js'
 import type { TaskDefinition } from './task.js'
 
 /** A call on its way: the task by name, and its definition when this app has it. */
@@ -21,4 +22,6 @@ export interface OutgoingCall extends Arguments {
   readonly groupIndex?: number | undefined
   readonly replacedTaskNesting?: number | undefined
   readonly replyTo?: string | undefined
+  /** Told where it goes, once that is known. */
+  readonly routed?: ((routed: Routed) => void) | undefined
 }

@@ -7,6 +7,7 @@ import type { Message } from '../protocol/message.js'
 import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
 import type { Routed } from './routes.js'
+import type { PublishedTask } from './signals.js'
 
 export interface Publication {
   readonly message: Message
@@ -115,6 +116,12 @@ export class Publisher {
 }
 
 const done = Promise.resolve()
+
+/** For listeners. */
+export function publishedTask({ message, routed: { to } }: Publication): PublishedTask {
+  const { headers, body, properties } = message
+  return { task: String(headers.task), id: String(headers.id), headers, body, properties, exchange: to.exchange, routingKey: to.routingKey }
+}
 
 /** What the message says of itself, and where it went. */
 function sentFields({ message: { headers }, routed: { to, queue } }: Publication): Readonly<Record<string, unknown>> {

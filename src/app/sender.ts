@@ -6,7 +6,7 @@ import type { Plan, PlannedCall } from '../canvas/plan.js'
 import { planSignature } from '../canvas/planner.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { listOf, plainOptions, type Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
-import { NotPublishedError, TooLargeError } from '../errors.js'
+import { TooLargeError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { newTaskId } from '../internal/task-id.js'
 import { JsonText } from '../protocol/json-text.js'
@@ -26,7 +26,8 @@ import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
 import type { OutgoingCall } from './outgoing-call.js'
-import { Publisher } from './publisher.js'
+import { throughLayers } from './publish-layers.js'
+import { type Publication, Publisher, publishedTask } from './publisher.js'
 import { checkName } from './registry.js'
 import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
@@ -115,12 +116,16 @@ export class Sender implements SignatureSender {
 
   /** A message that was made elsewhere (a retry, a link) to where it belongs. */
   publish(prepared: Pick<Prepared, 'message' | 'routed' | 'notBefore'>): Promise<void> {
-    return this.#publisher.publish(prepared, {})
+    return this.#publish(prepared, {})
   }
 
   /** A call of a plan as a message. */
-  prepareCall(call: PlannedCall): Prepared | Promise<Prepared> {
-    return this.prepare(this.#outgoing(call), call.id)
+  prepareCall(planned: PlannedCall): Prepared | Promise<Prepared> {
+    const call = this.#outgoing(planned)
+    const { instrument } = this.#core.hooks
+    if (instrument === undefined) return this.prepare(call, planned.id)
+    const headers = { ...instrument.headers(), ...call.options.headers }
+    return this.prepare({ ...call, options: { ...call.options, headers } }, planned.id)
   }
 
   #outgoing(planned: PlannedCall): OutgoingCall {
@@ -216,8 +221,8 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return this.#throughMiddleware(call, (now) => this.#eager.call(now, id))
-    await this.#throughMiddleware(call, (now) => this.#sendNow(now, id))
+    if (this.#core.config.taskAlwaysEager) return throughLayers(this.#core, call, id, (now) => this.#eager.call(now, id))
+    await throughLayers(this.#core, call, id, (now) => this.#sendNow(now, id))
     runningTask()?.children.push([[id, null], null])
     return new StoredResult(id, this.#access)
   }
@@ -282,27 +287,11 @@ export class Sender implements SignatureSender {
           ['chain', chain],
         ])
       const call = this.#outgoing(planned)
-      return this.#throughMiddleware({ ...call, options: { ...call.options, retry, signal } }, (now) => this.#sendNow(now, planned.id))
+      const { id } = planned
+      return throughLayers(this.#core, { ...call, options: { ...call.options, retry, signal } }, id, (now) => this.#sendNow(now, id))
     } catch (error) {
       return Promise.reject(error)
     }
-  }
-
-  #throughMiddleware<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
-    return this.#core.hooks.publishes ? this.#passedOn(call, send) : send(call)
-  }
-
-  async #passedOn<T>(call: OutgoingCall, send: (call: OutgoingCall) => Promise<T>): Promise<T> {
-    const { hooks } = this.#core
-    const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
-    let sent: { readonly value: T } | undefined
-    await hooks.publish(given, async () => {
-      const { args, kwargs, headers } = given
-      sent = { value: await send({ ...call, args, kwargs, options: { ...call.options, headers } }) }
-    })
-    if (sent === undefined)
-      throw new NotPublishedError(`a publish middleware did not pass the call of ${call.task} on: it must call next() or throw`)
-    return sent.value
   }
 
   async #sendNow(call: OutgoingCall, id: string): Promise<void> {
@@ -310,14 +299,19 @@ export class Sender implements SignatureSender {
     signal?.throwIfAborted()
     const preparing = this.prepare(call, id)
     const prepared = preparing instanceof Promise ? await preparing : preparing
-    const { hooks, log } = this.#core
-    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', { task: call.task, id, headers: prepared.message.headers }, log)
+    call.routed?.(prepared.routed)
     const opening = this.#isAwaited(call) ? this.#core.connections.inbox() : undefined
     // Most backends have none, and their senders wait for nothing here.
     const inbox = opening === undefined ? undefined : await opening
     inbox?.expect([id])
-    await this.#publisher.publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
-    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', { task: call.task, id }, log)
+    await this.#publish({ ...prepared, inbox, fences: call.fences }, { retry, signal })
+  }
+
+  async #publish(publication: Publication, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<void> {
+    const { hooks, log } = this.#core
+    if (!hooks.silent('beforeTaskPublish')) hooks.emit('beforeTaskPublish', publishedTask(publication), log)
+    await this.#publisher.publish(publication, options)
+    if (!hooks.silent('afterTaskPublish')) hooks.emit('afterTaskPublish', publishedTask(publication), log)
   }
 
   /** False: it is known here that the worker will store no result. */

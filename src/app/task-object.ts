@@ -65,11 +65,6 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
   const { kwargs, args, params = [], bind = false, ...own } = options
   if (kwargs !== undefined && args !== undefined)
     throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
-  if (own.pool !== undefined)
-    throw new NotSupportedError(
-      `the option pool of task ${name}`,
-      'a worker has one pool for all its tasks in this version; start a second worker with another pool for their queue',
-    )
   if (own.concurrency !== undefined)
     throw new NotSupportedError(
       `the option concurrency of task ${name}`,

@@ -44,6 +44,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   sendEvents: bool,
   storeErrorsEvenIfIgnored: bool,
   throws: errorClasses,
+  pool: oneOf('async', 'threads', 'prefork'),
   description: text,
 }
 

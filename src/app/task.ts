@@ -86,7 +86,7 @@ export interface TaskOptions {
   storeErrorsEvenIfIgnored?: boolean
   /** Errors that are part of the task's work: stored as FAILURE, logged without a stack. */
   throws?: ErrorClass[]
-  /** Overrides the worker's pool for this task: CPU-heavy tasks go to a thread or a process. */
+  /** Overrides the worker's pool for this task: CPU-heavy tasks go to a thread or a process. A worker makes the pools that its tasks name when it starts. */
   pool?: 'async' | 'threads' | 'prefork'
   concurrency?: number
   description?: string

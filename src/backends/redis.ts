@@ -135,8 +135,8 @@ export class RedisBackend implements ResultBackend {
     return this.#chords.growChord(...args)
   }
 
-  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    this.#refuseWhenClosed()
+  completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.#chords.completeChordPart(...args)
   }
 

@@ -124,6 +124,7 @@ export class AppBeat implements Beat {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
     const { core } = this.#parts
+    core.hooks.tell('beatInit', core.log, () => ({ name: this.name }))
     for (let isFirst = true; this.#stopping === undefined; isFirst = false) {
       try {
         return await this.#open()

@@ -10,6 +10,11 @@ export interface CommandEntry {
 
 export const commandTable: readonly CommandEntry[] = [
   { name: 'worker', summary: 'run tasks', load: async () => (await import('./commands/worker.js')).define },
+  {
+    name: 'multi',
+    summary: 'start, stop and restart several workers of this host in the background',
+    load: async () => (await import('./commands/multi.js')).define,
+  },
   { name: 'beat', summary: 'send tasks when they are due', load: async () => (await import('./commands/beat.js')).define },
   {
     name: 'schedule',

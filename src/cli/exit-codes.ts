@@ -9,6 +9,8 @@ export const exitCodes = {
   unavailable: 69,
   /** A fault in celeriac or in the app's own code. */
   internal: 70,
+  /** A file cannot be written: the pid file of a worker that runs already. */
+  cannotCreate: 73,
   /** Not yet, or not certain: try again later. */
   temporary: 75,
   /** The app, its options or its packages need a change. */
@@ -39,6 +41,7 @@ const byErrorCode: Readonly<Record<string, number>> = {
   ERR_RESULTS_DISABLED: exitCodes.config,
   ERR_CHILD_BOOT: exitCodes.config,
   ERR_PORT_UNAVAILABLE: exitCodes.config,
+  ERR_ALREADY_RUNNING: exitCodes.cannotCreate,
 }
 
 export function exitCodeOf(error: unknown): number {

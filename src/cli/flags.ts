@@ -33,7 +33,7 @@ export function workerOptions(): readonly OptionName[] {
 /** Those of beat, and of the log that every process that stays has. */
 export function beatOptions(): readonly OptionName[] {
   const own = rows.filter(([, row]) => row.flag !== undefined && row.group === 'Beat').map(([option]) => option)
-  return [...own, 'include', 'workerLogLevel', 'workerLogFormat']
+  return [...own, 'include', 'workerLogLevel', 'workerLogFormat', 'workerLogFile']
 }
 
 export function addConfigFlags(command: Command, options: readonly OptionName[]): void {

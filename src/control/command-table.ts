@@ -56,6 +56,13 @@ export const commandTable: readonly CommandSpec[] = [
   },
   { name: 'memdump', kind: 'inspect', help: 'the memory samples that memsample has taken', arguments: [number('samples')] },
   { name: 'memsample', kind: 'inspect', help: 'the memory of the worker process now', arguments: none },
+  {
+    name: 'objgraph',
+    kind: 'inspect',
+    help: 'of Python workers: a picture of objects that are not collected',
+    arguments: [text('type'), number('num'), number('max_depth')],
+    timeout: 60,
+  },
   { name: 'ping', kind: 'inspect', help: 'whether the worker answers', arguments: none },
   { name: 'query_task', kind: 'inspect', help: 'what the worker knows of tasks, by their ids', arguments: [required(list('ids'))] },
   {
@@ -107,7 +114,7 @@ export const commandTable: readonly CommandSpec[] = [
     arguments: [required(text('queue'))],
   },
   { name: 'pool_grow', kind: 'control', help: 'make the pool larger', arguments: [number('n')] },
-  { name: 'pool_restart', kind: 'control', help: 'start the processes of the pool anew', arguments: none },
+  { name: 'pool_restart', kind: 'control', help: 'start the processes or threads of the pool anew', arguments: none },
   { name: 'pool_shrink', kind: 'control', help: 'make the pool smaller', arguments: [number('n')] },
   {
     name: 'rate_limit',

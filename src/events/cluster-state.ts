@@ -71,6 +71,7 @@ const stateOf: Readonly<Record<string, TaskState>> = {
   retried: 'RETRY',
   rejected: 'REJECTED',
   revoked: 'REVOKED',
+  cancelled: 'PENDING',
 }
 
 /** Celery's precedence: what stands first is not undone by what stands behind it and comes late. */
@@ -175,12 +176,10 @@ export class ClusterState {
     const task: Writable<TaskView> = before ?? { uuid, state: 'PENDING', times: {}, timestamp: event.timestamp, clock }
     task.times = { ...task.times, [kind]: event.timestamp }
     const state = stateOf[kind]
-    // A retry begins anew, whatever stood there.
     const isLate =
       before !== undefined &&
       state !== undefined &&
-      state !== 'RETRY' &&
-      before.state !== 'RETRY' &&
+      !beginsAnew(kind, before) &&
       precedence.indexOf(state) > precedence.indexOf(before.state)
     if (isLate) addFields(task, event, lateFields)
     else {
@@ -199,6 +198,12 @@ export class ClusterState {
     const [oldest] = map.keys()
     if (map.size > most && oldest !== undefined) map.delete(oldest)
   }
+}
+
+/** A retry does, whatever stood there; what was cut off goes back to its queue, unless it had ended elsewhere. */
+function beginsAnew(kind: string, before: TaskView): boolean {
+  if (kind === 'retried' || before.state === 'RETRY') return true
+  return kind === 'cancelled' && !['SUCCESS', 'FAILURE', 'REVOKED'].includes(before.state)
 }
 
 function addFields(task: Writable<TaskView>, event: ClusterEvent, fields: readonly string[]): void {

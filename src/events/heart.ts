@@ -9,6 +9,8 @@ export interface HeartParts {
   readonly intervalMs: number
   /** How many tasks run now, and how many were started in all. */
   readonly counts: () => { readonly active: number; readonly processed: number }
+  /** After each heartbeat. Must not throw. */
+  readonly onBeat?: () => void
 }
 
 /** What a worker says of its software in each of its events. */
@@ -51,6 +53,7 @@ export class Heart {
   #arm(): void {
     this.#timer = this.#parts.clock.setTimer(this.#parts.intervalMs, () => {
       this.#send('worker-heartbeat')
+      this.#parts.onBeat?.()
       this.#arm()
     })
   }

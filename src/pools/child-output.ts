@@ -1,13 +1,16 @@
 import { writeSync } from 'node:fs'
-import { childWritesFd } from './child-frames.js'
+import { childWritesFd, type FromChild, type Message } from './child-frames.js'
+import type { ChildOutput } from './child-runs.js'
+import { encodeFrame } from './frames.js'
 import { endProcessGroup } from './parent-watchdog.js'
 
-/** A child's way to its worker. What was written is seen by the worker, even if the process is killed the next moment. */
-export class ChildOutput {
+/** A child process's way to its worker: what was written lies in the pipe. */
+export class PipeOutput implements ChildOutput {
   #held: Buffer[] = []
 
-  /** Returns when the frame, and all that was held before it, is in the pipe. */
-  write(frame: Buffer): void {
+  /** @throws TooLargeError */
+  write({ head, body }: Message<FromChild>): void {
+    const frame = encodeFrame(head, body)
     if (this.#held.length === 0) {
       writeAll(frame)
       return
@@ -16,9 +19,9 @@ export class ChildOutput {
     this.flush()
   }
 
-  /** Goes out with the next frame. Whoever holds one sees to it that this is soon. */
-  hold(frame: Buffer): void {
-    this.#held.push(frame)
+  /** @throws TooLargeError */
+  hold({ head, body }: Message<FromChild>): void {
+    this.#held.push(encodeFrame(head, body))
   }
 
   flush(): void {

@@ -7,7 +7,19 @@
  * A task that blocks the event loop stops everything; after `maxBlockMs` the worker ends itself with exit code 70 (see block-watchdog.ts).
  */
 import type { Clock, Timer } from '../internal/clock.js'
-import type { AbortCause, Continuations, Execute, ExecuteRun, KilledBy, Outcome, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
+import type {
+  AbortCause,
+  Continuations,
+  Execute,
+  ExecuteRun,
+  KilledBy,
+  Outcome,
+  Pool,
+  PoolHost,
+  PoolSupports,
+  Run,
+  TaskRequest,
+} from '../pool.js'
 import { BlockWatchdog } from './block-watchdog.js'
 import { TaskSignal } from './task-signal.js'
 
@@ -24,7 +36,7 @@ export interface InlinePoolOptions {
 
 export class InlinePool implements Pool {
   readonly name: string
-  readonly supports = { timeLimit: false, terminate: false, ownLoop: false }
+  readonly supports: PoolSupports
   readonly #options: InlinePoolOptions
   readonly #watchdog: BlockWatchdog | undefined
   readonly #running = new Set<InlineRun>()
@@ -37,6 +49,7 @@ export class InlinePool implements Pool {
   constructor(options: InlinePoolOptions) {
     const { name, concurrency, maxBlockMs = 10_000 } = options
     this.name = name
+    this.supports = { timeLimit: false, terminate: false, ownLoop: false, resize: name === 'async' }
     this.#options = options
     this.#concurrency = name === 'solo' ? 1 : concurrency
     if (maxBlockMs > 0) this.#watchdog = new BlockWatchdog(maxBlockMs)

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../internal/clock.js'
 import type { AbortCause, Continuations, KilledBy, Outcome, Run, TaskRequest } from '../pool.js'
 
-/** Why the process of a run is about to be killed. */
+/** Why the child of a run is about to be killed. */
 export interface Kill {
   readonly by: KilledBy
   readonly signal: NodeJS.Signals
@@ -20,7 +20,7 @@ export interface PoolRunOwner {
 }
 
 /**
- * One run in a process pool:
+ * One run in a pool of children:
  *
  *     waiting (in the pool) -> sent (in a child, may come back to waiting) -> started (accepted by the child) -> ended
  *
@@ -29,11 +29,11 @@ export interface PoolRunOwner {
 export class PoolRun implements Run {
   readonly outcome: Promise<Outcome>
   state: 'waiting' | 'sent' | 'started' | 'ended' = 'waiting'
-  /** Set once somebody asked for the death of its process. */
+  /** Set once somebody asked for the death of its child. */
   kill: Kill | undefined
   /** The first cause to abort it for; told to the child when the run is sent there later. */
   abortCause: AbortCause | undefined
-  /** How many processes died when this was the next that they would have started. */
+  /** How many children died when this was the next that they would have started. */
   deaths = 0
   /** Monotonic ms of the last change of state. */
   since = 0
@@ -85,7 +85,7 @@ export class PoolRun implements Run {
     this.#owner.killRun(this, { by: 'terminated', signal: 'SIGTERM', detail: 'revoked', onlyWaiting: true })
   }
 
-  /** The limits count from the moment when nothing is in front of the run any more: a process that is stuck before the start is noticed, too. */
+  /** The limits count from the moment when nothing is in front of the run any more: a child that is stuck before the start is noticed, too. */
   startLimits(): void {
     if (this.#timers !== undefined || this.state === 'ended') return
     const { softTimeLimitMs, timeLimitMs } = this.request

@@ -63,10 +63,12 @@ export function matchesGlob(pattern: string, name: string): boolean {
   let ends = new Set([0])
   for (const part of parts) {
     const next = new Set<number>()
-    for (const at of ends) {
-      if (part === '*') for (let end = at; end <= name.length; end++) next.add(end)
-      else if (at < name.length && takesCharacter(part, name[at] ?? '')) next.add(at + 1)
-    }
+    // The first reaches all that the others do.
+    if (part === '*') for (let end = Math.min(...ends); end <= name.length; end++) next.add(end)
+    else
+      for (const at of ends) {
+        if (at < name.length && takesCharacter(part, name[at] ?? '')) next.add(at + 1)
+      }
     ends = next
   }
   return ends.has(name.length)
@@ -141,6 +143,9 @@ export function encodeBroadcast(
   }
 }
 
+/** As a name of a worker, which it stands for. */
+const longestPattern = 255
+
 /** Checks a decoded request. Throws InvalidMessageError. */
 export function decodeBroadcast(value: unknown): Broadcast {
   if (!isRecord(value)) throw new InvalidMessageError(`expected a broadcast to be an object, got: ${show(value)}`)
@@ -149,7 +154,8 @@ export function decodeBroadcast(value: unknown): Broadcast {
   const args = value.arguments ?? {}
   if (!isRecord(args)) throw invalid('arguments', 'an object', args)
   if (!isAbsent(destination) && !isTexts(destination)) throw invalid('destination', 'an array of worker names', destination)
-  if (!isAbsent(pattern) && typeof pattern !== 'string') throw invalid('pattern', 'text', pattern)
+  if (!isAbsent(pattern) && (typeof pattern !== 'string' || pattern.length > longestPattern))
+    throw invalid('pattern', `text of ${longestPattern} characters at most`, pattern)
   if (!isAbsent(matcher) && matcher !== 'glob' && matcher !== 'pcre') throw invalid('matcher', '"glob" or "pcre"', matcher)
   const request: Broadcast = {
     method,
@@ -178,9 +184,15 @@ export function encodeRevoke({ taskIds, terminate, signal }: RevokeRequest): Rea
 export function decodeRevoke(args: Readonly<Record<string, unknown>>): RevokeRequest {
   const ids = typeof args.task_id === 'string' ? [args.task_id] : args.task_id
   if (!Array.isArray(ids) || !ids.every(isName)) throw invalid('arguments.task_id', 'an id or an array of ids', args.task_id)
-  const terminate = args.terminate ?? false
-  if (typeof terminate !== 'boolean') throw invalid('arguments.terminate', 'true or false', terminate)
-  return { taskIds: ids, terminate, signal: decodeSignal(args.signal) }
+  return { taskIds: ids, terminate: decodeFlag(args.terminate, 'terminate'), signal: decodeSignal(args.signal) }
+}
+
+/** Python's clients send 1 and 0 as well, Flower among them. Absent is false. Throws InvalidMessageError. */
+export function decodeFlag(value: unknown, argument: string): boolean {
+  if (isAbsent(value) || value === 0) return false
+  if (value === 1) return true
+  if (typeof value !== 'boolean') throw invalid(`arguments.${argument}`, 'true or false', value)
+  return value
 }
 
 /** The name of a signal as Node has it: Python takes SIGTERM, TERM, term and 15; nothing is SIGTERM. Throws InvalidMessageError. */

@@ -6,19 +6,28 @@ import type { Serializer } from '../serializer.js'
 import { type Content, decodeContent } from './accept.js'
 import { compressMessage, defaultMaxBytes } from './compression.js'
 import { json } from './json.js'
+import type { Signing } from './signed.js'
+
+/** How messages of the serializer `auth` are signed and verified; `inner` and `accepted` are names of serializers. */
+export interface SigningOptions extends Omit<Signing, 'inner' | 'accepted'> {
+  readonly inner: string
+  readonly accepted: readonly string[]
+}
 
 export class Serializers {
   readonly #maxBytes: number
+  readonly #signing: SigningOptions | undefined
   readonly #loaded = new Map<string, Serializer>([[json.contentType, json]])
 
-  /** `maxBytes` bounds a body that is read, compressed and decompressed: 16 MiB by default, null is no limit. */
-  constructor({ maxBytes = defaultMaxBytes }: { readonly maxBytes?: number | null } = {}) {
+  /** `maxBytes` bounds a body that is read, compressed and decompressed: 16 MiB by default, null is no limit. Without `signing` there is no `auth`. */
+  constructor({ maxBytes = defaultMaxBytes, signing }: { readonly maxBytes?: number | null; readonly signing?: SigningOptions } = {}) {
     this.#maxBytes = maxBytes ?? constants.MAX_LENGTH
+    this.#signing = signing
   }
 
   /**
-   * By Celery's name or by content type; a promise the first time one is asked for that needs a package. Throws (or rejects with) OptionInvalidError for an unknown
-   * name, NotSupportedError for pickle, DriverNotInstalledError for a missing package.
+   * By Celery's name or by content type; a promise the first time one is asked for that needs a package or files. Throws (or rejects with) OptionInvalidError for an
+   * unknown name, NotSupportedError for pickle, DriverNotInstalledError for a missing package, SecurityError for keys and certificates that cannot be used.
    */
   get(name: string): Serializer | Promise<Serializer> {
     const contentType = contentTypeOf(name)
@@ -26,10 +35,18 @@ export class Serializers {
   }
 
   async #load(contentType: string): Promise<Serializer> {
-    const serializer = await loaders[contentType]?.()
+    const serializer = contentType === contentTypes.auth ? await this.#loadSigned() : await loaders[contentType]?.()
     if (serializer === undefined) throw unknownName(contentType)
     this.#loaded.set(contentType, serializer)
     return serializer
+  }
+
+  async #loadSigned(): Promise<Serializer | undefined> {
+    if (this.#signing === undefined) return undefined
+    const { inner, accepted, ...signing } = this.#signing
+    const [wrapped, ...read] = await Promise.all([inner, ...accepted].map((name) => this.get(name)))
+    const { loadSigned } = await import('./signed.js')
+    return loadSigned({ ...signing, inner: wrapped ?? json, accepted: read })
   }
 
   /**
@@ -50,11 +67,12 @@ export class Serializers {
   }
 }
 
-const contentTypes: Readonly<Record<string, string>> = {
+const contentTypes = {
   json: 'application/json',
   msgpack: 'application/x-msgpack',
   yaml: 'application/x-yaml',
-}
+  auth: 'application/data',
+} as const satisfies Readonly<Record<string, string>>
 
 const loaders: Readonly<Record<string, () => Promise<Serializer>>> = {
   'application/json': async () => json,
@@ -67,9 +85,11 @@ function contentTypeOf(name: string): string {
   if (name === 'pickle' || name === 'application/x-python-serialize') {
     throw new NotSupportedError('the pickle serializer', 'reading a pickle runs code that the message brings. Use json, msgpack or yaml')
   }
-  const contentType = Object.hasOwn(contentTypes, name) ? contentTypes[name] : name
-  if (contentType === undefined || !Object.hasOwn(loaders, contentType)) throw unknownName(name)
+  const contentType = isName(name) ? contentTypes[name] : name
+  if (contentType !== contentTypes.auth && !Object.hasOwn(loaders, contentType)) throw unknownName(name)
   return contentType
 }
 
-const unknownName = (name: string): OptionInvalidError => new OptionInvalidError('serializer', 'json, msgpack or yaml', name)
+const isName = (name: string): name is keyof typeof contentTypes => Object.hasOwn(contentTypes, name)
+
+const unknownName = (name: string): OptionInvalidError => new OptionInvalidError('serializer', 'json, msgpack, yaml or auth', name)

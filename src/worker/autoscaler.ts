@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../internal/clock.js'
 import type { Logger } from '../internal/logger.js'
 import type { Pool } from '../pool.js'
+import type { ActiveTask } from './active-task.js'
 
 export interface Bounds {
   readonly min: number
@@ -15,7 +16,7 @@ interface AutoscalerParts {
   /** Never rejects. */
   readonly resize: (size: number) => Promise<void>
   /** Tasks that the worker holds, running or not. */
-  readonly held: () => number
+  readonly held: () => readonly ActiveTask[]
 }
 
 const lookMs = 1_000
@@ -49,8 +50,7 @@ export class Autoscaler {
   }
 
   info(): Readonly<Record<string, number>> {
-    const { pool, held } = this.#parts
-    return { ...this.#bounds, current: pool.size, qty: held() }
+    return { ...this.#bounds, current: this.#parts.pool.size, qty: this.#held() }
   }
 
   /** What is not given stays; a bound pushes the other where it must. */
@@ -64,17 +64,27 @@ export class Autoscaler {
   }
 
   #look(): void {
-    const { pool, clock, held } = this.#parts
-    const wanted = Math.min(this.#bounds.max, Math.max(this.#bounds.min, held()))
+    const { pool, clock } = this.#parts
+    const wanted = Math.min(this.#bounds.max, Math.max(this.#bounds.min, this.#held()))
     const now = clock.monotonic()
     if (wanted >= pool.size) this.#neededMs = now
     if (wanted > pool.size) this.#resize(wanted)
     else if (wanted < pool.size && now - this.#neededMs >= keepMs) this.#resize(wanted)
   }
 
+  /** Those that the pool's size is for: tasks of other parts have places of their own. */
+  #held(): number {
+    const { pool, held } = this.#parts
+    const { parts } = pool
+    return parts === undefined ? held().length : held().filter(({ head }) => parts.of(head.task) === parts.main).length
+  }
+
   #resize(size: number): void {
     const { pool, log, resize } = this.#parts
-    log.info({ from: pool.size, to: size }, `Scaling ${size > pool.size ? 'up' : 'down'} to ${size} processes.`)
+    log.info(
+      { from: pool.size, to: size },
+      `Scaling ${size > pool.size ? 'up' : 'down'} to ${size} ${pool.supports.ownLoop ? 'children' : 'places'}.`,
+    )
     void resize(size)
   }
 }

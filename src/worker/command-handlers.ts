@@ -13,7 +13,7 @@ import {
 } from './commands/change-worker.js'
 import * as cluster from './commands/cluster.js'
 import * as inspectTasks from './commands/inspect-tasks.js'
-import { active_queues, clock, conf, memdump, memsample, ping, registered, report, stats } from './commands/inspect-worker.js'
+import { active_queues, clock, conf, memdump, memsample, objgraph, ping, registered, report, stats } from './commands/inspect-worker.js'
 import type { CommandHandler } from './panel.js'
 
 const { disable_events, election, enable_events, heartbeat, hello } = cluster
@@ -36,6 +36,7 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   hello,
   memdump,
   memsample,
+  objgraph,
   pause_queue,
   ping,
   pool_grow,
@@ -55,6 +56,13 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   stats,
   terminate,
   time_limit,
+}
+
+/** Whether a worker obeys a command; commands of the app go by their own names. */
+export function isAllowed(allowed: readonly string[] | null, method: string): boolean {
+  if (allowed === null) return true
+  const spec = findCommand(method)
+  return allowed.includes(method) || (spec !== undefined && (allowed.includes(spec.name) || allowed.includes(spec.kind)))
 }
 
 /** What runs a command of Celery, by its name or an older one. */

@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { CeleriacError, DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -19,6 +19,7 @@ import type { RevokedTasks } from './revoked.js'
 import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
+import { signalOf } from './task-signals.js'
 import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
@@ -126,6 +127,8 @@ export class TaskConsumer {
   /** The broker's driver could not even read it. */
   readonly refused = (queue: string, reason: string): void => {
     this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
+    const { hooks, log } = this.#parts.core
+    hooks.tell('taskRejected', log, () => ({ queue, error: new DecodeError(reason) }))
   }
 
   get activeCount(): number {
@@ -234,6 +237,7 @@ export class TaskConsumer {
         `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
       )
       delivery.reject(reason)
+      core.hooks.tell('taskRejected', core.log, () => ({ queue: delivery.queue, error }))
       return undefined
     }
   }
@@ -265,7 +269,7 @@ export class TaskConsumer {
     const { delivery, head } = task
     if (this.#draining || this.#parts.queues.isPaused(delivery.queue)) return delivery.release()
     this.#active.add(task)
-    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', { task: head.task, id: head.id }, core.log)
+    if (!core.hooks.silent('taskReceived')) core.hooks.emit('taskReceived', signalOf(task), core.log)
     if (logs(core.log, 'debug'))
       core.log.debug({ task: head.task, task_id: head.id, queue: delivery.queue }, `Task ${head.task}[${head.id}] received`)
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
@@ -303,6 +307,7 @@ export class TaskConsumer {
 
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
+    core.hooks.tell('taskUnknown', core.log, () => signalOf(task))
     if (core.config.taskUnknown === 'requeue') {
       core.log.warn(
         { task: task.head.task, task_id: task.head.id },
@@ -322,12 +327,20 @@ export class TaskConsumer {
       this.#consumer?.setPrefetch(this.prefetch)
     }
     while (this.#inPool < pool.window) {
-      const task = this.#waiting.shift()
+      const task = this.#nextWaiting()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
       else this.#run(task)
     }
+  }
+
+  /** The first for which there is a place: of a pool made of several, one may be full. */
+  #nextWaiting(): ActiveTask | undefined {
+    const { parts } = this.#parts.pool
+    if (parts === undefined) return this.#waiting.shift()
+    const first = this.#waiting.findIndex(({ head }) => !parts.isFull(head.task))
+    return first < 0 ? undefined : this.#waiting.splice(first, 1)[0]
   }
 
   #run(task: ActiveTask): void {
@@ -342,7 +355,7 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || events.enabled || failpoints)
+    if (!task.acksLate || tracks || events.wantsStarts || failpoints)
       void run.accepted.then(({ pid }) => {
         task.started = true
         events.started(task)

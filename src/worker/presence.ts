@@ -8,6 +8,7 @@ import { atMost } from '../internal/at-most.js'
 import type { Connection } from '../transport.js'
 import { TaskCounts } from './task-counts.js'
 import { TaskEvents } from './task-events.js'
+import { taskSignals } from './task-signals.js'
 
 /** A farewell that the broker does not take in this time is not sent. */
 const farewellMs = 1_000
@@ -39,12 +40,14 @@ export class Presence {
       },
     })
     this.events = new TaskEvents(this.dispatcher, { enabled: config.workerSendTaskEvents })
+    this.events.watch(taskSignals(core))
     if (options.heartbeat === false) return
     this.heart = new Heart({
       clock,
       dispatcher: this.dispatcher,
       intervalMs: config.workerHeartbeatInterval * 1000,
       counts: () => ({ active: active(), processed: this.counts.all }),
+      onBeat: () => core.hooks.tell('heartbeatSent', core.log, () => ({ hostname })),
     })
   }
 

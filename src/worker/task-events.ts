@@ -7,18 +7,54 @@ import { repr } from '../protocol/repr.js'
 import { toIso } from '../protocol/time.js'
 import type { ActiveTask } from './active-task.js'
 
-/** What a worker tells monitors about its tasks, a method for each event. Off, each is one look at a boolean. */
+/** Who is told, in this process, what happens to tasks. Must not throw. */
+export interface TaskWatcher {
+  received?(task: ActiveTask): void
+  started?(task: ActiveTask): void
+  /** What the end of a run is to others. */
+  ended?(task: ActiveTask, outcome: Outcome): void
+  /** It could not be run at all. */
+  failed?(task: ActiveTask, error: RemoteErrorData): void
+}
+
+/** What a worker tells monitors, and watchers of its own, about its tasks: a method for each event. With neither, each is one look at a boolean. */
 export class TaskEvents {
-  /** `-E`, `enable_events`, `disable_events`. */
-  enabled: boolean
   readonly #dispatcher: EventDispatcher
+  readonly #watchers: TaskWatcher[] = []
+  #enabled: boolean
+  /** Somebody is to be told. */
+  #heard: boolean
 
   constructor(dispatcher: EventDispatcher, { enabled }: { readonly enabled: boolean }) {
     this.#dispatcher = dispatcher
-    this.enabled = enabled
+    this.#enabled = enabled
+    this.#heard = enabled
+  }
+
+  /** `-E`, `enable_events`, `disable_events`. */
+  get enabled(): boolean {
+    return this.#enabled
+  }
+
+  set enabled(enabled: boolean) {
+    this.#enabled = enabled
+    this.#heard = enabled || this.#watchers.length > 0
+  }
+
+  /** For as long as the worker lives. */
+  watch(watcher: TaskWatcher): void {
+    this.#watchers.push(watcher)
+    this.#heard = true
+  }
+
+  /** Whether anybody wants to know when a task starts: that costs a promise for each. */
+  get wantsStarts(): boolean {
+    return this.#heard && (this.#enabled || this.#watchers.some(({ started }) => started !== undefined))
   }
 
   received(task: ActiveTask): void {
+    if (!this.#heard) return
+    for (const watcher of this.#watchers) watcher.received?.(task)
     if (!this.#tellsOf(task)) return
     const { head } = task
     this.#send('task-received', task, {
@@ -34,17 +70,21 @@ export class TaskEvents {
   }
 
   started(task: ActiveTask): void {
+    if (!this.#heard) return
+    for (const watcher of this.#watchers) watcher.started?.(task)
     if (this.#tellsOf(task)) this.#send('task-started', task, {})
   }
 
   /** What the end of a run is to others. An outcome that is dropped or run again ends nothing: it is not told here. */
   ended(task: ActiveTask, outcome: Outcome): void {
+    if (!this.#heard) return
+    for (const watcher of this.#watchers) watcher.ended?.(task, outcome)
     if (!this.#tellsOf(task)) return
     switch (outcome.status) {
       case 'success':
         return this.#send('task-succeeded', task, { result: outcome.repr, runtime: outcome.runtimeMs / 1000 })
       case 'failure':
-        return this.failed(task, outcome.error)
+        return this.#sendFailed(task, outcome.error)
       case 'retry':
         return this.#send('task-retried', task, { exception: shown(outcome.error), traceback: outcome.error?.traceback ?? null })
       case 'rejected':
@@ -55,7 +95,7 @@ export class TaskEvents {
         return this.#send('task-revoked', task, { terminated, signum, expired: outcome.reason === 'expired' })
       }
       case 'killed':
-        return this.failed(task, errorToRemote(killedError(outcome)))
+        return this.#sendFailed(task, errorToRemote(killedError(outcome)))
       case 'ignored':
       case 'replaced':
       case 'undecodable':
@@ -65,12 +105,24 @@ export class TaskEvents {
     }
   }
 
+  /** It could not be run at all. */
   failed(task: ActiveTask, error: RemoteErrorData): void {
-    if (this.#tellsOf(task)) this.#send('task-failed', task, { exception: shown(error), traceback: error.traceback ?? '' })
+    if (!this.#heard) return
+    for (const watcher of this.#watchers) watcher.failed?.(task, error)
+    if (this.#tellsOf(task)) this.#sendFailed(task, error)
+  }
+
+  #sendFailed(task: ActiveTask, error: RemoteErrorData): void {
+    this.#send('task-failed', task, { exception: shown(error), traceback: error.traceback ?? '' })
+  }
+
+  /** The worker stops before its end, and it goes back to its queue. */
+  cancelled(task: ActiveTask): void {
+    if (this.#tellsOf(task)) this.#send('task-cancelled', task, {})
   }
 
   #tellsOf({ definition }: ActiveTask): boolean {
-    return this.enabled && definition?.options.sendEvents !== false
+    return this.#enabled && definition?.options.sendEvents !== false
   }
 
   #send(type: string, { head }: ActiveTask, fields: Readonly<Record<string, unknown>>): void {
@@ -78,7 +130,8 @@ export class TaskEvents {
   }
 }
 
-function killedError(outcome: Outcome & { status: 'killed' }): Error {
+/** What a task is told to have failed with whose process was killed. */
+export function killedError(outcome: Outcome & { status: 'killed' }): Error {
   return outcome.by === 'time limit' ? new TimeLimitExceeded((outcome.limitMs ?? 0) / 1000) : new WorkerLostError(outcome.detail)
 }
 

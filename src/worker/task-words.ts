@@ -1,7 +1,6 @@
 /** How a worker speaks of its tasks: the same words in every line. */
-import type { AppCore } from '../app/core.js'
 import { show } from '../errors.js'
-import type { Logger } from '../internal/logger.js'
+import { type Logger, logs } from '../internal/logger.js'
 import type { Outcome } from '../pool.js'
 import type { RemoteErrorData } from '../protocol/remote-error.js'
 import type { ActiveTask } from './active-task.js'
@@ -19,8 +18,12 @@ export function briefly({ excType, excMessage }: RemoteErrorData): string {
 }
 
 /** With at most six digits, as short as it is exact enough. */
-export function seconds(ms: number): string {
+function seconds(ms: number): string {
   return `${Number((ms / 1000).toFixed(6))}s`
+}
+
+export function tellSuccess(log: Logger, task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+  if (logs(log, 'info')) log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
 }
 
 export function logFailure(log: Logger, task: ActiveTask, { error: failure, expected }: Outcome & { status: 'failure' }): void {
@@ -31,7 +34,6 @@ export function logFailure(log: Logger, task: ActiveTask, { error: failure, expe
     log.error({ ...fields(task), error }, `Task ${label(task)} raised unexpected: ${briefly(failure)}${stack === null ? '' : `\n${stack}`}`)
 }
 
-export function tellRevoked({ hooks, log }: AppCore, task: ActiveTask, reason: string): void {
+export function logRevoked(log: Logger, task: ActiveTask, reason: string): void {
   log.info(fields(task), `Discarding ${reason} task: ${label(task)}`)
-  if (!hooks.silent('taskRevoked')) hooks.emit('taskRevoked', { task: task.head.task, id: task.head.id, reason }, log)
 }

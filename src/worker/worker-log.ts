@@ -3,25 +3,31 @@ import type * as Pino from 'pino'
 import type { Config } from '../app/config.js'
 import { humanLogger, isLogged } from '../app/human-log.js'
 import type { Logger } from '../internal/logger.js'
+import { nodeName, nodePath } from '../internal/node-name.js'
+import { LogFile } from './log-file.js'
 
-/** Log lines of a worker process whose app has no logger of its own: on stderr, as Celery's; for people on a terminal, as JSON elsewhere. */
+/**
+ * Log lines of a worker process whose app has no logger of its own: on stderr, as Celery's, or in the file of `workerLogFile`; for people on a terminal,
+ * as JSON elsewhere. Throws what the system says when the file cannot be opened.
+ */
 export function workerLog(
-  { workerLogFormat, workerLogLevel }: Pick<Config, 'workerLogFormat' | 'workerLogLevel'>,
+  { workerLogFormat, workerLogLevel, workerLogFile }: Pick<Config, 'workerLogFormat' | 'workerLogLevel' | 'workerLogFile'>,
   { process: processName, hostname }: { readonly process: string; readonly hostname?: string },
 ): Logger {
-  const human = workerLogFormat === 'human' || (workerLogFormat === 'auto' && process.stderr.isTTY === true)
+  const file = workerLogFile === null ? undefined : new LogFile(nodePath(workerLogFile, hostname ?? nodeName(processName)))
+  const human = workerLogFormat === 'human' || (workerLogFormat === 'auto' && file === undefined && process.stderr.isTTY === true)
   if (!human) {
     const base = { pid: process.pid, process: processName, ...(hostname === undefined ? {} : { worker: hostname }) }
     return onFirstLine(workerLogLevel, () => {
       const { destination, pino, stdTimeFunctions } = loadPino()
-      return pino({ level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime }, destination({ fd: 2, sync: true }))
+      return pino({ level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime }, file ?? destination({ fd: 2, sync: true }))
     })
   }
   // Nothing is logged as fatal.
   return humanLogger({
     level: workerLogLevel === 'fatal' ? 'error' : workerLogLevel,
     process: processName,
-    write: (line) => process.stderr.write(line),
+    write: (line) => (file === undefined ? process.stderr.write(line) : file.write(line)),
   })
 }
 

@@ -15,22 +15,23 @@ import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
 import { type Health, notReadyWords } from './health.js'
-import type { OpenPort } from './http-port.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
-import { openWorkerPorts } from './ports.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
+import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
 import { StateFile } from './state-file.js'
 import { TaskConsumers } from './task-consumers.js'
+import { WorkerTelemetry } from './telemetry.js'
 import { WorkerQueues } from './worker-queues.js'
+import { WorkerSignals } from './worker-signals.js'
 
 /** A broker that does not answer when the worker leaves is waited for no longer. */
 const farewellMs = 10_000
@@ -52,6 +53,8 @@ export class AppWorker implements Worker, Health {
   readonly #refusals: RefusalLog
   readonly #presence: Presence
   readonly #neighbours: Neighbours
+  readonly #signals: WorkerSignals
+  readonly #telemetry: WorkerTelemetry
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -69,7 +72,6 @@ export class AppWorker implements Worker, Health {
   #state: WorkerState = 'new'
   readonly #shutdown: Shutdown
   readonly #deafWatch: DeafWatch
-  #ports: readonly OpenPort[] = []
   /** Why there is no broker at the moment. */
   #lost = ''
 
@@ -82,6 +84,7 @@ export class AppWorker implements Worker, Health {
     this.#limits = new RateLimits(core)
     this.hostname = nodeName(options.hostname)
     this.#shutdown = new Shutdown(core)
+    this.#signals = new WorkerSignals(core, this.hostname)
     this.#deafWatch = new DeafWatch({
       clock: core.clock,
       log: core.log,
@@ -90,6 +93,7 @@ export class AppWorker implements Worker, Health {
       repair: () => this.#repair(),
     })
     this.#presence = new Presence(core, this.hostname, options, () => this.#tasks.running.length)
+    this.#telemetry = new WorkerTelemetry(core, this.#presence.events)
     this.#neighbours = new Neighbours({ core, sender, hostname: this.hostname, presence: this.#presence, options })
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
@@ -123,7 +127,7 @@ export class AppWorker implements Worker, Health {
   async start(): Promise<this> {
     this.#starting ??= this.#start().catch(async (error: unknown) => {
       this.#state = 'stopped'
-      await this.#closePorts()
+      await this.#telemetry.close()
       throw error
     })
     await this.#starting
@@ -144,6 +148,7 @@ export class AppWorker implements Worker, Health {
   }
 
   async stop(options: StopOptions = {}): Promise<void> {
+    this.#signals.stopping(options.mode)
     const timer = this.#shutdown.ask(options)
     this.#stopping ??= this.#stop()
     try {
@@ -161,7 +166,8 @@ export class AppWorker implements Worker, Health {
     const core = this.#core
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
-    this.#ports = await openWorkerPorts(core, this)
+    this.#signals.init(this.#options)
+    await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
     this.#queues = new WorkerQueues(core.routes, this.queues)
@@ -172,18 +178,17 @@ export class AppWorker implements Worker, Health {
     }
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
+      beforeProcess: () => this.#signals.beforeProcess(),
       storeState: (taskId, state, meta) => this.#tasks.report(taskId, state, meta),
-      onFatal: (error) => {
-        core.log.error({ err: error }, error.message)
-        this.#fail(error)
-      },
+      onFatal: (error) => this.#fail(error),
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
-    const held = (): number => this.#tasks.held.length
+    const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
+    const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
+    this.#signals.setUp(pool)
     this.#neighbours.meet(this.#revoked, () => {
       this.#tasks.endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
     })
@@ -206,7 +211,7 @@ export class AppWorker implements Worker, Health {
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
-    if (!core.hooks.silent('workerReady')) core.hooks.emit('workerReady', { hostname: this.hostname }, core.log)
+    this.#signals.ready()
   }
 
   #blocksUpToMs(pool: Pool): number {
@@ -313,10 +318,6 @@ export class AppWorker implements Worker, Health {
     await this.#reconnect(pool, await connections.backend(), new ConnectionError('messages wait, and none comes'))
   }
 
-  async #closePorts(): Promise<void> {
-    await Promise.all(this.#ports.map((port) => port.close()))
-  }
-
   #hearing(): Hearing | undefined {
     const [connection, tasks] = [this.#connection, this.#tasks.current]
     if (this.state !== 'consuming' || connection === undefined || tasks === undefined || this.#queues === undefined) return undefined
@@ -324,7 +325,7 @@ export class AppWorker implements Worker, Health {
   }
 
   async #stop(): Promise<void> {
-    const { clock, log, hooks } = this.#core
+    const { clock, log } = this.#core
     this.#state = 'draining'
     this.#deafWatch.stop()
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#shutdown.isCold ? ' (cold)' : ''}`)
@@ -346,9 +347,9 @@ export class AppWorker implements Worker, Health {
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
     } finally {
       this.#state = 'stopped'
-      await this.#closePorts()
+      await this.#telemetry.close()
       this.#refusals.flush()
-      if (!hooks.silent('workerShutdown')) hooks.emit('workerShutdown', { hostname: this.hostname }, log)
+      this.#signals.stopped()
       this.#stopped.resolve()
     }
   }
@@ -371,7 +372,7 @@ export class AppWorker implements Worker, Health {
         return worker.#tasks.prefetch
       },
       held: () => this.#tasks.held,
-      resizePool: (size) => this.#resizePool(pool, size),
+      resizePool: (size) => resizePool(pool, this.#tasks, size, this.#core.log),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
       giveBack: (which) => this.#tasks.giveBack(which),
@@ -380,17 +381,13 @@ export class AppWorker implements Worker, Health {
     }
   }
 
-  async #resizePool(pool: Pool, size: number): Promise<void> {
-    const resized = pool.resize(size)
-    this.#tasks.poolChanged()
-    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
-  }
-
   readonly #onAbort = (): void => {
     void this.stop()
   }
 
   #fail(error: Error): void {
+    this.#core.log.error({ err: error }, error.message)
+    this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
+import { Hooks } from '../../dist/app/hooks.js'
+import { silentLogger } from '../../dist/app/human-log.js'
 import { importModule } from '../../dist/app/import-module.js'
 import { importTasks } from '../../dist/app/import-tasks.js'
 import { loadApp } from '../../dist/app/load-app.js'
@@ -112,10 +114,15 @@ test('modules of imports and include are loaded once each', async () => {
     'a.ts': `globalThis.loadedTasks = [...(globalThis.loadedTasks ?? []), 'a']`,
     'b/index.js': `globalThis.loadedTasks.push('b')`,
   })
-  await importTasks({ imports: ['./a.ts', './b'], include: ['./a'] }, { cwd })
+  const hooks = new Hooks()
+  const told: unknown[] = []
+  hooks.on('importModules', ({ names }) => told.push(names))
+  await importTasks({ config: { imports: ['./a.ts', './b'], include: ['./a'] }, hooks, log: silentLogger }, { cwd })
   expect(Reflect.get(globalThis, 'loadedTasks')).toEqual(['a', 'b'])
   Reflect.deleteProperty(globalThis, 'loadedTasks')
-  await expect(importTasks({ imports: [], include: ['./c'] }, { cwd })).rejects.toThrow(AppNotFoundError)
+  await expect(importTasks({ config: { imports: [], include: ['./c'] }, hooks, log: silentLogger }, { cwd })).rejects.toThrow(
+    AppNotFoundError,
+  )
 })
 
 test('what is wrong is said in words', async () => {

@@ -231,7 +231,7 @@ test.each([
   [{ throws: ['Error'] }, /throws of task t to be a list of error classes/],
   [{ retryBackoff: 'soon' }, /retryBackoff/],
   [{ maxRetry: 3 }, /unknown option "maxRetry"\. Did you mean "maxRetries"\?/],
-  [{ pool: 'threads' }, /not supported/],
+  [{ pool: 'solo' }, /pool of task t to be "async" or "threads" or "prefork"/],
   [{ concurrency: 3 }, /not supported/],
   [{ rateLimit: { limit: '10/s', scope: 'cluster' } }, /not supported/],
 ])('the task options %j are refused where the task is defined', (options, message) => {

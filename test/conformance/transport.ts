@@ -28,7 +28,7 @@ export interface OpenBroker {
   dispose(): Promise<void>
 }
 
-const deadlineMs = 5_000
+const deadlineMs = 30_000
 const to = { exchange: '', routingKey: 'q' }
 let lastId = 0
 

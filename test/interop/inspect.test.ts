@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { commandTable } from '../../dist/control/command-table.js'
 import { migrate } from '../../dist/app/migration.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { openTransport } from '../../dist/transports/index.js'
@@ -12,9 +13,12 @@ import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
 import { Fleet, fresh } from './fleet.js'
 import { skipped, title } from './needs.js'
+import { shapeOf } from './shape.js'
 
 const run = promisify(execFile)
 const folder = fileURLToPath(new URL('python', import.meta.url))
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const nodeApp = fileURLToPath(new URL('node/app.mjs', import.meta.url))
 const node = `node0@${hostname()}`
 const snake = `python0@${hostname()}`
 
@@ -23,7 +27,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'] })
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The program that a user runs. */
@@ -35,7 +39,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       INTEROP_BACKEND: fleet.backendUrl,
       INTEROP_STORE: fleet.storeUrl,
     }
-    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
+    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 80_000 })
     return stdout
   }
 
@@ -87,6 +91,47 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     }
     if (command === 'registered') expect(ours).toContain('interop.add')
     if (command === 'conf') expect(ours).toMatchObject({ broker_url: expect.stringContaining('redis://'), worker_concurrency: 1 })
+  })
+
+  test('memsample and memdump are answered with text, objgraph with what is missing', async () => {
+    for (const [command, args] of [
+      ['memsample', {}],
+      ['memdump', { samples: 3 }],
+    ] as const) {
+      const { ours, theirs } = await ask(command, args)
+      expect(typeof ours, command).toBe('string')
+      // Nothing, where Python lacks psutil.
+      expect(theirs === null || typeof theirs === 'string', command).toBe(true)
+    }
+    const { ours, theirs } = await ask('objgraph')
+    expect(theirs).toEqual({ error: expect.stringContaining('objgraph') })
+    expect(ours).toEqual({ error: expect.stringContaining('objgraph') })
+  })
+
+  test('every inspect command that this Celery has is one of ours', async () => {
+    const script = 'import json; from celery.worker.control import Panel; print(json.dumps({n: m.type for n, m in Panel.meta.items()}))'
+    const { stdout } = await run(python(), ['-c', script])
+    const known = Object.entries<string>(JSON.parse(stdout)).map(([name, kind]) => `${kind} ${name}`)
+    expect(known.length).toBeGreaterThan(30)
+    expect(known.filter((one) => !commandTable.some(({ kind, name }) => `${kind} ${name}` === one))).toEqual([])
+  })
+
+  test('our own command line asks and steers Python workers', async () => {
+    const celeriac = async (...args: string[]): Promise<Record<string, unknown>> => {
+      const env = { ...cleanEnvironment(), INTEROP_STORE: fleet.storeUrl }
+      const flags = ['-A', nodeApp, '-b', fleet.url, '--result-backend', fleet.backendUrl, '--json', '-t', '10']
+      const { stdout } = await run(process.execPath, [main, ...args, ...flags], { env, timeout: 30_000 })
+      return JSON.parse(stdout)
+    }
+    expect(await celeriac('inspect', 'stats', '-d', snake)).toMatchObject({
+      [snake]: { pid: expect.any(Number), pool: { 'max-concurrency': 1 } },
+    })
+    expect(await celeriac('control', 'rate_limit', 'interop.where', '1000/s', '-d', snake)).toEqual({
+      [snake]: { ok: 'new rate limit set successfully' },
+    })
+    expect(await celeriac('inspect', 'registered', 'rate_limit', '-d', snake)).toMatchObject({
+      [snake]: expect.arrayContaining(['interop.where [rate_limit=1000/s]']),
+    })
   })
 
   test('a task that runs and one that waits behind it are shown as Python shows them', async () => {
@@ -154,43 +199,43 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   })
 })
 
-/** Names and types, however deep; of a list its first element. */
-function shapeOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0])]
-  if (typeof value === 'object' && value !== null)
-    return Object.fromEntries(
-      Object.entries(value)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([key, item]) => [key, isOpen(key) ? 'anything' : shapeOf(item)]),
-    )
-  return value === null ? 'null' : typeof value
-}
-
-/** Depends on what was run, or is null where there is nothing. */
-const isOpen = (key: string): boolean =>
-  [
-    'total',
-    'transport_options',
-    'alternates',
-    'failover_strategy',
-    'connect_timeout',
-    'credential_provider',
-    'args',
-    'kwargs',
-    'heartbeat',
-    'userid',
-    'login_method',
-    'uri_prefix',
-  ].includes(key)
-
 describe.skipIf(skipped)(title('celery control: the same orders to a worker of each language'), () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
     // A Python worker is ready a moment before it hears requests.
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+  test('the program celery control gives an order, and shows the answers of both', async () => {
+    const env = {
+      ...cleanEnvironment(),
+      PYTHONDONTWRITEBYTECODE: '1',
+      INTEROP_BROKER: fleet.url,
+      INTEROP_BACKEND: fleet.backendUrl,
+      INTEROP_STORE: fleet.storeUrl,
+    }
+    const words = [
+      '-m',
+      'celery',
+      '-A',
+      'interop_app',
+      'control',
+      '--json',
+      '-t',
+      '5',
+      '-d',
+      `${node},${snake}`,
+      'time_limit',
+      'interop.add',
+      '50',
+      '60',
+    ]
+    const { stdout } = await run(python(), words, { cwd: folder, env, timeout: 30_000 })
+    const ok = { ok: 'time limits set successfully' }
+    expect(JSON.parse(stdout.slice(stdout.indexOf('[')))).toEqual(expect.arrayContaining([{ [node]: ok }, { [snake]: ok }]))
+  })
 
   const orders: readonly (readonly [command: string, args: Readonly<Record<string, unknown>>])[] = [
     ['enable_events', {}],
@@ -206,6 +251,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     ['pool_grow', { n: 1 }],
     ['pool_shrink', { n: 1 }],
     ['autoscale', { max: 3, min: 1 }],
+    ['election', { id: 'none', topic: 'none', action: null }],
     ['add_consumer', { queue: 'more' }],
     ['cancel_consumer', { queue: 'more' }],
     ['revoke', { task_id: 'no-such-task' }],

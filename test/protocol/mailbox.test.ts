@@ -48,6 +48,8 @@ test('a broadcast is read back, with its ticket and where to answer', () => {
 
 test('revoke takes one id or several, and any spelling of a signal', () => {
   expect(decodeRevoke({ task_id: 'a' })).toEqual({ taskIds: ['a'], terminate: false, signal: 'SIGTERM' })
+  expect(decodeRevoke({ task_id: 'a', terminate: 1 }).terminate).toBe(true)
+  expect(decodeRevoke({ task_id: 'a', terminate: 0 }).terminate).toBe(false)
   expect(decodeRevoke({ task_id: ['a', 'b'], terminate: true, signal: 'kill' })).toEqual({
     taskIds: ['a', 'b'],
     terminate: true,
@@ -102,7 +104,8 @@ test.each<[string, string, boolean]>([
 test('a pattern of many stars costs no more than its length', () => {
   const from = performance.now()
   expect(matchesGlob('*a'.repeat(200), 'a'.repeat(200).concat('b'))).toBe(false)
-  expect(performance.now() - from).toBeLessThan(1_000)
+  // Some milliseconds, or for ever.
+  expect(performance.now() - from).toBeLessThan(20_000)
 })
 
 test('a request means the workers of its destination, else those that fit its pattern, else all', () => {

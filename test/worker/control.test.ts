@@ -86,6 +86,17 @@ test('what is wrong with the arguments of a command is answered', async () => {
     expect(await live.app.control.broadcast(method, args, one), method).toEqual({ 'w@h': { error: expect.stringContaining('expected') } })
 })
 
+test('objgraph is of Python, and says what there is instead', async () => {
+  await using live = new LiveApp()
+  await live.work({ hostname: 'w@h' })
+  const { control } = live.app
+  expect(await control.broadcast('objgraph', { num: 10 }, one)).toEqual({ 'w@h': { error: expect.stringContaining('Use memsample') } })
+  expect(await control.broadcast('memsample', {}, one)).toEqual({ 'w@h': expect.stringMatching(/^\d+\.\d\dMB$/) })
+  expect(await control.broadcast('memdump', { samples: 5 }, one)).toEqual({
+    'w@h': expect.stringContaining('= change: 0.00MB over 1 samples'),
+  })
+})
+
 test('a worker that takes no remote control answers nothing', async () => {
   await using live = new LiveApp({ workerEnableRemoteControl: false })
   await live.work({ hostname: 'w@h' })
@@ -131,6 +142,14 @@ test('pool_grow and pool_shrink change how much runs at the same time', async ()
   for (const open of gates) open()
   expect(await Promise.all(results.map((result) => result.get({ timeout: 5 })))).toEqual(['a', 'b', 'c'])
   expect(await live.app.control.poolRestart(one)).toEqual({ 'w@h': { error: expect.stringContaining('nothing to restart') } })
+})
+
+test('a pool that runs one task at a time says that its size cannot be changed', async () => {
+  await using live = new LiveApp()
+  await live.work({ hostname: 'w@h', pool: 'solo' })
+  const refused = { 'w@h': { error: expect.stringContaining('one task at a time') } }
+  expect(await live.app.control.poolGrow(1, one)).toEqual(refused)
+  expect(await live.app.control.poolShrink(1, one)).toEqual(refused)
 })
 
 test('with autoscale the pool follows what the worker holds, within its bounds', async () => {

@@ -1,8 +1,12 @@
 import { expect, test } from 'vitest'
-import type { Signals } from '../../dist/index.js'
+import { Celeriac, chain, type Signals } from '../../dist/index.js'
 import { LiveApp, until } from '../live-app.js'
 
 const all: (keyof Signals)[] = [
+  'celerydInit',
+  'celerydAfterSetup',
+  'workerInit',
+  'workerProcessInit',
   'beforeTaskPublish',
   'afterTaskPublish',
   'taskReceived',
@@ -13,6 +17,8 @@ const all: (keyof Signals)[] = [
   'taskPostrun',
   'taskRevoked',
   'workerReady',
+  'workerShuttingDown',
+  'workerProcessShutdown',
   'workerShutdown',
 ]
 
@@ -30,6 +36,10 @@ test('signals of a task that succeeds, in order', async () => {
   await add.applyAsync([1, 2], { taskId: 'a', headers: { h: 1 } }).get({ timeout: 5 })
   await worker.stop()
   expect(seen.map(([name]) => name)).toEqual([
+    'celerydInit',
+    'celerydAfterSetup',
+    'workerInit',
+    'workerProcessInit',
     'workerReady',
     'beforeTaskPublish',
     'afterTaskPublish',
@@ -37,13 +47,34 @@ test('signals of a task that succeeds, in order', async () => {
     'taskPrerun',
     'taskSuccess',
     'taskPostrun',
+    'workerShuttingDown',
+    'workerProcessShutdown',
     'workerShutdown',
   ])
   const event = Object.fromEntries(seen)
   expect(event.workerReady).toEqual({ hostname: 'w@h' })
-  expect(event.beforeTaskPublish).toMatchObject({ task: 'add', id: 'a', headers: { h: 1 } })
-  expect(event.taskSuccess).toEqual({ task: 'add', id: 'a', result: 3 })
-  expect(event.taskPostrun).toEqual({ task: 'add', id: 'a', state: 'SUCCESS' })
+  const published = {
+    task: 'add',
+    id: 'a',
+    headers: { h: 1, task: 'add' },
+    exchange: '',
+    routingKey: 'celery',
+    properties: { correlationId: 'a' },
+  }
+  expect(event.beforeTaskPublish).toMatchObject(published)
+  expect(JSON.parse(String(event.beforeTaskPublish?.body))[0]).toEqual([1, 2])
+  expect(event.afterTaskPublish).toMatchObject(published)
+  expect(event.taskReceived).toMatchObject({
+    task: 'add',
+    id: 'a',
+    request: { id: 'a', queue: 'celery', retries: 0, argsrepr: '(1, 2)', eta: null },
+  })
+  expect(event.taskPrerun).toEqual({ task: 'add', id: 'a', args: [1, 2], kwargs: {} })
+  expect(event.taskSuccess).toEqual({ task: 'add', id: 'a', result: 3, runtime: expect.any(Number) })
+  expect(event.taskPostrun).toEqual({ task: 'add', id: 'a', args: [1, 2], kwargs: {}, state: 'SUCCESS', retval: 3 })
+  expect(event.celerydInit).toMatchObject({ hostname: 'w@h', conf: { taskDefaultQueue: 'celery' }, options: { hostname: 'w@h' } })
+  expect(event.workerShuttingDown).toEqual({ hostname: 'w@h', how: 'warm' })
+  expect(event.workerProcessShutdown).toEqual({ pid: process.pid, exitcode: 0 })
 })
 
 test('signals of a task that is retried, fails, is ignored or revoked', async () => {
@@ -65,6 +96,89 @@ test('signals of a task that is retried, fails, is ignored or revoked', async ()
     ['taskPostrun', 'IGNORED'],
     ['taskRevoked', 'expired'],
   ])
+  const [retry, , failure, , , revoked] = seen.map(([, event]) => event)
+  expect(retry).toMatchObject({ request: { retries: 0, maxRetries: 1, queue: 'celery' }, eta: null })
+  expect(failure).toMatchObject({ args: [], kwargs: {} })
+  expect(revoked).toMatchObject({ expired: true, terminated: false, signal: null, request: { id: 'late', expires: new Date(0) } })
+})
+
+test('signals of messages that no task can be run for', async () => {
+  await using live = new LiveApp()
+  const seen = recorded(live, ['taskUnknown', 'taskRejected', 'taskFailure'])
+  await live.work()
+  await live.app.sendTask('nobody', {}, { taskId: 'u' })
+  await until(() => seen.length === 2)
+  const { core } = Celeriac.internals(live.app)
+  const connection = await core.connections.publisher()
+  const message = { body: '{}', contentType: 'application/json', contentEncoding: 'utf-8', headers: { task: 'x' }, properties: {} }
+  await connection.publish(message, { exchange: '', routingKey: 'celery' }, { deadlineMs: 5_000 })
+  await until(() => seen.length === 3)
+  expect(seen.map(([signal]) => signal)).toEqual(['taskUnknown', 'taskFailure', 'taskRejected'])
+  const [unknown, failure, rejected] = seen.map(([, event]) => event)
+  expect(unknown).toMatchObject({ task: 'nobody', id: 'u', request: { queue: 'celery' } })
+  expect(failure).toMatchObject({ id: 'u', error: { excType: 'NotRegistered' } })
+  expect(rejected).toMatchObject({ queue: 'celery', error: { code: 'ERR_INVALID_MESSAGE' } })
+})
+
+test('what workers send themselves is told, too: retries, links and steps of chains', async () => {
+  await using live = new LiveApp()
+  const seen = recorded(live, ['beforeTaskPublish', 'afterTaskPublish'])
+  const first = live.app.task('first', { bind: true }, (self): number => (self.request.retries === 0 ? self.retry({ countdown: 0 }) : 1))
+  const second = live.app.task('second', (n: number) => n)
+  await live.work()
+  expect(await chain(first.s(), second.s()).delay().get({ timeout: 20 })).toBe(1)
+  await until(() => seen.length === 6)
+  expect(seen.map(([signal, { task, headers }]) => [signal, task, (headers as { retries: number }).retries])).toEqual([
+    ['beforeTaskPublish', 'first', 0],
+    ['afterTaskPublish', 'first', 0],
+    ['beforeTaskPublish', 'first', 1],
+    ['afterTaskPublish', 'first', 1],
+    ['beforeTaskPublish', 'second', 0],
+    ['afterTaskPublish', 'second', 0],
+  ])
+})
+
+test('a worker that is told to be faster says so once', async () => {
+  await using live = new LiveApp({ workerSoftShutdownTimeout: 20 })
+  const seen = recorded(live, ['workerShuttingDown'])
+  const begun = new Promise<void>((resolve) => live.app.on('taskPrerun', () => resolve()))
+  const stuck = live.app.task(
+    'stuck',
+    { bind: true },
+    (self) => new Promise<void>((resolve) => self.signal.addEventListener('abort', () => resolve())),
+  )
+  const worker = await live.work()
+  await stuck.delay()
+  await begun
+  const stops = (['warm', 'warm', 'soft', 'warm', 'cold', 'cold'] as const).map((mode) => worker.stop({ mode }))
+  await Promise.all(stops)
+  expect(seen.map(([, { how }]) => how)).toEqual(['warm', 'soft', 'cold'])
+})
+
+test('a listener that never settles, throws, or changes what it is given breaks no task; one that is taken away hears no more', async () => {
+  await using live = new LiveApp()
+  const heard: string[] = []
+  const listener = ({ id }: { id: string }): void => void heard.push(id)
+  live.app.on('taskPrerun', listener)
+  live.app.on('taskPrerun', () => new Promise<void>(() => {}))
+  live.app.on('taskPrerun', ({ args }) => void (args as unknown[]).splice(0))
+  // A listener in JavaScript may give anything.
+  live.app.on('taskPrerun', (() => ({
+    // biome-ignore lint/suspicious/noThenProperty: that it is no promise is what is tried
+    then: () => {
+      throw new Error('not even a promise')
+    },
+  })) as never)
+  live.app.on('taskPrerun', () => {
+    throw new Error('at once')
+  })
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  await live.work()
+  expect(await add.applyAsync([1, 2], { taskId: 'one' }).get({ timeout: 20 })).toBe(3)
+  live.app.off('taskPrerun', listener)
+  expect(await add.applyAsync([1, 2], { taskId: 'two' }).get({ timeout: 20 })).toBe(3)
+  expect(heard).toEqual(['one'])
+  await until(() => live.said('a listener of taskPrerun threw').length === 4)
 })
 
 test('a listener that throws, at once or later, is logged and changes nothing', async () => {
@@ -132,6 +246,23 @@ test('what a publish middleware throws is what the call throws, and nothing is s
   })
   await expect(live.app.sendTask('one')).rejects.toThrow('quota')
   expect(await live.app.control.purge()).toBe(0)
+})
+
+test('a middleware that calls next and does not wait is waited for: the call is over when its message is sent, the run when its function has ended', async () => {
+  await using live = new LiveApp()
+  let runs = 0
+  live.app.use({
+    // As JavaScript lets one write it.
+    publish: ((_: unknown, next: () => Promise<void>) => void next()) as never,
+    execute: ((_: unknown, next: () => Promise<unknown>) => void next()) as never,
+  })
+  const one = live.app.task('one', async () => {
+    await new Promise((resolve) => setImmediate(resolve))
+    runs++
+  })
+  await live.work()
+  expect(await one.delay().get({ timeout: 20 })).toBeNull()
+  expect(runs).toBe(1)
 })
 
 test('a publish middleware that does not call next is an error, as one that calls it twice', async () => {

@@ -6,14 +6,19 @@ import type { RedBeatOptions } from '../../beat/open-beat.js'
 import { ConnectionError } from '../../errors.js'
 import { showAddress } from '../../internal/address.js'
 import { formatDuration } from '../../internal/duration.js'
+import { nodeName } from '../../internal/node-name.js'
 import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
+import { addDaemonFlags, begin, type DaemonFlags, detach } from '../daemon.js'
 import { addConfigFlags, beatOptions } from '../flags.js'
+import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { showTime, table } from '../times.js'
 import { UsageError } from '../usage-error.js'
 import { type CommandContext, withApp } from '../with-app.js'
 
-interface BeatFlags {
+interface BeatFlags extends DaemonFlags {
+  readonly schedule?: string
+  readonly store?: string
   readonly import?: string
   readonly importFrom?: string
   readonly importPrefix?: string
@@ -23,27 +28,35 @@ const shownRuns = 3
 const shownEntries = 40
 
 export function define(command: Command): void {
+  addScheduleFlag(command)
   command
     .option('--import <scheduler>', 'first bring in the entries of another scheduler: redbeat')
     .option('--import-from <url>', 'the Redis that has them; by default that of the store, the broker or the results')
     .option('--import-prefix <text>', 'what their keys begin with (default: redbeat:)')
+  addDaemonFlags(command)
   addConfigFlags(command, beatOptions())
   command.addHelpText(
     'after',
     '\nAny number may run, on any hosts that share the store: one leads, and another takes over when it has been silent for --lease.',
   )
-  command.action((flags: BeatFlags) =>
-    withApp(command, async (context) => {
-      const { app, core, terminal } = context
-      if (flags.import !== undefined && flags.import !== 'redbeat')
-        throw new UsageError(`expected --import to be redbeat, got: ${flags.import}`)
-      await importTasks(core.config)
-      if (core.config.logger === null) core.log = workerLog(core.config, { process: 'beat' })
-      if (flags.import === 'redbeat') await importEntries(context, flags)
-      terminal.note(await banner(context))
-      await app.beat().run()
-    }),
-  )
+  command.action((flags: BeatFlags) => (flags.detach === true && flags.detached !== true ? detach(command, node) : run(command, flags)))
+}
+
+const node = nodeName('beat')
+
+function run(command: Command, flags: BeatFlags): Promise<void> {
+  if (flags.import !== undefined && flags.import !== 'redbeat')
+    throw new UsageError(`expected --import to be redbeat, got: ${flags.import}`)
+  applyScheduleFlag(flags)
+  return withApp(command, async (context) => {
+    const { app, core, terminal } = context
+    await importTasks(core)
+    if (core.config.logger === null) core.log = workerLog(core.config, { process: 'beat' })
+    begin(flags, node)
+    if (flags.import === 'redbeat') await importEntries(context, flags)
+    terminal.note(await banner(context))
+    await app.beat().run()
+  })
 }
 
 async function importEntries({ app, core, terminal }: CommandContext, { importFrom: url, importPrefix: prefix }: BeatFlags): Promise<void> {

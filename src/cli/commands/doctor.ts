@@ -28,7 +28,7 @@ export function define(command: Command): void {
     )
     .action(({ timeout = 1, json }: DoctorFlags) =>
       withApp(command, async (context) => {
-        await importTasks(context.core.config)
+        await importTasks(context.core)
         const { findings, code } = await examine(context, toMs(timeout, 'timeout'))
         if (json === true) context.terminal.data(JSON.stringify({ celeriac: packageVersion(), node: process.versions.node, findings }))
         else show(findings, context)

@@ -113,7 +113,7 @@ export function define(command: Command): void {
       }
       if (chosen.needsName && name === undefined) throw new UsageError(`celeriac schedule ${action} needs the name of an entry`)
       return withApp(command, async (context) => {
-        await importTasks(context.core.config)
+        await importTasks(context.core)
         await chosen.does(context, name ?? '', flags)
       })
     })

@@ -1,6 +1,6 @@
 import { parseRate } from '../../app/rate.js'
 import { InvalidMessageError, show } from '../../errors.js'
-import { decodeRevoke, decodeSignal } from '../../protocol/mailbox.js'
+import { decodeFlag, decodeRevoke, decodeSignal } from '../../protocol/mailbox.js'
 import { isRecord } from '../../protocol/plain.js'
 import { repr } from '../../protocol/repr.js'
 import type { CommandHandler, Panel } from '../panel.js'
@@ -28,12 +28,13 @@ async function revokeIds(panel: Panel, args: Readonly<Record<string, unknown>>):
   return { ok: ended.length === 0 ? 'terminate: tasks unknown' : `terminate: ${ended.join(', ')}` }
 }
 
-export const revoke_by_stamped_headers: CommandHandler = (panel, { headers, terminate: ends, signal }) => {
+export const revoke_by_stamped_headers: CommandHandler = (panel, { headers, terminate, signal }) => {
+  const ends = decodeFlag(terminate, 'terminate')
   const wanted = stampsOf(headers)
   for (const [header, values] of wanted) panel.revoked.addStamp(header, values)
   const shown = repr(Object.fromEntries(wanted))
   const hit = new Map<string, Set<string>>()
-  const ended = panel.endRevoked(ends === true ? (decodeSignal(signal) as NodeJS.Signals) : undefined, ({ head }) => {
+  const ended = panel.endRevoked(ends ? (decodeSignal(signal) as NodeJS.Signals) : undefined, ({ head }) => {
     let matches = false
     for (const [header, values] of wanted) {
       for (const value of stampValues(head.stamps[header])) {
@@ -45,7 +46,7 @@ export const revoke_by_stamped_headers: CommandHandler = (panel, { headers, term
     return matches
   })
   panel.core.log.info({ headers: Object.fromEntries(wanted) }, `Tasks flagged as revoked by their stamps: ${shown}`)
-  if (ends !== true) return { ok: `headers ${shown} flagged as revoked, but not terminated` }
+  if (!ends) return { ok: `headers ${shown} flagged as revoked, but not terminated` }
   return { ok: ended.length === 0 ? `headers ${shown} were not terminated` : `headers ${repr(Object.fromEntries(hit))} revoked` }
 }
 

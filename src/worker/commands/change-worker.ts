@@ -1,27 +1,36 @@
 import { InvalidMessageError, show } from '../../errors.js'
 import type { ExchangeType } from '../../protocol/topology.js'
-import type { CommandHandler } from '../panel.js'
+import type { CommandHandler, Panel } from '../panel.js'
 import { name, optionalName, wholeNumber } from './arguments.js'
 
 const byAutoscaler = (command: string): { readonly error: string } => ({
   error: `${command} is not supported with autoscale. Adjust autoscale range instead.`,
 })
 
+function needsSize({ pool }: Panel): void {
+  if (!pool.supports.resize) throw new InvalidMessageError(`the ${pool.name} pool runs one task at a time: its size cannot be changed`)
+}
+
 /** The answer does not wait for processes to start. */
 export const pool_grow: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_grow')
+  needsSize(panel)
   void panel.resizePool(panel.pool.size + wholeNumber(n ?? 1, 'n', 0))
   return { ok: 'pool will grow' }
 }
 
 export const pool_shrink: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_shrink')
+  needsSize(panel)
   // One remains in any case.
   void panel.resizePool(Math.max(1, panel.pool.size - wholeNumber(n ?? 1, 'n', 0)))
   return { ok: 'pool will shrink' }
 }
 
-export const pool_restart: CommandHandler = ({ pool, core }) => {
+/** Celery's `modules` and `reload`, which have a worker load code by name, are refused: its processes load what the app's file imports. */
+export const pool_restart: CommandHandler = ({ pool, core }, { modules, reload }) => {
+  if ((Array.isArray(modules) && modules.length > 0) || reload === true)
+    throw new InvalidMessageError('expected neither modules nor reload: processes that start anew load the app, and nothing by its name')
   if (pool.restart === undefined)
     throw new InvalidMessageError(`the ${pool.name} pool runs tasks in the worker's own process: there is nothing to restart`)
   pool.restart().catch((error: unknown) => core.log.error({ err: error }, 'the pool could not be restarted'))

@@ -4,6 +4,8 @@ import { rows } from '../../app/config-table.js'
 import type { TaskDefinition } from '../../app/task.js'
 import { showAddress } from '../../internal/address.js'
 import { packageVersion } from '../../internal/package-version.js'
+import type { Pool } from '../../pool.js'
+import { decodeFlag } from '../../protocol/mailbox.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Topology } from '../../protocol/topology.js'
 import type { CommandHandler, Panel } from '../panel.js'
@@ -26,6 +28,7 @@ export const stats: CommandHandler = (panel) => {
       implementation: `celeriac:${pool.name}`,
       'max-concurrency': pool.capacity,
       processes: pool.pids,
+      ...threadsOf(pool),
       'max-tasks-per-child': workerMaxTasksPerChild ?? 'N/A',
       'put-guarded-by-semaphore': false,
       timeouts: [taskSoftTimeLimit ?? 0, taskTimeLimit ?? 0],
@@ -35,6 +38,12 @@ export const stats: CommandHandler = (panel) => {
     rusage: resourceUsage(),
     ...(autoscaler === undefined ? {} : { autoscaler: autoscaler.info() }),
   }
+}
+
+/** Threads have no pids of their own: how many there are, as Python's pool of threads says it. */
+function threadsOf(pool: Pool): { readonly threads?: number } {
+  const threads = (pool.parts?.all ?? [pool]).find(({ name }) => name === 'threads')
+  return threads === undefined ? {} : { threads: threads.size }
 }
 
 /** Where the broker is, without what must stay secret. Monitors look for `hostname`, `port` and `transport`. */
@@ -85,10 +94,11 @@ function resourceUsage(): Readonly<Record<string, number>> {
 
 export const registered: CommandHandler = ({ core, limits }, { taskinfoitems, builtins }) => {
   const given = textList(taskinfoitems, 'taskinfoitems').filter((item) => !item.startsWith('_'))
+  const isWhole = decodeFlag(builtins, 'builtins')
   const items = given.length === 0 ? ['exchange', 'routing_key', 'rate_limit'] : given
   return core.registry
     .names()
-    .filter((name) => builtins === true || !name.startsWith('celery.'))
+    .filter((name) => isWhole || !name.startsWith('celery.'))
     .map((name) => {
       const definition = core.registry.need(name)
       const facts = items.flatMap((item) => {
@@ -166,8 +176,9 @@ const hidden = '********'
 /** Options in Celery's spelling: those that were set, or all. */
 export const conf: CommandHandler = ({ core }, { with_defaults: withDefaults }) => {
   const shown: Record<string, unknown> = {}
+  const isWhole = decodeFlag(withDefaults, 'with_defaults')
   for (const { option, value, source } of describeConfig(core.config, [])) {
-    if (withDefaults !== true && source === 'default') continue
+    if (!isWhole && source === 'default') continue
     const row = rows.find(([name]) => name === option)
     const plain: unknown = core.config[option]
     // The texts of options that hold addresses and code have no secrets in them already.
@@ -201,6 +212,12 @@ export function reportText(config: Panel['core']['config']): string {
   ]
   return ['', ...facts, '', ...options.map(({ option, value }) => `${option}: ${value}`), ''].join('\n')
 }
+
+/** Python draws what keeps objects alive; here nothing tells of that while a process runs. */
+export const objgraph: CommandHandler = () => ({
+  error:
+    'objgraph is of Python: a Node worker cannot tell what keeps an object alive. Use memsample and memdump, or start it with NODE_OPTIONS=--heapsnapshot-signal=SIGUSR2',
+})
 
 /** The memory of this process, not of its children. */
 export const memsample: CommandHandler = ({ presence }) => {

@@ -20,6 +20,8 @@ broadcasts = config.pop("broadcasts", [])
 app.conf.update(config)
 if broadcasts:
     app.conf.task_queues = [Broadcast(name) for name in broadcasts]
+if config.get("security_key"):
+    app.setup_security()
 
 store = Redis.from_url(os.environ["INTEROP_STORE"], decode_responses=True)
 
