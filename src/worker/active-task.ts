@@ -1,11 +1,12 @@
 import type { AppCore } from '../app/core.js'
 import type { TaskDefinition } from '../app/task.js'
-import { TooLargeError } from '../errors.js'
+import { CeleriacError, TooLargeError } from '../errors.js'
 import type { Run } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
+import type { RefusalLog } from './refusal-log.js'
 
 /** A task that this worker holds: from its delivery to its settlement. */
 export interface ActiveTask {
@@ -25,7 +26,7 @@ export interface ActiveTask {
 }
 
 /** What a delivery says before its body is looked at. Throws what is wrong with it. */
-export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
+function openTask(core: AppCore, delivery: Delivery): ActiveTask {
   const limit = core.config.messageMaxBytes
   const { body } = delivery.message
   const bytes = typeof body === 'string' ? body.length : body.byteLength
@@ -42,6 +43,21 @@ export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
     run: undefined,
     started: false,
     killSignal: undefined,
+  }
+}
+
+/** As `openTask`; what is none goes to the dead letters, and the log tells why. */
+export function openOrRefuse(core: AppCore, delivery: Delivery, refusals: RefusalLog): ActiveTask | undefined {
+  try {
+    return openTask(core, delivery)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    const kind = error instanceof CeleriacError ? error.code : 'unknown'
+    const { queue } = delivery
+    refusals.tell(kind, { queue, err: error }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
+    delivery.reject(reason)
+    core.hooks.tell('taskRejected', core.log, () => ({ queue, error }))
+    return undefined
   }
 }
 

@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -10,7 +10,7 @@ import type { Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
-import { type ActiveTask, openTask } from './active-task.js'
+import { type ActiveTask, openOrRefuse } from './active-task.js'
 import { LimitedTasks } from './limited-tasks.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
@@ -102,7 +102,7 @@ export class TaskConsumer {
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
-      const task = this.#open(delivery)
+      const task = openOrRefuse(this.#parts.core, delivery, this.#parts.refusals)
       if (task !== undefined) tasks.push(task)
     }
     if (tasks.length === 0) return
@@ -177,9 +177,7 @@ export class TaskConsumer {
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
     const ended: string[] = []
     for (const task of [...this.#active].filter(which)) {
-      const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      if (waiting >= 0 || this.#limited.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (this.#takeBack(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -193,9 +191,7 @@ export class TaskConsumer {
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
     for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
-      const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      else this.#limited.remove(task)
+      this.#takeBack(task)
       task.delivery.release()
       this.#close(task)
     }
@@ -204,10 +200,14 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear()]) {
-      task.delivery.release()
-      this.#close(task)
-    }
+    this.giveBack(() => true)
+  }
+
+  /** True when it waited here. */
+  #takeBack(task: ActiveTask): boolean {
+    const waiting = this.#waiting.indexOf(task)
+    if (waiting >= 0) this.#waiting.splice(waiting, 1)
+    return waiting >= 0 || this.#limited.remove(task)
   }
 
   /** Settles when no task is held any more. */
@@ -222,24 +222,6 @@ export class TaskConsumer {
   /** Tells running tasks to end: their signal aborts. */
   abortAll(cause: 'shutdown'): void {
     for (const task of this.#active) task.run?.abort(cause)
-  }
-
-  #open(delivery: Delivery): ActiveTask | undefined {
-    const { core } = this.#parts
-    try {
-      return openTask(core, delivery)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      const kind = error instanceof CeleriacError ? error.code : 'unknown'
-      this.#parts.refusals.tell(
-        kind,
-        { queue: delivery.queue, err: error },
-        `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
-      )
-      delivery.reject(reason)
-      core.hooks.tell('taskRejected', core.log, () => ({ queue: delivery.queue, error }))
-      return undefined
-    }
   }
 
   async #ask(
