@@ -2,7 +2,7 @@ import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
 import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
+import { DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
@@ -10,9 +10,11 @@ import type { Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
-import { type ActiveTask, openTask } from './active-task.js'
+import type { ActiveTask } from './active-task.js'
 import { type Known, knownOf } from './known-tasks.js'
 import { LimitedTasks } from './limited-tasks.js'
+import { Gate } from './limits/gate.js'
+import { openOrReject } from './open-delivery.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -72,14 +74,24 @@ export class TaskConsumer {
   #consumer: Consumer | undefined
   #window = 0
   readonly #limited: LimitedTasks
+  readonly #gate: Gate
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
-    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => {
-      this.#waiting.push(task)
-      this.#consumer?.setPrefetch(this.prefetch)
-      this.#pump()
+    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => this.#onTurns([task]))
+    this.#gate = new Gate(parts.core, parts.limits.shared, {
+      places: () => parts.pool.window - this.#inPool,
+      onTurns: (tasks) => this.#onTurns(tasks),
+      onDropped: (task) => this.#after(task, parts.settler.refuse(task, 'revoked')),
+      onPutOff: (task, ms) => this.#putOff(task, ms),
     })
+  }
+
+  /** Their limits let them run, before those that came later. */
+  #onTurns(tasks: readonly ActiveTask[]): void {
+    this.#waiting.unshift(...tasks)
+    this.#consumer?.setPrefetch(this.prefetch)
+    this.#pump()
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
@@ -92,8 +104,8 @@ export class TaskConsumer {
     const { core, pool } = this.#parts
     const { workerPrefetchMultiplier } = core.config
     if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
-    // Those that wait for their rate limit take no place away from others.
-    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size
+    // Those that wait for their limits take no place away from others.
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size + this.#gate.size
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -104,7 +116,7 @@ export class TaskConsumer {
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
-      const task = this.#open(delivery)
+      const task = openOrReject(this.#parts.core, this.#parts.refusals, delivery)
       if (task !== undefined) tasks.push(task)
     }
     if (tasks.length === 0) return
@@ -161,9 +173,9 @@ export class TaskConsumer {
     return this.#parts.settler.report(task, state, meta)
   }
 
-  /** Those that wait for their rate limit. */
+  /** Those that wait for their limits. */
   get limited(): readonly ActiveTask[] {
-    return this.#limited.tasks
+    return [...this.#limited.tasks, ...this.#gate.tasks]
   }
 
   /** The pool has become larger or smaller. */
@@ -173,13 +185,15 @@ export class TaskConsumer {
 
   limitsChanged(): void {
     this.#limited.again()
+    this.#gate.again()
   }
 
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
     const ended: string[] = []
     for (const task of [...this.#active].filter(which)) {
-      if (this.#waiting.remove(task) || this.#limited.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task))
+        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -192,8 +206,8 @@ export class TaskConsumer {
 
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
-    for (const task of [...this.#waiting.tasks, ...this.#limited.tasks].filter(which)) {
-      if (!this.#waiting.remove(task)) this.#limited.remove(task)
+    for (const task of [...this.#waiting.tasks, ...this.limited].filter(which)) {
+      if (!(this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task))) continue
       task.delivery.release()
       this.#close(task)
     }
@@ -202,7 +216,7 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.clear(), ...this.#limited.clear()]) {
+    for (const task of [...this.#waiting.clear(), ...this.#limited.clear(), ...this.#gate.clear()]) {
       task.delivery.release()
       this.#close(task)
     }
@@ -220,24 +234,6 @@ export class TaskConsumer {
   /** Tells running tasks to end: their signal aborts. */
   abortAll(cause: 'shutdown'): void {
     for (const task of this.#active) task.run?.abort(cause)
-  }
-
-  #open(delivery: Delivery): ActiveTask | undefined {
-    const { core } = this.#parts
-    try {
-      return openTask(core, delivery)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      const kind = error instanceof CeleriacError ? error.code : 'unknown'
-      this.#parts.refusals.tell(
-        kind,
-        { queue: delivery.queue, err: error },
-        `a message of queue ${delivery.queue} goes to the dead letters: ${reason}`,
-      )
-      delivery.reject(reason)
-      core.hooks.tell('taskRejected', core.log, () => ({ queue: delivery.queue, error }))
-      return undefined
-    }
   }
 
   #admitAll(tasks: readonly ActiveTask[], { revoked, stored }: Known): void {
@@ -259,6 +255,7 @@ export class TaskConsumer {
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
     if (head.resent && !delivery.redelivered && hasOtherCopy(task, stored, this.#active)) {
       core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      if (task.lock !== undefined) task.lock.goesOn = true
       delivery.ack()
       return this.#close(task)
     }
@@ -275,14 +272,18 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
-    const turn = this.#limited.admit(task, task.definition)
-    if (typeof turn === 'number') {
-      delivery.defer(now + turn)
-      return this.#close(task)
-    }
+    let turn = this.#limited.admit(task, task.definition)
+    if (turn === 'now') turn = this.#gate.admit(task)
+    if (typeof turn === 'number') return this.#putOff(task, turn)
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
     else this.#consumer?.setPrefetch(this.prefetch)
+  }
+
+  /** Back to the broker, to come again after so many ms. */
+  #putOff(task: ActiveTask, ms: number): void {
+    task.delivery.defer(this.#parts.core.clock.now() + ms)
+    this.#close(task)
   }
 
   #isRevoked({ head }: ActiveTask): boolean {
@@ -310,12 +311,13 @@ export class TaskConsumer {
       this.#window = pool.window
       this.#consumer?.setPrefetch(this.prefetch)
     }
-    while (this.#inPool < pool.window) {
+    this.#gate.serve()
+    while (this.#inPool + this.#gate.reserved < pool.window) {
       const task = this.#waiting.next(pool)
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
-      else this.#run(task)
+      else if (!this.#gate.takes(task)) this.#run(task)
     }
   }
 
@@ -346,6 +348,7 @@ export class TaskConsumer {
     void run.outcome.then((outcome) => {
       failpoint('run.after_return')
       this.#inPool--
+      if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
       this.#pump()
       return settler.settle(task, outcome).then(() => this.#close(task))
     })
@@ -373,6 +376,7 @@ export class TaskConsumer {
 
   #close(task: ActiveTask): void {
     this.#active.delete(task)
+    this.#parts.limits.shared.end(task)
     if (this.#active.size === 0) this.#idle?.()
   }
 }
