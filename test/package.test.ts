@@ -185,7 +185,7 @@ function node(args: readonly string[]): { readonly code: number | null; readonly
     cwd: project,
     env: environment(),
     encoding: 'utf8',
-    timeout: 25_000,
+    timeout: 80_000,
   })
   return { code: status, stdout, stderr }
 }

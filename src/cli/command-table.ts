@@ -24,6 +24,32 @@ export const commandTable: readonly CommandEntry[] = [
   { name: 'call', summary: 'send a task', load: async () => (await import('./commands/call.js')).define },
   { name: 'result', summary: 'show the state and result of a task', load: async () => (await import('./commands/result.js')).define },
   { name: 'purge', summary: 'remove all waiting messages of queues', load: async () => (await import('./commands/purge.js')).define },
+  {
+    name: 'queues',
+    summary: 'what waits in queues, who takes from them, and which are paused',
+    load: async () => (await import('./commands/queues.js')).define,
+  },
+  {
+    name: 'pause',
+    summary: 'let all workers leave queues alone, those that start later too',
+    load: async () => (await import('./commands/pause.js')).define,
+  },
+  { name: 'resume', summary: 'let workers take from paused queues again', load: async () => (await import('./commands/resume.js')).define },
+  {
+    name: 'dead',
+    summary: 'messages that could not be run: list, show, replay, drop',
+    load: async () => (await import('./commands/dead.js')).define,
+  },
+  {
+    name: 'migrate',
+    summary: 'move messages from one broker to another',
+    load: async () => (await import('./commands/migrate.js')).define,
+  },
+  {
+    name: 'doctor',
+    summary: 'check the broker, the results and the workers, and say what to do about what it finds',
+    load: async () => (await import('./commands/doctor.js')).define,
+  },
   { name: 'inspect', summary: 'ask workers what they do', load: async () => (await import('./commands/inspect.js')).define },
   { name: 'control', summary: 'steer workers', load: async () => (await import('./commands/control.js')).define },
   { name: 'status', summary: 'which workers are online', load: async () => (await import('./commands/status.js')).define },
@@ -32,11 +58,22 @@ export const commandTable: readonly CommandEntry[] = [
     summary: 'watch workers and tasks: a live screen, or each event on a line',
     load: async () => (await import('./commands/events.js')).define,
   },
+  {
+    name: 'graph',
+    summary: 'draw workers, routes, a workflow or what came of a task',
+    load: async () => (await import('./commands/graph.js')).define,
+  },
+  { name: 'shell', summary: 'a shell with the app and its tasks', load: async () => (await import('./commands/shell.js')).define },
   { name: 'list', summary: 'bindings, queues or tasks', load: async () => (await import('./commands/list.js')).define },
   { name: 'report', summary: 'versions and options, for a bug report', load: async () => (await import('./commands/report.js')).define },
   {
     name: 'inspect-config',
     summary: 'show every option, its value and where that comes from',
     load: async () => (await import('./commands/inspect-config.js')).define,
+  },
+  {
+    name: 'completion',
+    summary: 'what bash, zsh or fish need to complete command lines',
+    load: async () => (await import('./commands/completion.js')).define,
   },
 ]

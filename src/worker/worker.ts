@@ -11,7 +11,6 @@ import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
-import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
@@ -24,6 +23,7 @@ import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
+import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
@@ -169,7 +169,7 @@ export class AppWorker implements Worker, Health {
     this.#signals.init(this.#options)
     await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
     // What is accepted can be decoded from here on without waiting for its package.
-    await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
+    await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
     if (core.config.workerStateDb !== null) {
@@ -184,8 +184,8 @@ export class AppWorker implements Worker, Health {
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
-    const held = (): readonly ActiveTask[] => this.#tasks.held
+    const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
+    const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
     this.#signals.setUp(pool)
@@ -250,13 +250,14 @@ export class AppWorker implements Worker, Health {
       const shared = { core, backend, refusals: this.#refusals, events, hostname: this.hostname }
       const isHeld = (taskId: string): boolean => this.#tasks.holds(taskId)
       const settler = new Settler({ ...shared, sender: this.#sender, connection, isHeld })
-      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, revoked: this.#revoked, limits: this.#limits })
       const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
+      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, queues, revoked: this.#revoked, limits: this.#limits })
       for (const topology of queues.topologies) await connection.declare(topology)
       await booted
       const others: Consumer[] = []
       if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
       others.push(...(await this.#neighbours.join(connection)))
+      await queues.learnPauses(connection)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -266,7 +267,7 @@ export class AppWorker implements Worker, Health {
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      queues.follow(connection, consumer)
+      await queues.follow(connection, consumer)
       this.#consumers = [consumer, ...others]
       this.#connection = connection
       this.#presence.use(connection)
@@ -340,7 +341,7 @@ export class AppWorker implements Worker, Health {
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
-      await this.#presence.stop()
+      await Promise.all([this.#limits.shared.close(), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
@@ -371,18 +372,13 @@ export class AppWorker implements Worker, Health {
         return worker.#tasks.prefetch
       },
       held: () => this.#tasks.held,
-      resizePool: (size) => this.#resizePool(pool, size),
+      resizePool: (size) => resizePool(pool, this.#tasks, size, this.#core.log),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
+      giveBack: (which) => this.#tasks.giveBack(which),
       endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }
-  }
-
-  async #resizePool(pool: Pool, size: number): Promise<void> {
-    const resized = pool.resize(size)
-    this.#tasks.poolChanged()
-    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
   }
 
   readonly #onAbort = (): void => {
