@@ -37,7 +37,7 @@ Example: echo "await add.delay(1, 2).get()" | celeriac -A ./app.ts shell`,
     )
     .action(({ withoutTasks, history, json }: ShellFlags) =>
       withApp(command, async (context) => {
-        await importTasks(context.core.config)
+        await importTasks(context.core)
         const scope = await shellScope(context, { withTasks: withoutTasks !== true })
         if (process.stdin.isTTY === true && process.stdout.isTTY === true) await converse(context, scope, history)
         else await runInput(context, scope, json === true)
