@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
-const deadlineMs = 20_000
+const deadlineMs = 60_000
 
 export interface Ended {
   readonly code: number | null

@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
+import { noteNearQueues } from '../near-queue.js'
 import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
 import { withApp } from '../with-app.js'
@@ -23,6 +24,7 @@ export function define(command: Command): void {
       withApp(command, async ({ app, core, terminal }) => {
         const excluded = new Set(flags.excludeQueues)
         const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
+        noteNearQueues(flags.queues ?? [], core, terminal)
         if (flags.force !== true && flags.yes !== true) {
           const connection = await core.connections.publisher()
           const sizes = await Promise.all(queues.map(async (name) => `${name} (${messages(await connection.size(name))})`))
