@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import LongestFirst from './test/harness/longest-first.js'
 
 export default defineConfig({
   test: {
@@ -14,9 +15,9 @@ export default defineConfig({
     // The built package as Node itself loads it: one copy, whoever imports it.
     server: { deps: { external: [/\/dist\//] } },
     // A deadline for what hangs; tests wait for events and end long before it.
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
     dangerouslyIgnoreUnhandledErrors: false,
-    sequence: { shuffle: false },
+    sequence: { shuffle: false, sequencer: LongestFirst },
   },
 })

@@ -20,7 +20,7 @@ import { needs } from './needs.mjs'
  */
 
 /** @param {RedisOptions} [options] */
-export async function startRedis({ deadlineMs = 10_000, password, appendonly = false, replicaOf, folder: given, args: more = [] } = {}) {
+export async function startRedis({ deadlineMs = 30_000, password, appendonly = false, replicaOf, folder: given, args: more = [] } = {}) {
   const port = await freePort()
   const folder = given ?? ownFolder('redis')
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', appendonly ? 'yes' : 'no']
@@ -56,7 +56,7 @@ export async function startRedis({ deadlineMs = 10_000, password, appendonly = f
 }
 
 /** A Redis Sentinel that alone decides, within about a second, who of `main` and its replicas is the primary. @param {{ port: number, name?: string, deadlineMs?: number }} main */
-export async function startSentinel({ port: mainPort, name = 'main', deadlineMs = 10_000 }) {
+export async function startSentinel({ port: mainPort, name = 'main', deadlineMs = 30_000 }) {
   const port = await freePort()
   const folder = ownFolder('sentinel')
   const file = join(folder, 'sentinel.conf')
@@ -83,7 +83,7 @@ export async function startSentinel({ port: mainPort, name = 'main', deadlineMs 
  */
 
 /** A RabbitMQ node by itself: its name, cookie, data and epmd are its own. User and password are guest. @param {RabbitOptions} [options] */
-export async function startRabbit({ deadlineMs = 60_000, config = {}, vhosts = 0, tls } = {}) {
+export async function startRabbit({ deadlineMs = 110_000, config = {}, vhosts = 0, tls } = {}) {
   const command = needs.rabbitmq?.find()
   if (command === undefined) throw new Error('rabbitmq-server is not installed: node scripts/install.mjs --test')
   const [port, distributionPort, epmdPort, tlsPort] = await Promise.all([freePort(), freePort(), freePort(), freePort()])

@@ -1,10 +1,13 @@
 /** Contract of a result store. Waiting subscribes first and reads then, so that no result falls between. */
+import type { Examination } from './internal/examination.js'
 import type { JsonText } from './protocol/json-text.js'
 import type { PlacedEnd, ResultMeta, ResultTuple, State } from './protocol/result.js'
 
 export interface ResultBackend extends ChordCounters, GroupStorage {
   readonly name: string
   readonly supports: BackendSupports
+  /** Asks the server what it is like, for `celeriac doctor`; missing where there is nothing to ask. Throws ConnectionError. */
+  examine?(): Promise<Examination>
   /**
    * Stores a state. The first terminal state (SUCCESS, FAILURE, REVOKED) wins, atomically: false when one was there already and nothing was written.
    * A RETRY or custom state never overwrites a terminal one either.

@@ -343,7 +343,7 @@ export class SoftTimeLimitExceeded extends CeleriacError {
   }
 }
 
-/** The hard time limit of the task is over: its process was killed. */
+/** The hard time limit of the task is over: what ran it was killed. */
 export class TimeLimitExceeded extends CeleriacError {
   readonly code = 'ERR_TIME_LIMIT'
   constructor(readonly seconds: number) {
@@ -371,7 +371,7 @@ export class LockLost extends CeleriacError {
   readonly code = 'ERR_LOCK_LOST'
 }
 
-/** The process that ran the task died. */
+/** The process or thread that ran the task died. */
 export class WorkerLostError extends CeleriacError {
   readonly code = 'ERR_WORKER_LOST'
 }

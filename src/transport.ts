@@ -9,6 +9,7 @@
  *      ├──release────────┤      (uncounted: shutdown, prefetch)
  *      └──lease lost─────┘      (counted; over the limit: dead letters)
  */
+import type { Examination } from './internal/examination.js'
 import type { Message } from './protocol/message.js'
 import type { PlacedEnd } from './protocol/result.js'
 import type { Destination, ExchangeType, Topology } from './protocol/topology.js'
@@ -80,6 +81,10 @@ export interface Connection {
   /** The database that it lives in: ends of tasks that a backend keeps in the same one may come with their acks (`Delivery.ackWith`). */
   readonly place?: string | undefined
   readonly deadLetters: DeadLetters
+  /** What operators see and change of single queues. */
+  readonly queues: Queues
+  /** Asks the server what it is like, for `celeriac doctor`. Throws ConnectionError. */
+  examine(): Promise<Examination>
   readonly counters: ConnectionCounters
   /** Whether the broker answers at this moment: a connection may outlive the links that it is made of, and be deaf meanwhile. */
   readonly isAnswering: boolean
@@ -156,11 +161,48 @@ export interface DeadLetter {
   readonly message: Message
 }
 
+/** What can be done with a dead letter that is shown. */
+export interface DeadLetterActions {
+  /** As `replay` and `drop` of its id. */
+  replay(): Promise<boolean>
+  drop(): Promise<boolean>
+}
+
 /** Messages that could not be run, kept until somebody decides: bounded, the oldest go first. */
 export interface DeadLetters {
+  /** The oldest first; `limit` is 100 by default. */
   list(options?: { readonly queue?: string; readonly limit?: number }): Promise<readonly DeadLetter[]>
+  /** Shows one after the other, the oldest first, and holds few of them in memory at a time. False ends it. What dies meanwhile may be missed. */
+  visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void>
   /** Back to the queue it came from, with its delivery count at 0. False: there is no such dead letter. QueueMissingError: the queue is gone. */
   replay(id: string): Promise<boolean>
   drop(id: string): Promise<boolean>
   count(): Promise<number>
+}
+
+/** A queue as its broker sees it; undefined is what this broker cannot tell. */
+export interface QueueFacts {
+  /** Those that may be taken now. */
+  readonly waiting: number
+  /** Those that wait for their time. */
+  readonly delayed: number | undefined
+  /** Those in the hands of workers. */
+  readonly leased: number | undefined
+  /** Connections that take from it. */
+  readonly consumers: number | undefined
+  /** Since when the next one to be taken is there, or was sent for the first time: wall clock, ms. Undefined also when none waits. */
+  readonly oldestAtMs: number | undefined
+}
+
+/** Single queues. One that is not there is empty. */
+export interface Queues {
+  facts(queue: string): Promise<QueueFacts>
+  /** What was noted of those of these queues that are paused, by queue. */
+  paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>>
+  /** Workers are to leave the queue alone; the broker only remembers it. Safe to repeat: the last note counts. */
+  pause(queue: string, note: string): Promise<void>
+  /** False: it was not paused. */
+  resume(queue: string): Promise<boolean>
+  /** Messages that wait for their time may be taken at once, by whoever is there first; how many they were. Undefined: this broker cannot. */
+  hurry(queue: string): Promise<number | undefined>
 }

@@ -41,7 +41,7 @@ export class LiveApp implements AsyncDisposable {
 }
 
 /** Waits until `look` gives something else than undefined or false; fails after the deadline. */
-export async function until<T>(look: () => T | Promise<T>, deadlineMs = 10_000): Promise<Exclude<T, undefined | false>> {
+export async function until<T>(look: () => T | Promise<T>, deadlineMs = 30_000): Promise<Exclude<T, undefined | false>> {
   const endMs = performance.now() + deadlineMs
   for (;;) {
     const found = await look()

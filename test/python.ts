@@ -26,7 +26,7 @@ export function runPython(script: string, input: unknown): unknown {
   const run = spawnSync(python(), [script], {
     input: JSON.stringify(input),
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 80_000,
     maxBuffer: 256 * 1024 * 1024,
   })
   if (run.error !== undefined) throw run.error

@@ -11,6 +11,7 @@ import {
   deliveryMode,
   driverOptions,
   expiry,
+  limitUrl,
   listenAddress,
   logger,
   logLevel,
@@ -188,6 +189,19 @@ export const configTable = {
   taskDefaultRateLimit: row('Tasks', nullable(rate), null, {
     sentence: 'How often tasks of one name may start on each worker, unless the task says otherwise: `10/s`, `5/m`, `1/h`.',
   }),
+  limitStore: row('Tasks', nullable(limitUrl), null, {
+    sentence:
+      'Where workers keep the limits that they share (`scope: "cluster"`, `concurrency`) and senders the locks of unique tasks: `redis://`, `sqlite://` or `memory://`. null: at the broker where it is one of these, else at the result backend.',
+    own: true,
+  }),
+  limitLease: row('Tasks', secondsAbove0, 30, {
+    sentence: 'How long the places of a worker that died under a `concurrency` limit stay taken.',
+    own: true,
+  }),
+  uniqueTtl: row('Tasks', secondsAbove0, 86_400, {
+    sentence: 'How long the lock of a unique task is held at most, counted from when the task may run; a call may say otherwise.',
+    own: true,
+  }),
   taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
   taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),
   taskStoreEagerResult: row('Tasks', bool, false, { sentence: 'In eager mode: store results in the backend too.' }),
@@ -316,6 +330,12 @@ export const configTable = {
     sentence:
       'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
   }),
+  eventQueueTtl: row('Events and remote control', nullable(secondsAbove0), 5, {
+    sentence: 'How long events are kept for a monitor that does not read them, on brokers that keep them (not Redis); null is for ever.',
+  }),
+  eventQueueExpires: row('Events and remote control', nullable(secondsAbove0), 60, {
+    sentence: 'How long the queue of a monitor that is gone is kept, on brokers that do not see it go; null is for ever.',
+  }),
   openTelemetry: row('Events and remote control', bool, true, {
     sentence:
       'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
@@ -329,6 +349,11 @@ export const configTable = {
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',
+  }),
+  workerControlAllow: row('Events and remote control', nullable(listOf('names of commands', text)), null, {
+    sentence:
+      'The commands of remote control that a worker obeys, by their names; `inspect` stands for all that only look. Others are answered with an error. null: all of them.',
+    own: true,
   }),
 
   beatStore: {

@@ -1,11 +1,13 @@
 import type { Audience, Reply } from '../control/client.js'
 import { findCommand } from '../control/command-table.js'
-import { NotSupportedError, OptionInvalidError } from '../errors.js'
+import { OptionInvalidError } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
 import { encodeRevoke } from '../protocol/mailbox.js'
 import type { AppCore } from './core.js'
 import { Inspect, type Replies } from './inspect.js'
 import { revokedMeta } from './outcomes.js'
+import { pauseQueue, resumeQueue } from './queue-pauses.js'
+import { checkName } from './registry.js'
 
 /** Revoked ids are kept for a day at least: as long as results are, or longer. */
 const revokeSecondsAtLeast = 86_400
@@ -68,7 +70,7 @@ export class Control {
 
   /**
    * These tasks will not start, on workers that are up and on those that start later (where the backend can remember it).
-   * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM); pools without processes abort `ctx.signal`.
+   * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM), their thread ends; the pools `async` and `solo` abort `ctx.signal`.
    */
   async revoke(
     id: string | string[],
@@ -196,21 +198,27 @@ export class Control {
     return this.cast('election', { id, topic, action: action ?? null }, options)
   }
 
-  pause(_queue: string): Promise<void> {
-    return unavailable('control.pause()')
+  /**
+   * Workers leave this queue alone until it is resumed; what they have not started goes back to it, what runs goes on. The broker remembers it for workers that start
+   * later. Python workers that run now are told to cancel their consumer. What is sent to the queue waits in it.
+   */
+  async pause(queue: string, { timeout = 1 }: Pick<BroadcastOptions, 'timeout'> = {}): Promise<Replies<CommandOutcome>> {
+    checkName('queue', queue)
+    return outcomes(await pauseQueue(this.#core, queue, { timeoutMs: toMs(timeout, 'timeout') }))
   }
 
-  resume(_queue: string): Promise<void> {
-    return unavailable('control.resume()')
+  /** Workers take from the queue again: those of celeriac that have it among theirs, and the Python workers that were told to stop. */
+  async resume(queue: string, { timeout = 1 }: Pick<BroadcastOptions, 'timeout'> = {}): Promise<Replies<CommandOutcome>> {
+    checkName('queue', queue)
+    return outcomes(await resumeQueue(this.#core, queue, { timeoutMs: toMs(timeout, 'timeout') }))
   }
 }
+
+// What these commands answer, in both languages.
+const outcomes = (replies: Replies): Replies<CommandOutcome> => replies as Replies<CommandOutcome>
 
 function audienceOf({ destination, pattern, matcher }: Pick<BroadcastOptions, 'destination' | 'pattern' | 'matcher'>): Audience {
   if (matcher !== undefined && matcher !== 'glob')
     throw new OptionInvalidError('matcher', '"glob": regular expressions of others are run by no worker', matcher)
   return { destination, pattern }
-}
-
-function unavailable(what: string): Promise<never> {
-  return Promise.reject(new NotSupportedError(what, 'workers of this version cannot be told to leave a queue alone; use cancelConsumer()'))
 }

@@ -1,5 +1,21 @@
-import type { DeadLetter } from '../transport.js'
+import { QueueMissingError } from '../errors.js'
+import { matchesGlob } from '../protocol/mailbox.js'
+import type { DeadLetter, DeadLetterActions } from '../transport.js'
 import type { AppCore } from './core.js'
+
+/** Which dead letters are meant: those that fit all that is given. */
+export interface DeadLetterFilter {
+  ids?: readonly string[]
+  queue?: string
+  /** Task name, or a shell pattern of it: `mail.*`. */
+  task?: string
+  /** Part of the reason, in any case. */
+  reason?: string
+  /** Put there at this time or later. */
+  since?: Date
+  /** Put there before this time. */
+  before?: Date
+}
 
 /** Messages that could not be run, with the reason and their original bytes. They stay until they are replayed or dropped. */
 export class DeadLetterBox {
@@ -10,27 +26,86 @@ export class DeadLetterBox {
   }
 
   /** The oldest first; `limit` is 100 by default. */
-  async list(options: { queue?: string; limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    return (await this.#core.connections.publisher()).deadLetters.list({ limit: 100, ...options })
+  async list({ limit = 100, ...filter }: DeadLetterFilter & { limit?: number } = {}): Promise<readonly DeadLetter[]> {
+    const letters: DeadLetter[] = []
+    if (limit > 0)
+      await this.visit(filter, (letter) => {
+        letters.push(letter)
+        return letters.length < limit
+      })
+    return letters
   }
 
   async count(): Promise<number> {
     return (await this.#core.connections.publisher()).deadLetters.count()
   }
 
-  /** Sends the message again to the queue that it came from. The stored failure of the task is removed, so that the new run can store its own result. False: there is no such dead letter. */
+  /**
+   * Shows those that fit one after the other, the oldest first, with what can be done about each; false ends it. Holds few of them in memory at a time. On RabbitMQ
+   * nobody else sees what was shown until it ends.
+   */
+  async visit(
+    filter: DeadLetterFilter,
+    see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>,
+  ): Promise<void> {
+    const { deadLetters } = await this.#core.connections.publisher()
+    const fits = matcherOf(filter)
+    await deadLetters.visit((letter, { replay, drop }) =>
+      fits(letter) ? see(letter, { drop, replay: () => this.#replay(letter, replay) }) : true,
+    )
+  }
+
+  /**
+   * Sends the message again to the queue that it came from. The stored failure of the task is removed, so that the new run can store its own result. False: there
+   * is no such dead letter. QueueMissingError: the queue is gone, and all stays as it was.
+   */
   async replay(id: string): Promise<boolean> {
-    const connection = await this.#core.connections.publisher()
-    const letter = (await connection.deadLetters.list({ limit: Number.MAX_SAFE_INTEGER })).find((one) => one.id === id)
-    const taskId = letter?.message.headers.id
-    if (typeof taskId === 'string') {
-      const backend = await this.#core.connections.backend()
-      if (backend.supports.results) await backend.forget([taskId])
-    }
-    return connection.deadLetters.replay(id)
+    let replayed = false
+    await this.visit({ ids: [id] }, async (_, { replay }) => {
+      replayed = await replay()
+      return false
+    })
+    return replayed
   }
 
   async drop(id: string): Promise<boolean> {
     return (await this.#core.connections.publisher()).deadLetters.drop(id)
+  }
+
+  async #replay(letter: DeadLetter, replay: () => Promise<boolean>): Promise<boolean> {
+    const taskId = taskIdIn(letter)
+    const backend = await this.#core.connections.backend()
+    if (taskId === undefined || !backend.supports.results) return replay()
+    const failure = await backend.get(taskId)
+    // Before it is sent: whoever runs it may be quick.
+    await backend.forget([taskId])
+    try {
+      return await replay()
+    } catch (error) {
+      if (error instanceof QueueMissingError && failure !== undefined)
+        await backend.store(failure, { expiresSeconds: this.#core.config.resultExpires })
+      throw error
+    }
+  }
+}
+
+function taskIdIn({ message }: DeadLetter): string | undefined {
+  const { id } = message.headers
+  return typeof id === 'string' ? id : undefined
+}
+
+function matcherOf({ ids, queue, task, reason, since, before }: DeadLetterFilter): (letter: DeadLetter) => boolean {
+  const wanted = ids === undefined ? undefined : new Set(ids)
+  const words = reason?.toLowerCase()
+  return (letter) => {
+    const name = letter.message.headers.task
+    return (
+      (wanted === undefined || wanted.has(letter.id)) &&
+      (queue === undefined || letter.queue === queue) &&
+      (task === undefined || (typeof name === 'string' && matchesGlob(task, name))) &&
+      (words === undefined || letter.reason.toLowerCase().includes(words)) &&
+      (since === undefined || letter.diedAtMs >= since.getTime()) &&
+      (before === undefined || letter.diedAtMs < before.getTime())
+    )
   }
 }

@@ -77,6 +77,11 @@ export function finalState(head: TaskHead, outcome: Outcome): MetaParts | undefi
   }
 }
 
+/** With the handles of what is sent after it: their ids are fixed, so they can be told before. */
+export function withChildren(final: MetaParts, children: readonly ResultTuple[] | undefined): MetaParts {
+  return children === undefined ? final : { ...final, children: [...(final.children ?? []), ...children] }
+}
+
 export function revoked(taskId: string, reason: string): MetaParts {
   return { status: 'REVOKED', result: remoteToWire(errorToRemote(new TaskRevokedError(taskId, reason))), children: null, done: true }
 }

@@ -13,7 +13,7 @@ export type RemoteTask<F> = F extends AnyTask
   : F extends (input: infer In extends Record<string, unknown>) => infer R
     ? Parameters<F>['length'] extends 1
       ? NamedTask<In, Awaited<R>>
-      : never
+      : Task<Parameters<F>, Awaited<R>>
     : F extends (...a: infer A extends unknown[]) => infer R
       ? Task<A, Awaited<R>>
       : never

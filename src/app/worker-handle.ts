@@ -3,7 +3,7 @@ import type { Duration } from '../internal/duration.js'
 export interface WorkerOptions {
   /** Default: those of `taskQueues`, else the default queue. */
   queues?: string[]
-  /** Tasks at the same time: processes of prefork, calls of async. Default: `workerConcurrency`. */
+  /** Tasks at the same time: processes of prefork, threads, calls of async. Default: `workerConcurrency`. */
   concurrency?: number
   /** Default: `prefork` when `app` is given, else `async`: children load the app from its file. */
   pool?: 'prefork' | 'threads' | 'async' | 'solo'
@@ -21,7 +21,7 @@ export interface WorkerOptions {
   mingle?: boolean
   /** Tell monitors and other workers every `workerHeartbeatInterval` that this one is there. Default true. */
   heartbeat?: boolean
-  /** The file that exports the app, for `prefork`: a path or file URL, with `#name` for one export of several. */
+  /** The file that exports the app, for `prefork` and `threads`: a path or file URL, with `#name` for one export of several. */
   app?: string | URL
 }
 

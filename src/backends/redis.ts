@@ -2,7 +2,9 @@
 import type { BackendSupports, ChordPart, ResultBackend, StoreOptions } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
+import type { Examination } from '../internal/examination.js'
 import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
+import { askServer, evictionOfResults } from '../internal/redis/server-facts.js'
 import { JsonText } from '../protocol/json-text.js'
 import { encodeMeta, type PlacedEnd, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { RedisChords } from './redis/chords.js'
@@ -66,6 +68,18 @@ export class RedisBackend implements ResultBackend {
     })
   }
 
+  examine(): Promise<Examination> {
+    return this.#holder.run(async (link) => {
+      const server = await askServer(link)
+      const unknown = { about: 'settings', level: 'unknown', evidence: 'Redis does not let this user read INFO' } as const
+      return {
+        server: `Redis ${server?.versionText ?? ''}`.trim(),
+        findings: server === undefined ? [unknown] : [evictionOfResults(server)],
+        clockAheadMs: undefined,
+      }
+    })
+  }
+
   store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
     if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.#writer.store(meta, expiresSeconds)
@@ -121,8 +135,8 @@ export class RedisBackend implements ResultBackend {
     return this.#chords.growChord(...args)
   }
 
-  async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    this.#refuseWhenClosed()
+  completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    if (this.#closing !== undefined) return Promise.reject(closedError())
     return this.#chords.completeChordPart(...args)
   }
 

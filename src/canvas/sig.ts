@@ -34,7 +34,7 @@ export interface ApplyOptions {
   priority?: number
   serializer?: 'json' | 'yaml' | 'msgpack' | (string & {})
   compression?: 'gzip' | 'zlib' | 'brotli' | 'zstd' | (string & {})
-  /** The process that runs the task is killed after it. */
+  /** What runs the task, a process or a thread, is killed after it. */
   timeLimit?: Duration
   /** `ctx.signal` aborts after it. */
   softTimeLimit?: Duration

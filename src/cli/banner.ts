@@ -3,6 +3,7 @@ import type { AppCore } from '../app/core.js'
 import { showAddress } from '../internal/address.js'
 import { formatDuration } from '../internal/duration.js'
 import { concurrencyOf } from '../worker/concurrency.js'
+import { furtherPools } from '../worker/further-pools.js'
 
 export interface BannerFacts {
   readonly core: AppCore
@@ -16,6 +17,7 @@ export interface BannerFacts {
 /** What a worker says of itself when it starts: Celery's block, and what looks wrong. */
 export function banner({ core: { name, config, registry }, version, hostname, file, queues }: BannerFacts): string {
   const tasks = registry.names()
+  const pools = [config.workerPool, ...furtherPools(registry, config.workerPool)]
   const results = config.resultBackend === 'disabled' ? 'disabled' : showAddress(config.resultBackend)
   const expires = config.resultExpires === null ? 'never expire' : `expire after ${formatDuration(config.resultExpires)}`
   const facts = [
@@ -24,7 +26,7 @@ export function banner({ core: { name, config, registry }, version, hostname, fi
     ['results', results === 'disabled' ? results : `${results}  ${expires}`],
     [
       'pool',
-      `${config.workerPool} ×${concurrencyOf(config.workerPool, config.workerConcurrency)} · prefetch ${config.workerPrefetchMultiplier}`,
+      `${pools.map((kind) => `${kind} ×${concurrencyOf(kind, config.workerConcurrency)}`).join(', ')} · prefetch ${config.workerPrefetchMultiplier}`,
     ],
     ['queues', queues.join('  ')],
     ['tasks', shortList(tasks)],

@@ -24,6 +24,32 @@ export const commandTable: readonly CommandEntry[] = [
   { name: 'call', summary: 'send a task', load: async () => (await import('./commands/call.js')).define },
   { name: 'result', summary: 'show the state and result of a task', load: async () => (await import('./commands/result.js')).define },
   { name: 'purge', summary: 'remove all waiting messages of queues', load: async () => (await import('./commands/purge.js')).define },
+  {
+    name: 'queues',
+    summary: 'what waits in queues, who takes from them, and which are paused',
+    load: async () => (await import('./commands/queues.js')).define,
+  },
+  {
+    name: 'pause',
+    summary: 'let all workers leave queues alone, those that start later too',
+    load: async () => (await import('./commands/pause.js')).define,
+  },
+  { name: 'resume', summary: 'let workers take from paused queues again', load: async () => (await import('./commands/resume.js')).define },
+  {
+    name: 'dead',
+    summary: 'messages that could not be run: list, show, replay, drop',
+    load: async () => (await import('./commands/dead.js')).define,
+  },
+  {
+    name: 'migrate',
+    summary: 'move messages from one broker to another',
+    load: async () => (await import('./commands/migrate.js')).define,
+  },
+  {
+    name: 'doctor',
+    summary: 'check the broker, the results and the workers, and say what to do about what it finds',
+    load: async () => (await import('./commands/doctor.js')).define,
+  },
   { name: 'inspect', summary: 'ask workers what they do', load: async () => (await import('./commands/inspect.js')).define },
   { name: 'control', summary: 'steer workers', load: async () => (await import('./commands/control.js')).define },
   { name: 'status', summary: 'which workers are online', load: async () => (await import('./commands/status.js')).define },

@@ -19,11 +19,14 @@ export interface AudienceFlags {
   readonly json?: true
 }
 
+export function addTimeoutFlag(command: Command): Command {
+  return command.option('-t, --timeout <duration>', 'wait for no more answers after so long without one (default: 1s)', (text) =>
+    durationText(text, '--timeout'),
+  )
+}
+
 export function addAudienceFlags(command: Command): Command {
-  return command
-    .option('-t, --timeout <duration>', 'wait for no more answers after so long without one (default: 1s)', (text) =>
-      durationText(text, '--timeout'),
-    )
+  return addTimeoutFlag(command)
     .option('-d, --destination <names>', 'these workers, separated by commas', nameList)
     .option('--pattern <pattern>', "workers whose name fits, such as 'mail-*@*'")
     .option('-j, --json', 'write one JSON object: what each worker answered, by its name')

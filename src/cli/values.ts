@@ -1,4 +1,5 @@
 /** Reads the values of flags. Throws UsageError that names the flag. */
+import { systemClock } from '../internal/clock.js'
 import { type Duration, parseDuration } from '../internal/duration.js'
 import { UsageError } from './usage-error.js'
 
@@ -17,10 +18,12 @@ export function jsonArray(text: string): unknown[] {
   throw new UsageError(`expected --args to be a JSON array such as '[1, "two"]', got: ${text}`)
 }
 
-export function jsonObject(text: string): Record<string, unknown> {
+export const jsonObject = (text: string): Record<string, unknown> => jsonObjectOf(text, '--kwargs')
+
+export function jsonObjectOf(text: string, flag: string): Record<string, unknown> {
   const value = jsonOrText(text)
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
-  throw new UsageError(`expected --kwargs to be a JSON object such as '{"x": 1}', got: ${text}`)
+  throw new UsageError(`expected ${flag} to be a JSON object such as '{"x": 1}', got: ${text}`)
 }
 
 /** Seconds, or text with a unit. */
@@ -41,6 +44,15 @@ export function durationOrDate(text: string, flag: string): Duration | Date {
   if (value === undefined)
     throw new UsageError(`expected ${flag} to be seconds, text such as 10s, or a time such as 2030-01-31T12:00:00Z, got: ${text}`)
   return value
+}
+
+/** A time, or one that is so long ago. */
+export function timeOrAgo(text: string, flag: string): Date {
+  const seconds = asDuration(text)
+  const date = seconds === undefined ? asDate(text) : new Date(systemClock.now() - seconds * 1000)
+  if (date === undefined)
+    throw new UsageError(`expected ${flag} to be a time such as 2030-01-31T12:00:00Z, or text such as 2h, got: ${text}`)
+  return date
 }
 
 export function count(text: string, flag: string, most: number): number {

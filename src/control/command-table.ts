@@ -107,14 +107,26 @@ export const commandTable: readonly CommandSpec[] = [
   },
   { name: 'enable_events', kind: 'control', help: 'send task events', arguments: none },
   { name: 'heartbeat', kind: 'control', help: 'send a heartbeat at once', arguments: none },
+  {
+    name: 'pause_queue',
+    kind: 'control',
+    help: 'leave a queue alone: celeriac pause does it for all workers, and for those that start later',
+    arguments: [required(text('queue'))],
+  },
   { name: 'pool_grow', kind: 'control', help: 'make the pool larger', arguments: [number('n')] },
-  { name: 'pool_restart', kind: 'control', help: 'start the processes of the pool anew', arguments: none },
+  { name: 'pool_restart', kind: 'control', help: 'start the processes or threads of the pool anew', arguments: none },
   { name: 'pool_shrink', kind: 'control', help: 'make the pool smaller', arguments: [number('n')] },
   {
     name: 'rate_limit',
     kind: 'control',
     help: 'change how often a task may start on each worker: 10/s, 5/m, 1/h; 0 is no limit',
     arguments: [required(text('task_name')), required(text('rate_limit'))],
+  },
+  {
+    name: 'resume_queue',
+    kind: 'control',
+    help: 'take tasks from a paused queue again: see celeriac resume',
+    arguments: [required(text('queue'))],
   },
   { name: 'revoke', kind: 'control', help: 'do not start these tasks', arguments: [required(list('task_id'))] },
   {

@@ -9,6 +9,8 @@ import type { Connection } from '../transport.js'
 export interface EventRoad {
   readonly connection: Connection
   readonly exchangeType: 'fanout' | 'topic'
+  /** Arguments of the queues of those who listen; none where the broker keeps nothing for who does not. */
+  readonly queueLimits: Readonly<Record<string, unknown>>
 }
 
 export interface DispatcherParts {

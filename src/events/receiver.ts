@@ -22,8 +22,8 @@ const prefetch = 1_000
 
 /** Listens to events from now on, until the consumer is cancelled or its connection ends. */
 export async function receiveEvents(options: ReceiverOptions): Promise<Consumer> {
-  const { connection, exchangeType, exchange, routingKey, onUnreadable } = options
-  const queue = eventQueue(`celeryev.${randomUUID()}`, exchange, routingKey)
+  const { connection, exchangeType, queueLimits, exchange, routingKey, onUnreadable } = options
+  const queue = eventQueue(`celeryev.${randomUUID()}`, exchange, routingKey, queueLimits)
   await connection.declare({ exchanges: [eventExchange(exchange, exchangeType)], queues: [queue] })
   return connection.consume({
     queues: [queue.name],

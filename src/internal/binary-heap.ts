@@ -16,6 +16,11 @@ export class BinaryHeap<T> {
     return this.#items[0]
   }
 
+  /** In no order. */
+  values(): Iterable<T> {
+    return this.#items
+  }
+
   add(item: T): void {
     const items = this.#items
     let index = items.length

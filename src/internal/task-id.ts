@@ -6,11 +6,10 @@ export function newTaskId(nowMs: number): string {
   return `${time.slice(0, 8)}-${time.slice(8, 12)}-7${randomUUID().slice(15)}`
 }
 
-/** When an id of version 7 was made, in ms since the epoch; undefined for any other id. */
+/** When an id of version 7 was made, ms since the epoch; undefined for any other text. */
 export function sentAtMs(taskId: string): number | undefined {
-  if (taskId.length !== 36 || taskId.charCodeAt(14) !== 55 || taskId.charCodeAt(8) !== 45) return undefined
-  const ms = Number.parseInt(taskId.slice(0, 8) + taskId.slice(9, 13), 16)
-  return Number.isNaN(ms) ? undefined : ms
+  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(taskId)) return undefined
+  return Number.parseInt(taskId.slice(0, 8) + taskId.slice(9, 13), 16)
 }
 
 // 41 bits of milliseconds from here reach to 2089; with the 12 random bits behind them they just fit into a number.

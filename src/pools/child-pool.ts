@@ -370,7 +370,9 @@ export class ChildPool implements Pool, PoolRunOwner {
       this.#stopping ??= this.#stop()
       return
     }
-    if (failures >= attempts && !this.#toldFatal) {
+    // The system has no process or file to give at the moment: that passes, and says nothing about the app.
+    const isRefused = child.pid === 0
+    if (failures >= attempts && !isRefused && !this.#toldFatal) {
       this.#toldFatal = true
       onFatal?.(error)
     }

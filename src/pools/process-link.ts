@@ -41,8 +41,10 @@ export class ProcessLink implements ChildLink {
       detached: process.platform !== 'win32',
     })
     this.pid = this.#process.pid ?? 0
-    this.#input = this.#process.stdio[3] as Socket | undefined // 'pipe' gives a socket, or nothing when the spawn failed
-    const written = this.#process.stdio[4] as Socket | undefined // likewise
+    // Its type does not say that there is none where no file descriptor was left for it: the 'error' event follows.
+    const pipes = this.#process.stdio as ChildProcess['stdio'] | undefined
+    this.#input = pipes?.[3] as Socket | undefined // 'pipe' gives a socket, or nothing when the spawn failed
+    const written = pipes?.[4] as Socket | undefined // likewise
     this.#input?.on('error', () => {}) // EPIPE of a process that died: its exit follows
     this.#read(written)
     this.send(setup)

@@ -36,8 +36,8 @@ export function eventExchange(name: string, type: Extract<ExchangeType, 'fanout'
 }
 
 /** The queue of one listener: `#` is everything, `worker.#` what workers say of themselves. */
-export function eventQueue(name: string, exchange: string, routingKey: string): Queue {
-  return { name, durable: false, exclusive: true, autoDelete: true, arguments: {}, bindings: [{ exchange, routingKey }] }
+export function eventQueue(name: string, exchange: string, routingKey: string, limits: Queue['arguments']): Queue {
+  return { name, durable: false, exclusive: true, autoDelete: true, arguments: limits, bindings: [{ exchange, routingKey }] }
 }
 
 /** One event as it is, several as an array. */

@@ -47,9 +47,12 @@ function privateQueue(name: string, exchange: string, routingKey: string): Queue
   return { name, durable: false, exclusive: true, autoDelete: true, arguments: {}, bindings: [{ exchange, routingKey }] }
 }
 
+/** As a destination it means every worker of celeriac, and none of Python: no node has this name. For commands that Python does not have. */
+export const ourWorkers = '*celeriac*'
+
 /** Whether a request means this worker: by its name, else by the pattern, else as all others. Python's regular expressions are not run: they mean nobody here. */
 export function isMeant({ destination, pattern, matcher }: Broadcast, hostname: string): boolean {
-  if (destination !== null && destination.length > 0) return destination.includes(hostname)
+  if (destination !== null && destination.length > 0) return destination.includes(hostname) || destination.includes(ourWorkers)
   if (pattern === null || pattern === '' || matcher === null) return true
   return matcher === 'glob' && matchesGlob(pattern, hostname)
 }
@@ -60,10 +63,12 @@ export function matchesGlob(pattern: string, name: string): boolean {
   let ends = new Set([0])
   for (const part of parts) {
     const next = new Set<number>()
-    for (const at of ends) {
-      if (part === '*') for (let end = at; end <= name.length; end++) next.add(end)
-      else if (at < name.length && takesCharacter(part, name[at] ?? '')) next.add(at + 1)
-    }
+    // The first reaches all that the others do.
+    if (part === '*') for (let end = Math.min(...ends); end <= name.length; end++) next.add(end)
+    else
+      for (const at of ends) {
+        if (at < name.length && takesCharacter(part, name[at] ?? '')) next.add(at + 1)
+      }
     ends = next
   }
   return ends.has(name.length)
@@ -138,6 +143,9 @@ export function encodeBroadcast(
   }
 }
 
+/** As a name of a worker, which it stands for. */
+const longestPattern = 255
+
 /** Checks a decoded request. Throws InvalidMessageError. */
 export function decodeBroadcast(value: unknown): Broadcast {
   if (!isRecord(value)) throw new InvalidMessageError(`expected a broadcast to be an object, got: ${show(value)}`)
@@ -146,7 +154,8 @@ export function decodeBroadcast(value: unknown): Broadcast {
   const args = value.arguments ?? {}
   if (!isRecord(args)) throw invalid('arguments', 'an object', args)
   if (!isAbsent(destination) && !isTexts(destination)) throw invalid('destination', 'an array of worker names', destination)
-  if (!isAbsent(pattern) && typeof pattern !== 'string') throw invalid('pattern', 'text', pattern)
+  if (!isAbsent(pattern) && (typeof pattern !== 'string' || pattern.length > longestPattern))
+    throw invalid('pattern', `text of ${longestPattern} characters at most`, pattern)
   if (!isAbsent(matcher) && matcher !== 'glob' && matcher !== 'pcre') throw invalid('matcher', '"glob" or "pcre"', matcher)
   const request: Broadcast = {
     method,

@@ -1,7 +1,7 @@
 import type { Message } from '../protocol/message.js'
 import { routes } from '../protocol/routing.js'
 import type { Destination, Exchange, Topology } from '../protocol/topology.js'
-import type { Connection, ConsumeOptions, Consumer, Delivery, PublishOptions, Transport } from '../transport.js'
+import type { Connection, ConsumeOptions, Consumer, DeadLetter, Delivery, PublishOptions, Transport } from '../transport.js'
 
 /** A message that waits in the broker of a test. */
 export interface Published {
@@ -75,7 +75,7 @@ class LoggedConnection implements Connection {
     this.#log.declared(topology)
   }
 
-  size: Connection['size'] = (queue) => this.#connection.size(queue)
+  size: Connection['size'] = (queue, options) => this.#connection.size(queue, options)
   locate: Connection['locate'] = (taskId) => this.#connection.locate(taskId)
   close: Connection['close'] = () => this.#connection.close()
 
@@ -97,14 +97,26 @@ class LoggedConnection implements Connection {
       list: (options) => deadLetters.list(options),
       drop: (id) => deadLetters.drop(id),
       count: () => deadLetters.count(),
+      visit: (see) =>
+        deadLetters.visit((letter, { replay, drop }) => see(letter, { drop, replay: () => this.#replayed(letter, replay()) })),
       replay: async (id) => {
         const letter = (await deadLetters.list({ limit: Number.MAX_SAFE_INTEGER })).find((one) => one.id === id)
-        const replayed = await deadLetters.replay(id)
-        if (replayed && letter !== undefined) this.#log.waiting.push(published(letter.message, letter.queue, undefined))
-        return replayed
+        return this.#replayed(letter, deadLetters.replay(id))
       },
     }
   }
+
+  async #replayed(letter: DeadLetter | undefined, replaying: Promise<boolean>): Promise<boolean> {
+    const replayed = await replaying
+    if (replayed && letter !== undefined) this.#log.waiting.push(published(letter.message, letter.queue, undefined))
+    return replayed
+  }
+
+  get queues(): Connection['queues'] {
+    return this.#connection.queues
+  }
+
+  examine: Connection['examine'] = () => this.#connection.examine()
 
   async publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
     await this.#connection.publish(message, to, options)

@@ -6,6 +6,8 @@ import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
+import { type HeldLock, heldLock } from './limits/held-lock.js'
+import type { Pass } from './limits/pass.js'
 
 /** A task that this worker holds: from its delivery to its settlement. */
 export interface ActiveTask {
@@ -20,6 +22,10 @@ export interface ActiveTask {
   run: Run | undefined
   /** Its function has started. */
   started: boolean
+  /** What its limits say; undefined until they are looked at, and for the many tasks that have none. */
+  pass: Pass | undefined
+  /** The lock of a unique task. */
+  readonly lock: HeldLock | undefined
   /** What a terminate ended it with, or is to end it with. */
   killSignal: NodeJS.Signals | undefined
 }
@@ -33,14 +39,17 @@ export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
   const message = isProtocol2(delivery.message) ? delivery.message : upgraded(core, delivery.message)
   const head = decodeHead(message)
   const definition = core.registry.get(head.task)
+  const lock = heldLock(message, delivery)
   return {
-    delivery,
+    delivery: lock?.delivery ?? delivery,
     message,
     head,
     definition,
     acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
     run: undefined,
     started: false,
+    pass: undefined,
+    lock,
     killSignal: undefined,
   }
 }

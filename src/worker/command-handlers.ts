@@ -1,6 +1,16 @@
 import { findCommand } from '../control/command-table.js'
 import * as changeTasks from './commands/change-tasks.js'
-import { add_consumer, autoscale, cancel_consumer, pool_grow, pool_restart, pool_shrink, shutdown } from './commands/change-worker.js'
+import {
+  add_consumer,
+  autoscale,
+  cancel_consumer,
+  pause_queue,
+  pool_grow,
+  pool_restart,
+  pool_shrink,
+  resume_queue,
+  shutdown,
+} from './commands/change-worker.js'
 import * as cluster from './commands/cluster.js'
 import * as inspectTasks from './commands/inspect-tasks.js'
 import { active_queues, clock, conf, memdump, memsample, objgraph, ping, registered, report, stats } from './commands/inspect-worker.js'
@@ -27,6 +37,7 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   memdump,
   memsample,
   objgraph,
+  pause_queue,
   ping,
   pool_grow,
   pool_restart,
@@ -36,6 +47,7 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   registered,
   report,
   reserved,
+  resume_queue,
   revoke,
   revoke_by_stamped_headers,
   revoked,
@@ -44,6 +56,13 @@ const handlers: Readonly<Record<string, CommandHandler>> = {
   stats,
   terminate,
   time_limit,
+}
+
+/** Whether a worker obeys a command; commands of the app go by their own names. */
+export function isAllowed(allowed: readonly string[] | null, method: string): boolean {
+  if (allowed === null) return true
+  const spec = findCommand(method)
+  return allowed.includes(method) || (spec !== undefined && (allowed.includes(spec.name) || allowed.includes(spec.kind)))
 }
 
 /** What runs a command of Celery, by its name or an older one. */

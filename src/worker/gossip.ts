@@ -10,6 +10,7 @@ import type { ClusterEvent } from '../protocol/events.js'
 import { isName } from '../protocol/name.js'
 import { checkSignatures, parseSignature } from '../protocol/signature.js'
 import type { Connection, Consumer } from '../transport.js'
+import { warnOfTwin } from './twin.js'
 
 /** How often is looked for workers that are heard no more. */
 const lookMs = 5_000
@@ -53,6 +54,7 @@ export class Gossip {
   /** Answers to elections that this worker was asked for. */
   readonly #acks = new Map<string, { count: number; timer: Timer | undefined }>()
   #timer: Timer | undefined
+  #hasTwin = false
 
   constructor(parts: GossipParts) {
     this.#parts = parts
@@ -100,13 +102,20 @@ export class Gossip {
         return
       case 'worker-online':
       case 'worker-heartbeat': {
-        if (event.hostname === this.#parts.hostname) return
+        if (event.hostname === this.#parts.hostname) return this.#own(event)
         const { core } = this.#parts
         if (!this.#peers.has(event.hostname)) core.log.debug({ worker: event.hostname }, `${event.hostname} joined the party`)
         const freq = typeof event.freq === 'number' && event.freq > 0 ? event.freq : 60
         this.#peers.set(event.hostname, { heardMs: core.clock.monotonic(), freqMs: freq * 1000 })
       }
     }
+  }
+
+  /** Of this worker itself, or of another that has its name. */
+  #own({ pid, hostname }: ClusterEvent): void {
+    if (pid === process.pid || this.#hasTwin) return
+    this.#hasTwin = true
+    warnOfTwin(this.#parts.core, hostname)
   }
 
   #proposed({ id, clock, hostname, pid, topic, action }: ClusterEvent): void {
@@ -168,9 +177,4 @@ export async function callElected(core: AppCore, sender: Sender, action: unknown
   if (type !== null) throw new NotSupportedError(`a ${type} as the task of an election`, 'elect a single task, which may start others')
   const call = { task, definition: core.registry.get(task), args, kwargs, options: applyOptionsOf(options), embed: embedFrom(options) }
   return sender.apply(call)
-}
-
-/** On one machine, every worker shares what is revoked through the file, and nobody needs to be met (as with Celery, where only some brokers have gossip). */
-export function hasNeighbours(core: AppCore): boolean {
-  return !core.config.brokerUrl.every((address) => typeof address === 'string' && /^(sqlite|memory):/i.test(address))
 }

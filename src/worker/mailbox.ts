@@ -6,9 +6,11 @@ import { pythonError } from '../protocol/python-errors.js'
 import { repr } from '../protocol/repr.js'
 import { json } from '../serializers/json.js'
 import type { Connection, Consumer } from '../transport.js'
-import { handlerOf } from './command-handlers.js'
+import { boundedAnswer, largestAnswer } from './answers.js'
+import { handlerOf, isAllowed } from './command-handlers.js'
 import { noReply } from './commands/change-worker.js'
 import type { Panel } from './panel.js'
+import { warnOfTwin } from './twin.js'
 
 /** For the broker to take an answer. */
 const publishMs = 4_000
@@ -46,10 +48,7 @@ export class Mailbox {
       return name
     } catch (error) {
       if (!(error instanceof DeclarationMismatchError) || error.kind !== 'queue') throw error
-      core.log.warn(
-        { hostname },
-        `another worker is called ${hostname}: give each a name of its own (--hostname), or nobody can tell them apart`,
-      )
+      warnOfTwin(core, hostname)
       const own = `${hostname}.${randomUUID()}.${namespace}.pidbox`
       await connection.declare({ exchanges, queues: [mailboxQueue(own, namespace)] })
       return own
@@ -78,6 +77,10 @@ export class Mailbox {
       core.log[replyTo === undefined ? 'debug' : 'error']({ method }, `this worker does not know the command ${method}`)
       return { error: `KeyError(${repr(method)})` }
     }
+    if (!isAllowed(core.config.workerControlAllow, method)) {
+      core.log.warn({ method }, `the command ${method} was refused: workerControlAllow does not name it`)
+      return { error: `this worker does not allow the command ${method}` }
+    }
     try {
       return await handler(this.#panel, args)
     } catch (error) {
@@ -97,7 +100,9 @@ export class Mailbox {
   async #answer({ ticket, replyTo }: Broadcast, reply: unknown, connection: Connection): Promise<void> {
     if (replyTo === undefined) return
     const { core, hostname } = this.#panel
-    const message = encodeReply(hostname, reply, json, { ticket: ticket ?? '', clock: core.lamport.forward() })
+    const { answer, leftOut } = boundedAnswer(reply)
+    if (leftOut > 0) core.log.warn({ left_out: leftOut }, `an answer of over ${largestAnswer} bytes goes without ${leftOut} of its entries`)
+    const message = encodeReply(hostname, answer, json, { ticket: ticket ?? '', clock: core.lamport.forward() })
     try {
       await connection.publish(message, replyTo, { deadlineMs: publishMs })
     } catch (error) {

@@ -4,11 +4,16 @@ import { NotSupportedError } from '../errors.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
 import type { ChildPoolOptions } from '../pools/child-pool.js'
+import type { ThreadPoolOptions } from '../pools/threads.js'
 import { concurrencyOf } from './concurrency.js'
-import { checkPools, type PoolKind } from './pool-limits.js'
+import { furtherPools, type PoolKind } from './further-pools.js'
+import { checkPools } from './pool-limits.js'
 
-interface PoolMaker extends PoolHost {
+interface PoolParts {
+  readonly core: AppCore
+  readonly options: WorkerOptions
   readonly execute: Execute
+  readonly host: PoolHost
   onFatal(error: Error): void
 }
 
@@ -17,54 +22,53 @@ interface PoolMaker extends PoolHost {
  *
  * @throws NotSupportedError when it cannot do what was asked for.
  */
-export async function makePool(core: AppCore, options: WorkerOptions, maker: PoolMaker): Promise<Pool> {
+export async function makePool(
+  core: AppCore,
+  options: WorkerOptions,
+  { execute, onFatal, ...host }: PoolHost & Pick<PoolParts, 'execute' | 'onFatal'>,
+): Promise<Pool> {
   const { config, registry } = core
   const isFallback = options.pool === undefined && options.app === undefined && config.workerPool === 'prefork'
   const main = options.pool ?? (isFallback ? 'async' : config.workerPool)
-  const named = registry.names().flatMap((name) => registry.need(name).options.pool ?? [])
-  const others = [...new Set(named)].filter((kind) => kind !== main).sort()
+  const others = furtherPools(registry, main)
   checkPools(core, options, { main, isFallback, others })
   const asked = options.concurrency ?? config.workerConcurrency
-  const mainPool = await makeOne(main, config.workerAutoscale?.min ?? concurrencyOf(main, asked), core, options, maker)
+  const parts = { core, options, execute, host, onFatal }
+  const mainPool = await makeOne(main, config.workerAutoscale?.min ?? concurrencyOf(main, asked), parts)
   if (others.length === 0) return mainPool
   const { MixedPool } = await import('../pools/mixed.js')
   return new MixedPool({
     main: mainPool,
-    others: await Promise.all(others.map((kind) => makeOne(kind, concurrencyOf(kind, asked), core, options, maker))),
+    others: await Promise.all(others.map((kind) => makeOne(kind, concurrencyOf(kind, asked), parts))),
     partOf: (task) => registry.get(task)?.options.pool,
   })
 }
 
-async function makeOne(kind: PoolKind, size: number, core: AppCore, options: WorkerOptions, maker: PoolMaker): Promise<Pool> {
-  const { config, clock } = core
-  const { execute, ...host } = maker
-  const { workerMaxHeapPerChild: maxHeapKib } = config
+async function makeOne(kind: PoolKind, size: number, parts: PoolParts): Promise<Pool> {
+  const { core, execute, host } = parts
+  const { workerMaxHeapPerChild: maxHeapKib, workerStuckTimeout } = core.config
   switch (kind) {
     case 'prefork': {
       const { ProcessPool } = await import('../pools/processes.js')
-      return new ProcessPool({
-        ...children(kind, size, core, options, maker),
-        entry: new URL('./child.js', import.meta.url),
-        args: [String(options.app), nodeName(options.hostname)],
-        env: process.env,
-        ...(maxHeapKib === null ? {} : { execArgv: [`--max-old-space-size=${Math.ceil(maxHeapKib / 1024)}`] }),
-      })
+      const heap = maxHeapKib === null ? {} : { execArgv: [`--max-old-space-size=${Math.ceil(maxHeapKib / 1024)}`] }
+      return new ProcessPool({ ...childrenOf(kind, size, parts), entry: new URL('./child.js', import.meta.url), ...heap })
     }
     case 'threads': {
       const { ThreadPool } = await import('../pools/threads.js')
-      return new ThreadPool({
-        ...children(kind, size, core, options, maker),
-        entry: new URL('./thread.js', import.meta.url),
-        args: [String(options.app), nodeName(options.hostname)],
-        env: process.env,
-        ...(maxHeapKib === null ? {} : { maxHeapMb: Math.ceil(maxHeapKib / 1024) }),
-      })
+      const heap = maxHeapKib === null ? {} : { maxHeapMb: Math.ceil(maxHeapKib / 1024) }
+      return new ThreadPool({ ...childrenOf(kind, size, parts), entry: new URL('./thread.js', import.meta.url), ...heap })
     }
     case 'async':
     case 'solo': {
       const { InlinePool } = await import('../pools/inline.js')
-      const maxBlockMs = (config.workerStuckTimeout ?? 0) * 1000
-      return new InlinePool({ name: kind, concurrency: size, execute, host, clock, maxBlockMs })
+      return new InlinePool({
+        name: kind,
+        concurrency: size,
+        execute,
+        host,
+        clock: core.clock,
+        maxBlockMs: (workerStuckTimeout ?? 0) * 1000,
+      })
     }
     default:
       return kind satisfies never
@@ -72,13 +76,12 @@ async function makeOne(kind: PoolKind, size: number, core: AppCore, options: Wor
 }
 
 /** What processes and threads have in common. */
-function children(
-  kind: PoolKind,
+function childrenOf(
+  kind: 'prefork' | 'threads',
   size: number,
-  { config, clock, log }: AppCore,
-  options: WorkerOptions,
-  { storeState, beforeProcess, onFatal }: PoolMaker,
-): ChildPoolOptions {
+  { core, options, host, onFatal }: PoolParts,
+): ChildPoolOptions & Pick<ThreadPoolOptions, 'args' | 'env'> {
+  const { config, clock, log } = core
   if (options.app === undefined)
     throw new NotSupportedError(
       `the ${kind} pool`,
@@ -88,12 +91,14 @@ function children(
   const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild
   return {
     size,
+    args: [String(options.app), nodeName(options.hostname)],
+    env: process.env,
     childConcurrency: config.workerChildConcurrency,
     // With multiplier 1 a worker has no messages that it could send ahead.
     ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
     ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
     ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
-    host: { storeState, ...(beforeProcess === undefined ? {} : { beforeProcess }) },
+    host,
     clock,
     log,
     onFatal,

@@ -31,6 +31,8 @@ export interface Panel {
   limited(): readonly ActiveTask[]
   /** Ends what waits here and is revoked; runs are ended with the signal, where there is one. Gives the ids of the runs that it ends. */
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[]
+  /** Those of them that have not started go back to their queues, uncounted. */
+  giveBack(which: (task: ActiveTask) => boolean): void
   /** Brings the pool to this size; the first processes may still be on their way when it settles. Never rejects. */
   resizePool(size: number): Promise<void>
   /** The limits of tasks that wait were changed. */

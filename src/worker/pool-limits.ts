@@ -2,8 +2,7 @@
 import type { AppCore } from '../app/core.js'
 import type { WorkerOptions } from '../app/worker-handle.js'
 import { NotSupportedError } from '../errors.js'
-
-export type PoolKind = 'prefork' | 'threads' | 'async' | 'solo'
+import type { PoolKind } from './further-pools.js'
 
 /** Tasks of these run in children that can be killed and replaced. */
 export const hasChildren = (kind: PoolKind): boolean => kind === 'prefork' || kind === 'threads'

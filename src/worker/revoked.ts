@@ -14,7 +14,7 @@ export class RevokedSet {
   add(id: string): void {
     this.#ids.delete(id)
     this.#ids.set(id, this.#now())
-    this.#purge()
+    if (this.#ids.size > this.#maxIds) this.#purge(this.#maxIds * 0.98)
   }
 
   has(id: string): boolean {
@@ -32,13 +32,17 @@ export class RevokedSet {
     return this.#ids.size
   }
 
-  #purge(): void {
+  /** Many at once: a map is slow to find its first entry after others before it went. */
+  #purge(most = this.#maxIds): void {
     for (const [oldest, at] of this.#ids) {
-      if (this.#ids.size <= this.#maxIds && this.#now() - at <= this.#maxAgeMs) break
+      if (this.#ids.size <= most && this.#now() - at <= this.#maxAgeMs) break
       this.#ids.delete(oldest)
     }
   }
 }
+
+/** Of stamps: each has as many values as there may be ids. */
+const mostHeaders = 100
 
 /** What is revoked: tasks by their ids, and all tasks that carry one of certain stamps. */
 export class RevokedTasks {
@@ -60,7 +64,10 @@ export class RevokedTasks {
 
   addStamp(header: string, values: readonly string[]): void {
     const set = this.#stamps.get(header) ?? new RevokedSet(this.#now)
+    this.#stamps.delete(header)
     this.#stamps.set(header, set)
+    const [oldest] = this.#stamps.keys()
+    if (this.#stamps.size > mostHeaders && oldest !== undefined) this.#stamps.delete(oldest)
     for (const value of values) set.add(value)
   }
 

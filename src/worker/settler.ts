@@ -2,24 +2,27 @@ import { continuerAt } from '../app/continue/at-broker.js'
 import { celeryError } from '../app/continue/chord-join.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn } from '../app/continue/embed.js'
+import { endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, type MetaParts, retryMessage, succeeded } from '../app/outcomes.js'
+import { failed, finalState, type MetaParts, retryMessage, succeeded, withChildren } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
-import { CeleriacError, ConnectionError, DecodeError, NotPublishedError, PublishUncertainError, WorkerLostError } from '../errors.js'
+import { type CeleriacError, DecodeError, WorkerLostError } from '../errors.js'
 import { failpoint } from '../internal/failpoints.js'
-import { logs } from '../internal/logger.js'
 import type { Continuations, Outcome } from '../pool.js'
-import { errorToRemote, type RemoteErrorData } from '../protocol/remote-error.js'
-import type { ResultMeta, ResultTuple } from '../protocol/result.js'
+import { errorToRemote, type RemoteErrorData, remoteToWire } from '../protocol/remote-error.js'
+import type { ResultMeta } from '../protocol/result.js'
+import type { Embed } from '../protocol/task-body.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { ChordHeaders } from './chord-headers.js'
 import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
+import { isForGood } from './for-good.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
 import { signalOf } from './task-signals.js'
-import { briefly, fields, label, logFailure, logRevoked, seconds } from './task-words.js'
+import { briefly, fields, label, logFailure, logRevoked, tellSuccess } from './task-words.js'
 
 interface SettlerParts {
   readonly core: AppCore
@@ -41,6 +44,7 @@ export class Settler {
   readonly #parts: SettlerParts
   readonly #results: ResultKeeper
   readonly #continuer: Continuer
+  readonly #headers = new ChordHeaders()
   /** Outcomes that were dropped because another worker has the message by now. */
   lateFinishers = 0
 
@@ -52,11 +56,27 @@ export class Settler {
 
   /** Never rejects: what cannot be settled goes back to its queue. */
   settle(task: ActiveTask, outcome: Outcome): Promise<void> {
-    const plain = outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost
-    if (plain) return this.#succeedPlainly(task, outcome)
     const { instrument } = this.#parts.core.hooks
+    if (outcome.status === 'success' && !task.delivery.isLost) {
+      if (outcome.continuations === null) return this.#succeedPlainly(task, outcome)
+      const embed = instrument === undefined ? this.#headers.embedOf(outcome.continuations) : undefined
+      if (embed !== undefined) return this.#succeedAsPart(task, outcome, embed)
+    }
     if (instrument === undefined) return this.#settleFully(task, outcome)
     return instrument.following(outcome.trace ?? task.head.customHeaders, () => this.#settleFully(task, outcome))
+  }
+
+  /** As `#succeed`, for the header tasks of chords, which may be very many: nothing is sent after them, so nothing can be wrong with it. */
+  async #succeedAsPart(task: ActiveTask, outcome: Outcome & { status: 'success' }, embed: Embed): Promise<void> {
+    try {
+      const final = succeeded(outcome)
+      if (!(await this.#results.store(task, final))) return this.#settleFully(task, outcome)
+      failpoint('result.after_store')
+      await this.#continuer.returnPart(endedTask(this.#parts.core, task, endOf(final), embed))
+    } catch (error) {
+      return this.#giveUp(task, error)
+    }
+    this.#told(task, outcome)
   }
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
@@ -83,16 +103,16 @@ export class Settler {
   }
 
   #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
-    const { core, events } = this.#parts
     failpoint('result.after_store')
+    this.#told(task, outcome)
+  }
+
+  #told(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
+    const { core, events } = this.#parts
     events.ended(task, outcome)
     failpoint('ack.before_send')
     task.delivery.ack()
-    if (logs(core.log, 'info')) this.#tellSuccess(task, outcome)
-  }
-
-  #tellSuccess(task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
-    this.#parts.core.log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+    tellSuccess(core.log, task, outcome)
   }
 
   async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
@@ -247,7 +267,7 @@ export class Settler {
     }
     if (!(await this.#end(task, outcome, final, follow))) return
     task.delivery.ack()
-    if (logs(this.#parts.core.log, 'info')) this.#tellSuccess(task, outcome)
+    tellSuccess(this.#parts.core.log, task, outcome)
   }
 
   /** Nothing is stored: the task goes on under its id, as another. */
@@ -320,13 +340,9 @@ export class Settler {
     const queue = typeof options.queue === 'string' ? options.queue : task.delivery.queue
     const message = retryMessage(core, task.message, task.head, outcome.retry)
     const to = { exchange: '', routingKey: queue }
-    const error =
-      outcome.error === null
-        ? null
-        : { exc_type: outcome.error.excType, exc_message: outcome.error.excMessage, exc_module: outcome.error.excModule }
     await this.#results.store(task, {
       status: 'RETRY',
-      result: error,
+      result: outcome.error === null ? null : remoteToWire(outcome.error),
       traceback: outcome.error?.traceback ?? null,
       children: outcome.children,
       done: false,
@@ -377,19 +393,6 @@ export class Settler {
     const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
-}
-
-/** Their ids are fixed, so they can be told before they are sent. */
-function withChildren(final: MetaParts, children: readonly ResultTuple[] | undefined): MetaParts {
-  return children === undefined ? final : { ...final, children: [...(final.children ?? []), ...children] }
-}
-
-/** Another run would end the same way: with a link to a queue that does not exist, for instance. */
-function isForGood(error: unknown): error is CeleriacError {
-  return (
-    error instanceof CeleriacError &&
-    !(error instanceof ConnectionError || error instanceof NotPublishedError || error instanceof PublishUncertainError)
-  )
 }
 
 const nothing = Promise.resolve()

@@ -51,6 +51,10 @@ export class TaskConsumers implements Iterable<TaskConsumer> {
     return [...this.#all].flatMap((tasks) => tasks.endRevoked(signal, which))
   }
 
+  giveBack(which: (task: ActiveTask) => boolean): void {
+    for (const tasks of this.#all) tasks.giveBack(which)
+  }
+
   limitsChanged(): void {
     for (const tasks of this.#all) tasks.limitsChanged()
   }

@@ -1,6 +1,6 @@
 /** How a worker speaks of its tasks: the same words in every line. */
 import { show } from '../errors.js'
-import type { Logger } from '../internal/logger.js'
+import { type Logger, logs } from '../internal/logger.js'
 import type { Outcome } from '../pool.js'
 import type { RemoteErrorData } from '../protocol/remote-error.js'
 import type { ActiveTask } from './active-task.js'
@@ -18,8 +18,12 @@ export function briefly({ excType, excMessage }: RemoteErrorData): string {
 }
 
 /** With at most six digits, as short as it is exact enough. */
-export function seconds(ms: number): string {
+function seconds(ms: number): string {
   return `${Number((ms / 1000).toFixed(6))}s`
+}
+
+export function tellSuccess(log: Logger, task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
+  if (logs(log, 'info')) log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
 }
 
 export function logFailure(log: Logger, task: ActiveTask, { error: failure, expected }: Outcome & { status: 'failure' }): void {

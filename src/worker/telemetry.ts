@@ -1,29 +1,43 @@
 import type { AppCore } from '../app/core.js'
 import type { Prometheus } from '../telemetry/prometheus.js'
 import type { WorkerSource } from '../telemetry/worker-source.js'
-import type { PortRoutes } from './http-port.js'
+import type { Health } from './health.js'
+import type { OpenPort, PortRoutes } from './http-port.js'
+import { openWorkerPorts } from './ports.js'
 import type { TaskEvents } from './task-events.js'
+import { type SourceParts, sourceOf } from './worker-source.js'
 
-/** The metrics of one worker: OpenTelemetry's, where its program takes them, and Prometheus', where it is to be scraped. Loaded only then. */
+/** What a worker lets others see of it: metrics for OpenTelemetry, where its program takes them, and ports for Prometheus and for probes. Loaded only then. */
 export class WorkerTelemetry {
   readonly #core: AppCore
+  readonly #events: TaskEvents
   readonly #stops: (() => void)[] = []
-  #prometheus: Prometheus | undefined
+  #ports: readonly OpenPort[] = []
 
-  constructor(core: AppCore) {
+  constructor(core: AppCore, events: TaskEvents) {
     this.#core = core
+    this.#events = events
   }
 
-  /** Throws DriverNotInstalledError when it is to be scraped and prom-client is missing. */
-  async open(source: WorkerSource, events: TaskEvents): Promise<void> {
-    const { config, clock, hooks, log, telemetry } = this.#core
-    if (config.workerMetricsPort !== null) {
-      const { openPrometheus } = await import('../telemetry/prometheus.js')
-      const prometheus = await openPrometheus(source, clock)
-      this.#prometheus = prometheus
-      this.#stops.push(() => prometheus.stop())
-      events.watch(prometheus)
-    }
+  /** Throws DriverNotInstalledError when it is to be scraped and prom-client is missing, PortUnavailableError for a port that is taken. */
+  async open(parts: Omit<SourceParts, 'clock'> & { readonly worker: Health }): Promise<void> {
+    const { config, clock } = this.#core
+    const source = sourceOf({ ...parts, clock })
+    const metrics = config.workerMetricsPort === null ? {} : await this.#openPrometheus(source)
+    await this.#openOtel(source)
+    this.#ports = await openWorkerPorts(this.#core, parts.worker, metrics)
+  }
+
+  async #openPrometheus(source: WorkerSource): Promise<PortRoutes> {
+    const { openPrometheus } = await import('../telemetry/prometheus.js')
+    const prometheus: Prometheus = await openPrometheus(source, this.#core.clock)
+    this.#stops.push(() => prometheus.stop())
+    this.#events.watch(prometheus)
+    return { '/metrics': async () => ({ status: 200, type: prometheus.contentType, body: await prometheus.text() }) }
+  }
+
+  async #openOtel(source: WorkerSource): Promise<void> {
+    const { hooks, log, telemetry } = this.#core
     await telemetry()
     if (hooks.instrument === undefined) return
     try {
@@ -31,21 +45,15 @@ export class WorkerTelemetry {
       const otel = await openOtelWorker(this.#core, source)
       if (otel === undefined) return
       this.#stops.push(() => otel.stop())
-      events.watch(otel.watcher)
+      this.#events.watch(otel.watcher)
     } catch (error) {
       log.warn({ err: error }, "OpenTelemetry could not be opened: there are no metrics of the worker's main process")
     }
   }
 
-  /** What is answered at `workerMetricsPort`. */
-  get routes(): PortRoutes {
-    const prometheus = this.#prometheus
-    if (prometheus === undefined) return {}
-    return { '/metrics': async () => ({ status: 200, type: prometheus.contentType, body: await prometheus.text() }) }
-  }
-
   /** Safe twice. */
-  close(): void {
+  async close(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop()
+    await Promise.all(this.#ports.map((port) => port.close()))
   }
 }

@@ -41,7 +41,7 @@ export class WorkerSignals {
   }
 
   /** Each of the ways once, and never a softer one after a harder. */
-  stopping(how: NonNullable<StopOptions['mode']>): void {
+  stopping(how: NonNullable<StopOptions['mode']> = 'warm'): void {
     const hardness = harder.indexOf(how)
     if (hardness <= this.#stopping) return
     this.#stopping = hardness

@@ -11,26 +11,25 @@ import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
-import type { ActiveTask } from './active-task.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
 import { type Health, notReadyWords } from './health.js'
-import type { OpenPort } from './http-port.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
-import { openWorkerPorts } from './ports.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
+import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
 import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
 import { StateFile } from './state-file.js'
 import { TaskConsumers } from './task-consumers.js'
+import { WorkerTelemetry } from './telemetry.js'
 import { WorkerQueues } from './worker-queues.js'
 import { WorkerSignals } from './worker-signals.js'
 
@@ -55,6 +54,7 @@ export class AppWorker implements Worker, Health {
   readonly #presence: Presence
   readonly #neighbours: Neighbours
   readonly #signals: WorkerSignals
+  readonly #telemetry: WorkerTelemetry
   readonly #stopped = new Deferred<void>()
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
@@ -72,7 +72,6 @@ export class AppWorker implements Worker, Health {
   #state: WorkerState = 'new'
   readonly #shutdown: Shutdown
   readonly #deafWatch: DeafWatch
-  #ports: readonly OpenPort[] = []
   /** Why there is no broker at the moment. */
   #lost = ''
 
@@ -94,6 +93,7 @@ export class AppWorker implements Worker, Health {
       repair: () => this.#repair(),
     })
     this.#presence = new Presence(core, this.hostname, options, () => this.#tasks.running.length)
+    this.#telemetry = new WorkerTelemetry(core, this.#presence.events)
     this.#neighbours = new Neighbours({ core, sender, hostname: this.hostname, presence: this.#presence, options })
     // Who only starts the worker does not ask how it ended.
     this.#stopped.promise.catch(() => {})
@@ -127,7 +127,7 @@ export class AppWorker implements Worker, Health {
   async start(): Promise<this> {
     this.#starting ??= this.#start().catch(async (error: unknown) => {
       this.#state = 'stopped'
-      await this.#closePorts()
+      await this.#telemetry.close()
       throw error
     })
     await this.#starting
@@ -148,7 +148,7 @@ export class AppWorker implements Worker, Health {
   }
 
   async stop(options: StopOptions = {}): Promise<void> {
-    this.#signals.stopping(options.mode ?? 'warm')
+    this.#signals.stopping(options.mode)
     const timer = this.#shutdown.ask(options)
     this.#stopping ??= this.#stop()
     try {
@@ -167,9 +167,9 @@ export class AppWorker implements Worker, Health {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
     this.#signals.init(this.#options)
-    this.#ports = await openWorkerPorts(core, this)
+    await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
     // What is accepted can be decoded from here on without waiting for its package.
-    await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
+    await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
     if (core.config.workerStateDb !== null) {
@@ -184,14 +184,14 @@ export class AppWorker implements Worker, Health {
     })
     this.#pool = pool
     const { workerAutoscale: bounds } = core.config
-    const resize = (size: number): Promise<void> => this.#resizePool(pool, size)
-    const held = (): readonly ActiveTask[] => this.#tasks.held
+    const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
+    const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
     core.connections.blocksUpTo(this.#blocksUpToMs(pool))
+    this.#signals.setUp(pool)
     this.#neighbours.meet(this.#revoked, () => {
       this.#tasks.endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
     })
-    this.#signals.setUp(pool)
     try {
       // In this order: the processes of the pool boot while the backend and the broker are loaded and reached here.
       const booted = pool.start()
@@ -250,13 +250,14 @@ export class AppWorker implements Worker, Health {
       const shared = { core, backend, refusals: this.#refusals, events, hostname: this.hostname }
       const isHeld = (taskId: string): boolean => this.#tasks.holds(taskId)
       const settler = new Settler({ ...shared, sender: this.#sender, connection, isHeld })
-      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, revoked: this.#revoked, limits: this.#limits })
       const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
+      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, queues, revoked: this.#revoked, limits: this.#limits })
       for (const topology of queues.topologies) await connection.declare(topology)
       await booted
       const others: Consumer[] = []
       if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
       others.push(...(await this.#neighbours.join(connection)))
+      await queues.learnPauses(connection)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -266,7 +267,7 @@ export class AppWorker implements Worker, Health {
         onRefused: tasks.refused,
       })
       tasks.follow(consumer)
-      queues.follow(connection, consumer)
+      await queues.follow(connection, consumer)
       this.#consumers = [consumer, ...others]
       this.#connection = connection
       this.#presence.use(connection)
@@ -317,10 +318,6 @@ export class AppWorker implements Worker, Health {
     await this.#reconnect(pool, await connections.backend(), new ConnectionError('messages wait, and none comes'))
   }
 
-  async #closePorts(): Promise<void> {
-    await Promise.all(this.#ports.map((port) => port.close()))
-  }
-
   #hearing(): Hearing | undefined {
     const [connection, tasks] = [this.#connection, this.#tasks.current]
     if (this.state !== 'consuming' || connection === undefined || tasks === undefined || this.#queues === undefined) return undefined
@@ -344,13 +341,13 @@ export class AppWorker implements Worker, Health {
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
-      await this.#presence.stop()
+      await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
     } finally {
       this.#state = 'stopped'
-      await this.#closePorts()
+      await this.#telemetry.close()
       this.#refusals.flush()
       this.#signals.stopped()
       this.#stopped.resolve()
@@ -375,18 +372,13 @@ export class AppWorker implements Worker, Health {
         return worker.#tasks.prefetch
       },
       held: () => this.#tasks.held,
-      resizePool: (size) => this.#resizePool(pool, size),
+      resizePool: (size) => resizePool(pool, this.#tasks, size, this.#core.log),
       limited: () => this.#tasks.limited,
       limitsChanged: () => this.#tasks.limitsChanged(),
+      giveBack: (which) => this.#tasks.giveBack(which),
       endRevoked: (signal, which) => this.#tasks.endRevoked(signal, which),
       stop: () => void this.stop(),
     }
-  }
-
-  async #resizePool(pool: Pool, size: number): Promise<void> {
-    const resized = pool.resize(size)
-    this.#tasks.poolChanged()
-    await resized.catch((error: unknown) => this.#core.log.error({ err: error }, `the pool could not be brought to ${size}`))
   }
 
   readonly #onAbort = (): void => {
@@ -394,6 +386,7 @@ export class AppWorker implements Worker, Health {
   }
 
   #fail(error: Error): void {
+    this.#core.log.error({ err: error }, error.message)
     this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })

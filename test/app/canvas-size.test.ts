@@ -20,7 +20,7 @@ test('a chain of 1 000 steps runs, and its handle leads back to the first', asyn
   for (let at = result.parent; at !== null; at = at.parent) length++
   expect(length).toBe(999)
   expect(result.asTuple()[0][1]?.[0][0]).toBe(result.parent?.id)
-}, 90_000)
+})
 
 test('a chord of 100 000 tasks is planned in seconds and bounded memory, whatever is made of its messages', () => {
   const app = new Celeriac('size', { broker: 'memory://size' })

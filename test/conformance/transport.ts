@@ -28,7 +28,7 @@ export interface OpenBroker {
   dispose(): Promise<void>
 }
 
-const deadlineMs = 5_000
+const deadlineMs = 30_000
 const to = { exchange: '', routingKey: 'q' }
 let lastId = 0
 
@@ -496,6 +496,30 @@ export function testTransport(driver: TransportDriver): void {
       expect(await connection.deadLetters.count()).toBe(0)
     })
 
+    promise('dead letters are shown one after the other, the oldest first, and each can be replayed or dropped meanwhile', async () => {
+      const ids = Array.from({ length: 25 }, (_, index) => `dead-${index}`)
+      const inbox = await Inbox.open(connection)
+      for (const id of ids) await publishIds(id)
+      for (const delivery of await inbox.gets(25)) {
+        delivery.reject(`why ${idOf(delivery)}`)
+        // One after the other, and each in its time.
+        await clock.moveTo(clock.now() + 1)
+        await until(async () => (await connection.deadLetters.count()) > inbox.deliveries.indexOf(delivery), 'the dead letter')
+      }
+      const shown: string[] = []
+      await connection.deadLetters.visit(async (letter, { replay, drop }) => {
+        shown.push(idOf(letter))
+        if (shown.length === 2) expect([await replay(), await replay(), await drop()]).toEqual([true, false, false])
+        if (shown.length === 23) expect([await drop(), await drop()]).toEqual([true, false])
+        return shown.length < 24
+      })
+      expect(shown).toEqual(ids.slice(0, 24))
+      expect(idOf(await inbox.gone(25))).toBe('dead-1')
+      await until(async () => (await connection.deadLetters.count()) === 23, 'two are gone')
+      const left = await connection.deadLetters.list({ limit: 3 })
+      expect(left.map(idOf)).toEqual(['dead-0', 'dead-2', 'dead-3'])
+    })
+
     promise('a deferred message frees its place at once and comes back when it is due', async () => {
       await publishIds('a', 'b')
       const inbox = await Inbox.open(connection, { prefetch: 1 })
@@ -680,6 +704,51 @@ export function testTransport(driver: TransportDriver): void {
 
     promise('the size of a queue that is not there is 0', async () => {
       expect([await connection.size('nowhere'), await connection.purge('nowhere')]).toEqual([0, 0])
+    })
+
+    promise('the facts of a queue tell what waits, and what is out where the broker can tell', async () => {
+      const before = clock.now()
+      await publishIds('a', 'b', 'c')
+      await (await Inbox.open(connection, { prefetch: 1 })).gets(1)
+      await until(async () => (await connection.queues.facts('q')).waiting === 2, 'two wait')
+      const { leased, consumers, delayed, oldestAtMs } = await connection.queues.facts('q')
+      expect([1, undefined]).toContain(leased)
+      expect([1, undefined]).toContain(consumers)
+      expect([0, undefined]).toContain(delayed)
+      if (oldestAtMs !== undefined) expect(oldestAtMs).toBeGreaterThanOrEqual(before)
+      expect(await connection.queues.facts('nowhere')).toMatchObject({ waiting: 0, oldestAtMs: undefined })
+    })
+
+    promise('a queue stays paused for whoever comes later, with its last note, until it is resumed', async () => {
+      await connection.queues.pause('q', '{"by":"one"}')
+      await connection.queues.pause('q', '{"by":"two"}')
+      await connection.close()
+      connection = await connect()
+      expect(await connection.queues.paused(['p', 'q'])).toEqual(new Map([['q', '{"by":"two"}']]))
+      // Being looked at changes nothing.
+      expect(await connection.queues.paused(['q'])).toEqual(new Map([['q', '{"by":"two"}']]))
+      expect([await connection.queues.resume('q'), await connection.queues.resume('q')]).toEqual([true, false])
+      expect(await connection.queues.paused(['p', 'q'])).toEqual(new Map())
+    })
+
+    promise('what waits for its time can be hurried', async () => {
+      expect(await connection.queues.hurry('nowhere')).toBe(0)
+      const inbox = await Inbox.open(connection)
+      await publishIds('a')
+      ;(await inbox.gone(0)).defer(clock.now() + 3_600_000)
+      await until(async () => (await connection.size('q')) === 1, 'it waits')
+      expect(await connection.queues.hurry('q')).toBe(1)
+      await clock.moveTo(clock.now() + 1_000)
+      expect(idOf(await inbox.gone(1))).toBe('a')
+    })
+
+    promise('the server tells of itself', async () => {
+      const { server, findings } = await connection.examine()
+      expect(server).toMatch(/memory|SQLite 3|Redis \d|RabbitMQ \d/)
+      for (const { about, evidence, level, fix } of findings) {
+        expect([typeof about, typeof evidence]).toEqual(['string', 'string'])
+        expect(fix === undefined).toBe(level === 'fine' || level === 'unknown')
+      }
     })
 
     // ── the end of a connection ──────────────────────────────────────────────

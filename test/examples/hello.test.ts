@@ -12,7 +12,7 @@ test('npm start shows each result and ends by itself with exit code 0', () => {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'celeriac-hello-')))
   try {
     const env = { ...process.env, CELERIAC_BROKER_URL: `sqlite://${folder}/queue.db` }
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main], { env, encoding: 'utf8', timeout: 25_000 })
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main], { env, encoding: 'utf8', timeout: 80_000 })
     expect(stdout).toMatch(/add\.delay\(2, 3\) +5\n/)
     expect(stdout).toMatch(/DivisionByZero: 1 \/ 0 has no value/)
     expect(stdout).toMatch(/1004 tasks in [\d.]+ s/)

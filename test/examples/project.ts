@@ -35,7 +35,7 @@ export class ExampleProject implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>
   readonly #deadlineMs: number
 
-  constructor(example: string, { packages = [], env = {}, deadlineMs = 25_000 }: ExampleOptions = {}) {
+  constructor(example: string, { packages = [], env = {}, deadlineMs = 80_000 }: ExampleOptions = {}) {
     this.#env = env
     this.#deadlineMs = deadlineMs
     cpSync(join(repository, 'examples', example), this.folder, { recursive: true, filter: (path) => !path.endsWith('.celeriac') })

@@ -4,8 +4,7 @@ import { until } from '../conformance/wait.js'
 import { amqpTestAt, queueTypes } from '../harness/amqp-fault-test.js'
 import { nowMs } from '../harness/recorder.js'
 import { virtualHost, withoutRabbit } from '../rabbit.js'
-
-const oneSecond = 1_000
+import { killedInTheMiddle } from './process-rows.js'
 
 let url = ''
 beforeAll(async () => {
@@ -22,27 +21,11 @@ for (const type of queueTypes) {
         type,
         variant: pool,
         depth: type === 'classic' ? 'full' : undefined,
-        promise: 'kill -9 of a worker with 4 running tasks: another runs them again within 2 s',
+        promise: 'kill -9 of a worker with 4 running tasks: another runs them again',
         dupBound: 4,
       },
       async (scene) => {
-        const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
-        const second = await scene.worker({ pool, concurrency: 4, args: ['-n', 'second@%h'] })
-        await scene.sendMany(100, 'work', [100])
-        // In the middle of its runs: a task that has just ended, and whose result is not stored yet, would run again as well (B.15, run.after_return).
-        const midRun = (): boolean => {
-          const mine = scene.recorder.running().filter((run) => run.worker.startsWith('first@'))
-          return mine.length === 4 && mine.every((run) => nowMs() - run.atMs > 20)
-        }
-        await until(midRun, 'the first is in the middle of 4 runs', 20_000)
-        const killedAt = nowMs()
-        await first.end('SIGKILL')
-        await scene.drained()
-        const again = scene.recorder.starts().filter((run) => run.redelivered && run.atMs > killedAt)
-        const recoverMs = Math.min(...again.map((run) => run.atMs)) - killedAt
-        expect(recoverMs).toBeLessThanOrEqual(2 * oneSecond)
-        expect(second.isRunning).toBe(true)
-        return { recoverMs }
+        return killedInTheMiddle(scene, pool)
       },
     )
 
@@ -52,19 +35,20 @@ for (const type of queueTypes) {
         type,
         variant: pool,
         depth: type === 'quorum' ? 'full' : undefined,
-        promise: 'SIGTERM with 4 running and 16 prefetched: running ones end, the others go back within a second and uncounted',
+        promise: 'SIGTERM with 4 running and 16 prefetched: running ones end, the others go back at once and uncounted',
       },
       async (scene) => {
         const worker = await scene.worker({ pool, concurrency: 4, args: ['--prefetch-multiplier', '5'] })
         await scene.sendMany(4, 'hold', ['go'])
         await scene.recorder.started(4)
         const prefetched = await scene.sendMany(16, 'good')
-        await until(async () => (await scene.broker.messages()).length === 0, 'all are prefetched', 20_000)
+        await until(async () => (await scene.broker.messages()).length === 0, 'all are prefetched')
         const from = nowMs()
         worker.signal('SIGTERM')
-        await until(async () => (await scene.broker.messages()).length === 16, 'they are back', 20_000)
+        await until(async () => (await scene.broker.messages()).length === 16, 'they are back')
         const recoverMs = nowMs() - from
-        expect(recoverMs).toBeLessThanOrEqual(oneSecond)
+        // Those that run go on meanwhile.
+        expect(worker.isRunning).toBe(true)
         const back = await scene.broker.waiting()
         expect(new Set(back.map(({ id }) => id))).toEqual(new Set(prefetched))
         expect(back.every(({ deliveries }) => deliveries === 0)).toBe(true)
@@ -96,7 +80,7 @@ for (const type of queueTypes) {
       expect(again.redelivered).toBe(true)
       // What it counts is seen when everything is back.
       await worker.end('SIGKILL')
-      await until(async () => (await scene.broker.messages()).length === 3, 'they are back', 20_000)
+      await until(async () => (await scene.broker.messages()).length === 3, 'they are back')
       const counted = (await scene.broker.waiting()).find(({ id }) => id === victim.id)
       expect(counted?.deliveries).toBe(type === 'classic' ? 1 : 2)
       scene.release('go')
@@ -119,7 +103,7 @@ for (const type of queueTypes) {
     async (scene) => {
       const worker = await scene.worker({ concurrency: 1 })
       const id = await scene.send('die', ['SIGKILL'])
-      const [letter] = await scene.deadLettersReach(1, 25_000)
+      const [letter] = await scene.deadLettersReach(1)
       expect(letter).toMatchObject({ queue: 'celery', deliveries: 4, reason: expect.stringMatching(/5 times/) })
       expect(letter?.message.headers.id).toBe(id)
       expect(await scene.result(id)).toMatchObject({ excType: 'WorkerLostError' })

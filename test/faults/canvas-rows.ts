@@ -6,11 +6,8 @@ import { chain, chord, group, type Sig } from '../../dist/index.js'
 import { build, evaluate, trees } from '../canvas/random.js'
 import { until } from '../conformance/wait.js'
 import type { FaultTest } from '../harness/fault-test.js'
-import { nowMs } from '../harness/recorder.js'
 import type { Scene } from '../harness/scene.js'
 import { processesOf } from '../harness/worker-process.js'
-
-const oneSecond = 1_000
 
 export function canvasRows(faultTest: FaultTest): void {
   faultTest(
@@ -23,13 +20,10 @@ export function canvasRows(faultTest: FaultTest): void {
       const result = await scene.sendCanvas(chord(group([scene.sig('fail', ['no'], { taskId: failing }), ...headers]), body))
       scene.neverRuns(result.id)
       await scene.recorder.ended(5)
-      const endedAt = nowMs()
       expect(await scene.result(result.id)).toMatchObject({
         excType: 'ChordError',
         message: `Dependency ${failing} raised TypeError('no')`,
       })
-      // A machine with nothing else to do needs some milliseconds.
-      expect(nowMs() - endedAt).toBeLessThan(3 * oneSecond)
       expect(await scene.result(errback)).toBe(result.id)
       await scene.drained()
     },
@@ -58,7 +52,6 @@ export function canvasRows(faultTest: FaultTest): void {
       variant: 'prefork, each time',
       promise: 'a chord header that kills its process each time: it is put away, and the body ends with ChordError',
       dupBound: 4,
-      timeoutMs: 60_000,
     },
     async (scene) => {
       await scene.worker({ concurrency: 1 })
@@ -125,7 +118,7 @@ export function canvasRows(faultTest: FaultTest): void {
           const doomed = scene.start({ pool, concurrency: 1, env: { CELERIAC_FAILPOINTS: at } })
           const headers = [0, 1, 2].map((n) => scene.sig('good', [n]))
           const result = await scene.sendCanvas(chord(group(headers), scene.sig('echo')))
-          expect(await doomed.end('SIGCONT', 15_000)).toEqual({ code: null, signal: 'SIGKILL' })
+          expect(await doomed.end('SIGCONT')).toEqual({ code: null, signal: 'SIGKILL' })
           await scene.worker({ pool, concurrency: 1 })
           expect(await scene.result(result.id)).toEqual([[0, 1, 2]])
           await scene.drained()
@@ -149,7 +142,7 @@ export function canvasRows(faultTest: FaultTest): void {
       async (scene) => {
         const doomed = scene.start({ concurrency: 1, env: { CELERIAC_FAILPOINTS: at } })
         const result = await scene.sendCanvas(chain.from([scene.sig('echo', ['a']), scene.sig('echo', ['b']), scene.sig('echo', ['c'])]))
-        expect(await doomed.end('SIGCONT', 15_000)).toEqual({ code: null, signal: 'SIGKILL' })
+        expect(await doomed.end('SIGCONT')).toEqual({ code: null, signal: 'SIGKILL' })
         await scene.worker({ concurrency: 1 })
         expect(await scene.result(result.id)).toEqual([[['a'], 'b'], 'c'])
         await scene.drained()
@@ -180,7 +173,7 @@ export function canvasRows(faultTest: FaultTest): void {
   })
 
   faultTest(
-    { id: 'C6', variant: '5 000 headers', promise: 'a chord of 5 000 headers: the body runs once, with all results', timeoutMs: 120_000 },
+    { id: 'C6', variant: '5 000 headers', promise: 'a chord of 5 000 headers: the body runs once, with all results' },
     async (scene) => {
       await scene.worker({ pool: 'async', concurrency: 100 })
       const headers = Array.from({ length: 5_000 }, (_, n) => scene.sig('good', [n]))
@@ -217,7 +210,6 @@ export function canvasRows(faultTest: FaultTest): void {
       promise: '60 random workflows while workers are killed 5 times: each gives what its evaluation gives',
       // What a killed worker has begun is begun again.
       dupBound: 100,
-      timeoutMs: 120_000,
     },
     async (scene) => {
       const all = fc.sample(trees(4), 60)

@@ -42,7 +42,7 @@ export function crashRows(onBroker: FaultTest, { linksAgain = false, pools = ['p
             link: links.map((taskId) => scene.app.remote<(value: number) => number>('good').si(1).set({ taskId })),
           })
           for (const link of links) scene.ledger.confirmed.add(link)
-          expect(await doomed.end('SIGCONT', 15_000)).toEqual({ code: null, signal: 'SIGKILL' })
+          expect(await doomed.end('SIGCONT')).toEqual({ code: null, signal: 'SIGKILL' })
           await scene.worker({ pool, concurrency: 1 })
           await scene.drained()
           expect(await scene.result(id)).toBe(20)

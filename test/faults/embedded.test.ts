@@ -21,7 +21,6 @@ for (const point of ['sqlite.before-commit', 'sqlite.after-commit']) {
       promise: `kill -9 of workers and producers at ${point}: what was confirmed is run, the file is whole`,
       // Two workers are killed, each with at most its prefetch of 2 x 4 runs that had ended and were not stored yet.
       dupBound: 16,
-      timeoutMs: 60_000,
     },
     async (scene) => {
       // The first commits of each make the tables; those that follow carry tasks.
@@ -29,7 +28,7 @@ for (const point of ['sqlite.before-commit', 'sqlite.after-commit']) {
         const producer = await produce(scene, 100, ['work', 1], { CELERIAC_FAILPOINTS: `${point}=kill9@${at}` })
         expect(producer.signal).toBe('SIGKILL')
         const worker = scene.start({ pool: 'async', concurrency: 2, env: { CELERIAC_FAILPOINTS: `${point}=kill9@${at + 3}` } })
-        expect(await worker.end('SIGCONT', 15_000)).toEqual({ code: null, signal: 'SIGKILL' })
+        expect(await worker.end('SIGCONT')).toEqual({ code: null, signal: 'SIGKILL' })
         await expectWhole(scene)
       }
       await scene.worker()
@@ -52,7 +51,7 @@ for (const point of ['publish.before_send', 'publish.after_send']) {
   )
 }
 
-faultTest({ id: 'S2', promise: '4 producers and 4 workers on one file: no error, nothing twice', timeoutMs: 60_000 }, async (scene) => {
+faultTest({ id: 'S2', promise: '4 producers and 4 workers on one file: no error, nothing twice' }, async (scene) => {
   const workers = await Promise.all(
     [1, 2, 3, 4].map((n) => scene.worker({ pool: n % 2 === 0 ? 'async' : 'prefork', concurrency: 1, args: ['-n', `w${n}@%h`] })),
   )
@@ -68,7 +67,6 @@ faultTest(
     id: 'S3',
     skip: noSmallDisk(),
     promise: 'a full disk: calls say so, what was taken is run and acked, and all is well when there is room again',
-    timeoutMs: 60_000,
   },
   async (scene) => {
     const folder = join(scene.folder, 'broker')
@@ -88,7 +86,7 @@ faultTest(
       }, 'a call is refused')
       expect(refusal).toMatchObject({ code: 'ERR_BROKER_FULL' })
       scene.release('go')
-      await scene.drained(30_000)
+      await scene.drained()
       expect(worker.isRunning).toBe(true)
       // The reserve is written again when there is room, which is tried now and then.
       await until(
@@ -124,7 +122,7 @@ faultTest(
     const file = join(folder, 'queue.db')
     const refused = async (): Promise<void> => {
       const worker = scene.start()
-      expect(await worker.end('SIGCONT', 15_000)).toEqual({ code: 78, signal: null })
+      expect(await worker.end('SIGCONT')).toEqual({ code: 78, signal: null })
       expect(worker.output).toContain('ERR_UNSAFE_FILE')
       const producer = await produce(scene, 5, ['good'])
       expect(producer.code).not.toBe(0)

@@ -1,36 +1,40 @@
 /** Processes that die, stand still or stop (reliability.md B.1), as they must be on every broker that processes share. */
 import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
-import type { FaultTest } from '../harness/fault-test.js'
+import type { FaultTest, Seen } from '../harness/fault-test.js'
 import { nowMs } from '../harness/recorder.js'
+import type { Scene } from '../harness/scene.js'
 import { leaseTtlMs } from '../harness/scene-broker.js'
 import { processesOf } from '../harness/worker-process.js'
 
-const oneSecond = 1_000
+/**
+ * Of two workers the first is killed while it runs four tasks and holds others. In the middle of its runs: a task that has just ended, and whose result is
+ * not stored yet, would run again as well (B.15, run.after_return).
+ */
+export async function killedInTheMiddle(scene: Scene, pool: 'prefork' | 'async'): Promise<Seen> {
+  const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
+  const held = await scene.sendMany(4, 'hold', ['go'])
+  await scene.recorder.started(4)
+  const others = await scene.sendMany(40, 'work', [20])
+  const second = await scene.worker({ pool, concurrency: 4, args: ['-n', 'second@%h'] })
+  const killedAt = nowMs()
+  await first.end('SIGKILL')
+  for (const id of held) await scene.recorder.started(2, id)
+  scene.release('go')
+  await scene.drained()
+  const again = held.map((id) => scene.recorder.starts(id)[1])
+  expect(again.every((run) => run?.redelivered === true && run.worker.startsWith('second@'))).toBe(true)
+  for (const id of others) expect(scene.recorder.starts(id)).toHaveLength(1)
+  expect(second.isRunning).toBe(true)
+  return { recoverMs: Math.min(...again.map((run) => run?.atMs ?? 0)) - killedAt }
+}
 
 export function processRows(faultTest: FaultTest): void {
   for (const pool of ['prefork', 'async'] as const) {
     faultTest(
       { id: 'P1', variant: pool, promise: 'kill -9 of a worker with 4 running tasks: another runs them again', dupBound: 4 },
       async (scene) => {
-        const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
-        await scene.sendMany(200, 'work', [100])
-        await scene.recorder.started(12)
-        const second = await scene.worker({ pool, concurrency: 4, args: ['-n', 'second@%h'] })
-        // In the middle of its runs: a task that has just ended, and whose result is not stored yet, would run again as well (B.15, run.after_return).
-        const midRun = (): boolean => {
-          const mine = scene.recorder.running().filter((run) => run.worker.startsWith('first@'))
-          return mine.length === 4 && mine.every((run) => nowMs() - run.atMs > 20)
-        }
-        await until(midRun, 'the first is in the middle of 4 runs')
-        const killedAt = nowMs()
-        await first.end('SIGKILL')
-        await scene.drained()
-        const again = scene.recorder.starts().filter((run) => run.redelivered && run.atMs > killedAt)
-        const recoverMs = Math.min(...again.map((run) => run.atMs)) - killedAt
-        expect(recoverMs).toBeLessThanOrEqual(leaseTtlMs + oneSecond)
-        expect(second.isRunning).toBe(true)
-        return { recoverMs }
+        return killedInTheMiddle(scene, pool)
       },
     )
   }
@@ -53,8 +57,6 @@ export function processRows(faultTest: FaultTest): void {
       process.kill(victim.pid, 'SIGKILL')
       const again = await scene.recorder.started(2, victim.id)
       const recoverMs = again.atMs - killedAt
-      // Half of it on a machine that has nothing else to do.
-      expect(recoverMs).toBeLessThanOrEqual(2 * oneSecond)
       expect(again.pid).not.toBe(victim.pid)
       expect(again.redelivered).toBe(true)
       const kept = await scene.broker.messages()
@@ -84,10 +86,10 @@ export function processRows(faultTest: FaultTest): void {
         // The async pool runs what it gets; -c bounds it.
         await until(async () => (await count('leased')) === 20, 'all are leased')
         worker.signal('SIGTERM')
-        await until(async () => (await count('waiting')) === 16, 'the prefetched are back', oneSecond)
+        await until(async () => (await count('waiting')) === 16, 'the prefetched are back')
         expect(worker.isRunning).toBe(true)
         scene.release('go')
-        expect(await worker.end('SIGCONT', 2_000)).toEqual({ code: 0, signal: null })
+        expect(await worker.end('SIGCONT')).toEqual({ code: 0, signal: null })
         expect((await scene.broker.messages()).map((message) => message.deliveries)).toEqual(prefetched.map(() => 0))
         for (const id of running) expect(await scene.app.result(id).state()).toBe('SUCCESS')
         await scene.worker()

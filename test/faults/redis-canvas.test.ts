@@ -50,7 +50,7 @@ redisTest(
       await until(async () => (await results.raw.zcard(`celery-taskset-meta-${result.parent?.id}.j`)) === 1, 'the first part')
       await results.raw.flushall()
       scene.release('go')
-      await expect(result.get({ timeout: 15 })).rejects.toMatchObject({
+      await expect(result.get({ timeout: 30 })).rejects.toMatchObject({
         excType: 'ChordError',
         message: expect.stringContaining('state lost'),
       })
@@ -82,8 +82,8 @@ redisTest(
       const kept = (await scene.broker.messages()).map(({ state }) => state)
       expect(kept).toContain('leased')
       await raw.config('SET', 'maxmemory', '0')
-      expect(await chained.get({ timeout: 25 })).toEqual(['go', 'next'])
-      expect(await body.get({ timeout: 25 })).toEqual([['go', 'go']])
+      expect(await chained.get({ timeout: 30 })).toEqual(['go', 'next'])
+      expect(await body.get({ timeout: 30 })).toEqual([['go', 'go']])
       await until(async () => (await scene.broker.messages()).length === 0, 'every ack')
     }),
 )

@@ -122,13 +122,12 @@ redisTest(
     id: 'M26',
     variant: 'raw',
     promise: '1 000 strings that are no envelopes, at once: all in the dead letters, and a few log lines',
-    timeoutMs: 60_000,
   },
   async (scene) => {
     const worker = await scene.worker({ concurrency: 1 })
     const from = performance.now()
     await scene.broker.push(...Array.from({ length: 1_000 }, (_, n) => (n % 2 === 0 ? `no JSON ${n}` : `{"n":${n}}`)))
-    await scene.deadLettersReach(1_000, 20_000)
+    await scene.deadLettersReach(1_000)
     await worksOn(scene, worker)
     const seconds = (performance.now() - from) / 1_000
     expect(worker.log().filter((line) => line.level >= 50).length).toBeLessThanOrEqual(4 * (1 + Math.ceil(seconds)))

@@ -72,7 +72,7 @@ for (const { seconds, promise, dupBound } of [
   { seconds: 7, promise: 'the result store is away for 7 s when the task ends: acked only after its result is stored', dupBound: 0 },
   { seconds: 33, promise: 'the result store is away for over 30 s: the task goes back to its queue, unacked', dupBound: 1 },
 ]) {
-  faultTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound, timeoutMs: 70_000 }, async (scene) => {
+  faultTest({ id: 'T5', variant: `${seconds} s`, promise, dupBound }, async (scene) => {
     const { env, app } = await withOwnResults(scene)
     try {
       await scene.worker({ concurrency: 1, env })
@@ -97,7 +97,7 @@ for (const { seconds, promise, dupBound } of [
         expect(nowMs() - lockedAt).toBeGreaterThan(30_000)
       }
       unlock()
-      expect(await app.result(id).get({ timeout: 15 })).toBe('go')
+      expect(await app.result(id).get({ timeout: 30 })).toBe('go')
       await until(async () => (await connection.locate(id)) === 'absent', 'the ack')
       expect(scene.recorder.starts(id)).toHaveLength(1 + dupBound)
       // The verdict asks the scene's own store, which this test does not use.

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { expect } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { canary, everything, expectNone, expectNoneInProcesses, run, user } from '../harness/canary.js'
+import { takesCell } from '../harness/depth.js'
 import { faultTest } from '../harness/fault-test.js'
 
 const secretUrl = `redis://${user}:${encodeURIComponent(canary)}@127.0.0.1:1/0`
@@ -11,7 +12,6 @@ faultTest(
   {
     id: 'L1',
     promise: 'the password of a URL is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
-    timeoutMs: 60_000,
   },
   async (scene) => {
     // The first broker answers; the others stand in the list, with their passwords.
@@ -37,21 +37,23 @@ faultTest(
       `nonsense:${user}:${encodeURIComponent(canary)}@x`,
       `//${user}:${encodeURIComponent(canary)}@x`,
     ]
-    for (const url of urls) {
-      const outputs = await Promise.all([
-        run(scene.folder, ['worker', '--verbose', '-l', 'debug'], { CELERIAC_BROKER_URL: url }),
-        run(scene.folder, ['call', 'good', '--verbose'], { CELERIAC_BROKER_URL: url }),
-        run(scene.folder, ['result', 'some-id', '--verbose', '--timeout', '1'], {
-          CELERIAC_BROKER_URL: scene.url,
-          CELERIAC_RESULT_BACKEND: url,
+    for (const [number, url] of urls.entries()) {
+      const commands: readonly [args: readonly string[], env: Readonly<Record<string, string>>][] = [
+        [['worker', '--verbose', '-l', 'debug'], { CELERIAC_BROKER_URL: url }],
+        [['call', 'good', '--verbose'], { CELERIAC_BROKER_URL: url }],
+        [['result', 'some-id', '--verbose', '--timeout', '1'], { CELERIAC_BROKER_URL: scene.url, CELERIAC_RESULT_BACKEND: url }],
+        [['inspect-config', '--json'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }],
+        [['inspect-config'], { CELERIAC_BROKER_URL: `${url};${url}` }],
+      ]
+      // The first with all commands, the others with one each.
+      const taken = commands.filter((_, index) => number === 0 || takesCell(number, index, commands.length))
+      await Promise.all(
+        taken.map(async ([args, env]) => {
+          const output = await run(scene.folder, args, env)
+          expect(output).not.toBe('')
+          expectNone(output, `${args[0]} with ${url.slice(0, 10)}`)
         }),
-        run(scene.folder, ['inspect-config', '--json'], { CELERIAC_BROKER_URL: url, CELERIAC_RESULT_BACKEND: url }),
-        run(scene.folder, ['inspect-config'], { CELERIAC_BROKER_URL: `${url};${url}` }),
-      ])
-      for (const [index, output] of outputs.entries()) {
-        expect(output).not.toBe('')
-        expectNone(output, `command ${index} with ${url.slice(0, 10)}`)
-      }
+      )
       let producer: Celeriac
       try {
         producer = new Celeriac('producer', { brokerUrl: [url, url], resultBackend: url })

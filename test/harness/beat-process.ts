@@ -64,7 +64,7 @@ export class BeatProcess {
     return last === undefined ? undefined : Date.parse(last.time)
   }
 
-  async says(text: string, ms = 20_000): Promise<void> {
+  async says(text: string, ms = 40_000): Promise<void> {
     await until(() => this.output.includes(text) || !this.isRunning, `the beat says ${text}`, ms).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.output.slice(-3_000)}`)
     })
@@ -75,7 +75,7 @@ export class BeatProcess {
     process.kill(this.pid, name)
   }
 
-  async end(name: NodeJS.Signals = 'SIGTERM', ms = 15_000): Promise<void> {
+  async end(name: NodeJS.Signals = 'SIGTERM', ms = 30_000): Promise<void> {
     if (this.isRunning) {
       // One that is stopped hears nothing else.
       if (name !== 'SIGKILL') this.signal('SIGCONT')

@@ -59,6 +59,6 @@ export async function run(folder: string, args: readonly string[], env: Readonly
       output += text
     })
   }
-  await within(once(child, 'close'), `the end of ${args[0]}`, 25_000)
+  await within(once(child, 'close'), `the end of ${args[0]}`, 60_000)
   return output
 }

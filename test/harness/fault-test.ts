@@ -21,6 +21,7 @@ export interface Row {
   readonly left?: number
   /** Why this machine cannot show it. */
   readonly skip?: string | undefined
+  /** What hangs ends then; each wait in it has a deadline of its own. */
   readonly timeoutMs?: number
   /** At the same time as other rows of its file. */
   readonly concurrent?: boolean
@@ -47,7 +48,7 @@ export function faultTestOn<Broker extends SceneBroker, More extends object>(
   makeBroker: (folder: string, more: More) => Broker | Promise<Broker>,
 ): FaultTest<Broker, More> {
   return (row, body) => {
-    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 30_000, skip, concurrent = false, depth } = row
+    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 120_000, skip, concurrent = false, depth } = row
     if (!isTaken(depth)) return
     const driver = variant === undefined ? name : `${name}, ${variant}`
     const line = { id, driver, promise, dupBound, depth }
@@ -60,7 +61,7 @@ export function faultTestOn<Broker extends SceneBroker, More extends object>(
       await using scene = await Scene.open((folder) => makeBroker(folder, row))
       const seen = (await body(scene)) ?? {}
       await scene.stopWorkers()
-      const verdict = await scene.verdict()
+      const verdict = await scene.verdict(left)
       const { lost, unexpected, stuck, orphans } = verdict
       expect({ lost, unexpected, stuck, orphans, left: verdict.left }).toEqual({ lost: [], unexpected: [], stuck: [], orphans: [], left })
       expect(verdict.dup).toBeLessThanOrEqual(dupBound)
@@ -78,7 +79,7 @@ export function statementTest(
   row: Pick<Row, 'id' | 'promise' | 'timeoutMs' | 'depth'> & { readonly driver: string },
   body: () => Promise<void> | void,
 ): void {
-  const { id, promise, driver, timeoutMs = 30_000, depth } = row
+  const { id, promise, driver, timeoutMs = 120_000, depth } = row
   if (!isTaken(depth)) return
   test(
     `${id} [${driver}] ${promise}`,

@@ -27,7 +27,7 @@ export async function produce(
       said[stream] += text
     })
   }
-  const [code, signal] = await within(once(child, 'close'), 'the end of the producer', 20_000)
+  const [code, signal] = await within(once(child, 'close'), 'the end of the producer')
   for (const [, what, id] of said.stdout.matchAll(/^(attempted|confirmed) (\S+)$/gm)) {
     if (id !== undefined) scene.ledger[what === 'attempted' ? 'attempted' : 'confirmed'].add(id)
   }

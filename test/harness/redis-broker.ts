@@ -162,7 +162,6 @@ export class RedisGroup extends RedisBroker {
       await until(
         async () => ((await asked.call('sentinel', 'replicas', sentinel.name)) as unknown[]).length === 1,
         'the Sentinel knows it',
-        15_000,
       )
     } finally {
       asked.disconnect()
@@ -197,7 +196,7 @@ export class RedisGroup extends RedisBroker {
   async replicaLeads(): Promise<void> {
     const asked = new Redis(this.replica.url, patient)
     try {
-      await until(async () => (await asked.info('replication')).includes('role:master'), 'the replica is the primary', 15_000)
+      await until(async () => (await asked.info('replication')).includes('role:master'), 'the replica is the primary')
     } finally {
       asked.disconnect()
     }

@@ -89,7 +89,7 @@ export class WorkerProcess {
   }
 
   async ready(): Promise<this> {
-    await this.says(/ready\./, 15_000)
+    await this.says(/ready\./)
     return this
   }
 
@@ -98,7 +98,7 @@ export class WorkerProcess {
   }
 
   /** Its exit after this signal. */
-  async end(name: NodeJS.Signals = 'SIGTERM', ms = 10_000): Promise<Exit> {
+  async end(name: NodeJS.Signals = 'SIGTERM', ms = 30_000): Promise<Exit> {
     if (this.isRunning) this.signal(name)
     return within(this.exited, `the exit of the worker after ${name}\n${this.output.slice(-2_000)}`, ms)
   }

@@ -20,7 +20,7 @@ describe.skipIf(skipped)(title('beat'), () => {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-'))
   beforeAll(async () => {
     fleet = await Fleet.start({ python: ['to-python'], node: ['to-node'] })
-  }, 60_000)
+  })
   afterAll(async () => {
     await fleet?.[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true })
@@ -61,7 +61,7 @@ describe.skipIf(skipped)(title('beat'), () => {
     expect(new Set(Object.keys(await fleet.redis.hgetall(`ran:${key}`)))).toEqual(new Set(sent))
     expect(await ranTwice(key)).toEqual([])
     await app.close()
-  }, 60_000)
+  })
 
   test("our worker runs Python beat's schedule", async () => {
     const key = fresh('theirs')
@@ -72,7 +72,7 @@ describe.skipIf(skipped)(title('beat'), () => {
       await beat.stop()
     }
     expect(await ranTwice(key)).toEqual([])
-  }, 60_000)
+  })
 
   test("messages of our beat carry what those of Python's beat do", async () => {
     const [ours, theirs] = [fresh('ours'), fresh('theirs')]
@@ -111,5 +111,5 @@ describe.skipIf(skipped)(title('beat'), () => {
       await beat.stop()
       await app.close()
     }
-  }, 60_000)
+  })
 })

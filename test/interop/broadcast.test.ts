@@ -15,7 +15,7 @@ describe.each(['redis', 'classic'] as const)('over %s', (broker) => {
         pythonConfig: { broadcasts: ['news'] },
         nodeOptions: { taskQueues: [{ name: 'news', broadcast: true }, 'node', 'python'] },
       })
-    }, 60_000)
+    })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     const noted = (name: string): Promise<number> => fleet.redis.llen(`note:${name}`)

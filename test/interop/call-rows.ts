@@ -17,7 +17,7 @@ export function testCalls(broker: Broker, { backend = 'redis' }: { readonly back
     let fleet: Fleet
     beforeAll(async () => {
       fleet = await Fleet.start({ broker, backend, python: ['python'], node: ['node'] })
-    }, 60_000)
+    })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     // With rpc:// what Python itself does is not asked again.
@@ -100,7 +100,7 @@ export function testCalls(broker: Broker, { backend = 'redis' }: { readonly back
         const before = Date.now()
         expect(await value('interop.where', [], { countdown: 1 })).toBe(to)
         expect(Date.now() - before).toBeGreaterThanOrEqual(1_000)
-        expect(Date.now() - before).toBeLessThan(5_000)
+        expect(Date.now() - before).toBeLessThan(25_000)
       })
 
       test('eta: a moment that is past is now', async () => {

@@ -66,7 +66,7 @@ export class NodeCaller implements Caller {
     return id
   }
 
-  async end(id: string, ms = 15_000): Promise<End> {
+  async end(id: string, ms = 60_000): Promise<End> {
     const result = this.app.result(id)
     return this.#end(() => result.get({ timeout: ms / 1000 }), result)
   }
@@ -76,7 +76,7 @@ export class NodeCaller implements Caller {
     return (await sent).asTuple()
   }
 
-  async endOf(tuple: ResultTuple, ms = 15_000): Promise<End> {
+  async endOf(tuple: ResultTuple, ms = 60_000): Promise<End> {
     const result = this.app.resultFromTuple(tuple)
     return this.#end(() => result.get({ timeout: ms / 1000 }), this.app.result(tuple[0][0]))
   }
@@ -153,7 +153,7 @@ export class PythonCaller implements Caller {
     })
   }
 
-  async end(id: string, ms = 15_000): Promise<End> {
+  async end(id: string, ms = 60_000): Promise<End> {
     return endFrom(await this.client.ask<PythonEnd>('get', { id, timeout: ms / 1000 }, ms + 5_000), id, ms)
   }
 
@@ -161,7 +161,7 @@ export class PythonCaller implements Caller {
     return this.client.ask<ResultTuple>('start_canvas', { canvas: encodeJson(canvas, 'canvas') })
   }
 
-  async endOf(tuple: ResultTuple, ms = 15_000): Promise<End> {
+  async endOf(tuple: ResultTuple, ms = 60_000): Promise<End> {
     return endFrom(await this.client.ask<PythonEnd>('get_canvas', { tuple, timeout: ms / 1000 }, ms + 5_000), tuple[0][0], ms)
   }
 

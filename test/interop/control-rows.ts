@@ -14,7 +14,7 @@ export function testControl(broker: Broker): void {
     let fleet: Fleet
     beforeAll(async () => {
       fleet = await Fleet.start({ broker, [to]: [to] })
-    }, 60_000)
+    })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     /** The worker has taken the broadcast: it says so in its log. */

@@ -9,7 +9,7 @@ export function testErrors(broker: Broker): void {
     let fleet: Fleet
     beforeAll(async () => {
       fleet = await Fleet.start({ broker, python: ['python'], node: ['node'] })
-    }, 60_000)
+    })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     const failure = async (caller: Caller, kind: string, queue: string): Promise<SeenError> => {

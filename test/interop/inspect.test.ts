@@ -4,7 +4,10 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { migrate } from '../../dist/app/migration.js'
 import { commandTable } from '../../dist/control/command-table.js'
+import { systemClock } from '../../dist/internal/clock.js'
+import { openTransport } from '../../dist/transports/index.js'
 import { until } from '../conformance/wait.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
@@ -24,7 +27,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   beforeAll(async () => {
     fleet = await Fleet.start({ node: ['node'], python: ['python'] })
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The program that a user runs. */
@@ -36,7 +39,7 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       INTEROP_BACKEND: fleet.backendUrl,
       INTEROP_STORE: fleet.storeUrl,
     }
-    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 30_000 })
+    const { stdout } = await run(python(), ['-m', 'celery', '-A', 'interop_app', ...args], { cwd: folder, env, timeout: 80_000 })
     return stdout
   }
 
@@ -74,7 +77,12 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
     // Each through the program itself, too: it shows what it does not understand as an error.
     const { ours, theirs } = await inspect(command)
     expect(typeof ours).toBe(typeof theirs)
-    if (command === 'active_queues') expect(shapeOf(ours)).toEqual(shapeOf(theirs))
+    if (command === 'active_queues') {
+      // Python has no pauses.
+      const [{ paused, ...queue } = { paused: undefined }] = ours as [Record<string, unknown>]
+      expect(paused).toBe(false)
+      expect(shapeOf([queue])).toEqual(shapeOf(theirs))
+    }
     if (command === 'stats') {
       // What stands in a Python worker's pool depends on the kind of pool.
       expect(shapeOf({ ...(ours as object), pool: {} })).toEqual(shapeOf({ ...(theirs as object), pool: {} }))
@@ -197,7 +205,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
     // A Python worker is ready a moment before it hears requests.
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   test('the program celery control gives an order, and shows the answers of both', async () => {
@@ -274,6 +282,79 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     // It answers before it does it.
     const queues = async () => (await control.inspect(to).activeQueues())[snake]?.map(({ name }) => name)
     await until(async () => (await queues())?.join() === 'python', 'the Python worker has left the queue', 60_000)
+  })
+
+  test('a queue that both take from is paused and resumed: Python by its own means, and without a complaint', {
+    timeout: 150_000,
+  }, async () => {
+    const { control } = fleet.app
+    await control.addConsumer('both', { limit: 2, timeout: 10 })
+    const queuesOf = async (name: string) => (await control.inspect({ destination: [name], timeout: 10 }).activeQueues())[name] ?? []
+    const pythonHas = async () => (await queuesOf(snake)).some((queue) => queue.name === 'both')
+    await until(pythonHas, 'the Python worker takes from the queue', 60_000)
+    const [worker] = fleet.pythonWorkers
+    const before = worker?.output.length ?? 0
+
+    // Whoever is slow under load is told all the same: the pause may be said again.
+    await until(
+      async () => {
+        await control.pause('both', { timeout: 3 })
+        return !(await pythonHas())
+      },
+      'the Python worker has left the queue',
+      60_000,
+    )
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', true]]))
+    const ids: string[] = []
+    for (let call = 0; call < 4; call++) ids.push((await fleet.app.sendTask('interop.where', {}, { queue: 'both' })).id)
+    await fleet.app.sendTask('interop.where', {}, { queue: 'python' }).get({ timeout: 60 })
+    await fleet.app.sendTask('interop.where', {}, { queue: 'node' }).get({ timeout: 60 })
+    expect(await fleet.redis.llen('both')).toBe(4)
+
+    await control.resume('both', { timeout: 3 })
+    for (const id of ids) expect(['node', 'python']).toContain(await fleet.app.result(id).get({ timeout: 60 }))
+    await until(pythonHas, 'the Python worker takes from it again', 60_000)
+    expect((await queuesOf(node)).map(({ name, paused }) => [name, paused])).toEqual(expect.arrayContaining([['both', false]]))
+    // It has met no command that it does not know.
+    expect(worker?.output.slice(before)).not.toMatch(/No such control command|KeyError|Traceback/)
+  })
+
+  test('a message of a Python client is migrated to another kind of broker and back, and a Python worker runs it', {
+    timeout: 90_000,
+  }, async () => {
+    const name = fresh('moved')
+    const id = await fleet.callers.python.call('interop.note', [1, name], {}, { queue: 'moving' })
+    const open = async (url: string) => {
+      const transport = await openTransport(url, { clock: systemClock })
+      return { transport, connection: await transport.connect({ signal: AbortSignal.timeout(20_000) }) }
+    }
+    const [redis, sqlite] = [await open(fleet.url), await open(`sqlite://${fleet.folder}/between.db`)]
+    const topology = (queue: string) => ({
+      exchanges: [],
+      queues: [{ name: queue, durable: true, exclusive: false, autoDelete: false, arguments: {}, bindings: [] }],
+    })
+    const rest = {
+      topology,
+      limit: 1,
+      idleMs: 20_000,
+      acknowledges: true,
+      publishTimeoutMs: 20_000,
+      clock: systemClock,
+      signal: AbortSignal.timeout(40_000),
+      onMoved: () => {},
+    }
+    for (const [from, to, queues] of [
+      [redis, sqlite, [['moving', 'there']]],
+      [sqlite, redis, [['there', 'python']]],
+    ] as const) {
+      const priorities = { source: from.transport.supports.priority, destination: to.transport.supports.priority }
+      const moved = await migrate({ ...rest, source: from.connection, destination: to.connection, priorities, queues: new Map(queues) })
+      expect([...moved.moved.values()]).toEqual([1])
+    }
+    expect((await fleet.callers.python.end(id)).error).toBeUndefined()
+    expect(await fleet.redis.exists(`note:${name}`)).toBe(1)
+    await redis.connection.close()
+    await sqlite.connection.close()
   })
 
   test('a Python client stops the Node worker, which ends in order', async () => {

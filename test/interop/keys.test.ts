@@ -15,7 +15,7 @@ describe.skipIf(skipped)(title('keys'), () => {
   beforeAll(async () => {
     // With late acks a Python worker's message is in `unacked` while it runs, as ours is.
     fleet = await Fleet.start({ python: ['python'], node: ['node'], pythonConfig: { task_acks_late: true } })
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** Every key whose name has this text, with its type, its time to live and what is in it. */

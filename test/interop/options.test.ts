@@ -28,7 +28,7 @@ describe.skipIf(skipped)(title('options of both sides'), () => {
         taskTrackStarted: true,
       },
     })
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   test.each([

@@ -68,7 +68,7 @@ export class PythonProcess {
   async stop(name: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.isRunning) this.child.kill(name)
     try {
-      await within(this.#exited, 'the exit of a Python process', 10_000)
+      await within(this.#exited, 'the exit of a Python process')
     } finally {
       try {
         if (this.child.pid !== undefined) process.kill(-this.child.pid, 'SIGKILL')
@@ -95,7 +95,7 @@ export class PythonWorker extends PythonProcess {
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.note(text))
   }
 
-  async says(text: string | RegExp, ms = 20_000): Promise<void> {
+  async says(text: string | RegExp, ms = 60_000): Promise<void> {
     const said = (): boolean => (typeof text === 'string' ? this.output.includes(text) : text.test(this.output))
     try {
       await until(() => said() || !this.isRunning, `the Python worker says ${text}`, ms)
@@ -125,7 +125,7 @@ export class PythonClient extends PythonProcess {
   }
 
   /** The type is what client.py gives for that command. */
-  async ask<Answer>(command: string, given: Readonly<Record<string, unknown>> = {}, ms = 30_000): Promise<Answer> {
+  async ask<Answer>(command: string, given: Readonly<Record<string, unknown>> = {}, ms = 60_000): Promise<Answer> {
     const answer = new Deferred<unknown>()
     this.#waiting.push(answer)
     this.child.stdin?.write(`${JSON.stringify({ do: command, ...given })}\n`)
@@ -174,7 +174,7 @@ export class PythonMonitor extends PythonProcess {
   }
 
   async ready(): Promise<this> {
-    await until(() => this.#listens || !this.isRunning, 'the Python monitor listens', 20_000)
+    await until(() => this.#listens || !this.isRunning, 'the Python monitor listens')
     if (!this.#listens) throw new Error(`the Python monitor ended\n${this.output}`)
     return this
   }
@@ -182,18 +182,14 @@ export class PythonMonitor extends PythonProcess {
   /** Until it has seen an event of this type of this task. */
   async sees(type: string, uuid: string): Promise<SeenEvent> {
     const find = (): SeenEvent | undefined => this.events.find((event) => event.type === type && event.uuid === uuid)
-    await until(
-      () => find() !== undefined,
-      `${type} of ${uuid}; seen: ${this.events.filter((e) => e.uuid === uuid).map((e) => e.type)}`,
-      20_000,
-    )
+    await until(() => find() !== undefined, `${type} of ${uuid}; seen: ${this.events.filter((e) => e.uuid === uuid).map((e) => e.type)}`)
     return find() as SeenEvent // just found
   }
 
   /** What its State says in the end. */
   async ended(): Promise<SeenState> {
     this.child.stdin?.end()
-    await until(() => this.#state !== undefined || !this.isRunning, `the state of the Python monitor\n${this.output}`, 20_000)
+    await until(() => this.#state !== undefined || !this.isRunning, `the state of the Python monitor\n${this.output}`)
     if (this.#state === undefined) throw new Error(`the Python monitor gave no state\n${this.output}`)
     return this.#state
   }

@@ -2,12 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { until } from '../conformance/wait.js'
+import { rounds } from '../harness/depth.js'
 import { virtualHost } from '../rabbit.js'
 import { Fleet } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 import { testSharedQueue } from './shared-queue-rows.js'
 
-testSharedQueue('quorum', { count: 1_500 })
+testSharedQueue('quorum', { count: rounds(500, 1_500) })
 
 const topicQuorum = { taskDefaultExchangeType: 'topic', taskCreateMissingQueueType: 'quorum', taskDefaultQueueType: 'quorum' } as const
 
@@ -22,7 +23,7 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
       pythonConfig: { task_default_exchange_type: 'topic', task_create_missing_queue_exchange_type: 'topic' },
       nodeOptions: { ...topicQuorum, taskQueues: [{ name: 'plain' }] },
     })
-  }, 90_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   const directions = [
@@ -48,7 +49,6 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
     await until(async () => (await fleet.waiting('celery_delayed_0')) === 1, 'it waits for one second')
     expect(await client.end(id)).toEqual({ value: to })
     expect(Date.now() - sentMs).toBeGreaterThanOrEqual(3_500)
-    expect(Date.now() - sentMs).toBeLessThan(12_000)
   })
 
   test('a message that waits is the same from Python and from Node, bit for bit of its routing key', async () => {

@@ -22,7 +22,7 @@ describe.skipIf(skippedOn('classic'))(title('RPC results', 'classic'), () => {
       pythonConfig: { result_persistent: true, task_track_started: true },
       nodeOptions: { resultPersistent: true, taskTrackStarted: true },
     })
-  }, 90_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The replies to one task, as they lie at the broker. */

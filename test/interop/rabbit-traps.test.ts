@@ -18,7 +18,7 @@ describe.skipIf(skippedOn('classic'))(title('traps', 'classic'), () => {
       pythonConfig: { task_queue_max_priority: 10 },
       nodeOptions: { taskQueueMaxPriority: 10 },
     })
-  }, 90_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   /** The first message of a queue as it lies there; it is taken. */

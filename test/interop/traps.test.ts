@@ -165,7 +165,7 @@ describe.skipIf(skipped)(title('traps'), () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await Fleet.start({ python: ['python'], node: ['node'] })
-  }, 60_000)
+  })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
   const directions = [
@@ -219,7 +219,8 @@ describe.skipIf(skipped)(title('traps'), () => {
     const openedMs = performance.now()
     const { seen, atMs } = await end
     expect(seen).toEqual({ value: gate })
-    expect(atMs - openedMs).toBeLessThan(900)
+    // Milliseconds, and not the next time that somebody looks.
+    expect(atMs - openedMs).toBeLessThan(8_000)
   })
 
   test('a stored SUCCESS stays, whichever language comes too late', async () => {
@@ -245,7 +246,8 @@ describe.skipIf(skipped)(title('traps'), () => {
     const fromMs = Date.now()
     expect(await fleet.callers.python.end(id)).toEqual({ value: 'node' })
     expect(Date.now() - fromMs).toBeGreaterThan(800)
-    expect(Date.now() - fromMs).toBeLessThan(5_000)
+    // An hour or more when it were taken for the time of another zone.
+    expect(Date.now() - fromMs).toBeLessThan(25_000)
   })
 
   test('a message of protocol 1 from Python runs', async () => {

@@ -42,7 +42,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     await strict.startNode(['short'], short)
     const { kombu } = await strict.client.ask<{ kombu: string }>('versions')
     looksEachSecond = !/^5\.[0-6]\./.test(kombu)
-  }, 60_000)
+  })
   afterAll(async () => {
     await Promise.all([strict, hasty, empty].map((fleet) => fleet?.[Symbol.asyncDispose]()))
   })
@@ -75,7 +75,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     await abandonOnce()
     for (const id of ids) expect(await strict.redis.llen(`starts:${id}`)).toBe(1)
     for (const queue of ['node', 'short']) expect(await strict.redis.llen(queue)).toBe(0)
-  }, 60_000)
+  })
 
   test.concurrent('our task that waits for its eta beside it runs once, at its time', async () => {
     const { node } = strict.callers
@@ -87,7 +87,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     // Longer than the Python worker needs to see and to return something.
     await node.end(await node.call('interop.sleep', [3], {}, { queue: 'node' }))
     expect(await strict.redis.lrange(`note:${name}`, 0, -1)).toEqual(['"ran"'])
-  }, 60_000)
+  })
 
   test.concurrent('what a killed Node worker held is given back by the Python worker, once the lease is over', async () => {
     const { node } = strict.callers
@@ -101,7 +101,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     await strict.open(gate)
     await strict.client.ask('add_consumer', { queue, destination: [`python0@${hostname()}`] })
     expect(await node.end(id)).toEqual({ value: gate })
-  }, 60_000)
+  })
 
   test.concurrent("a Node worker gives back nothing that a Python worker holds: Python's task of 4 s runs once", async () => {
     const { node } = hasty.callers
@@ -110,7 +110,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     expect(await hasty.redis.llen(`starts:${id}`)).toBe(1)
     await hasty.allAcked()
     expect(await hasty.redis.llen('python')).toBe(0)
-  }, 60_000)
+  })
 
   test.concurrent('what a Python worker took and held for longer than our visibility timeout is given back, and runs as redelivered', async () => {
     const { python } = empty.callers
@@ -121,5 +121,5 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     await empty.startNode([queue])
     expect((await python.end(id)).value).toMatchObject({ id, redelivered: true, headers: { tenant: 'acme' }, queue })
     await empty.allAcked()
-  }, 60_000)
+  })
 })

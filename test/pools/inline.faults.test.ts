@@ -43,14 +43,14 @@ test('P14: a block shorter than the limit is let pass', async () => {
   const { code, stdout, stderr } = await runWorker('block', JSON.stringify({ ms: 100 }))
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toContain('success')
-}, 15_000)
+})
 
 test('P13: an uncaught error ends the process', async () => {
   const { code, stderr } = await runWorker('uncaught')
   expect(code).not.toBe(0)
   expect(stderr).toContain('from a timer')
-}, 15_000)
+})
 
 test('P11: process.exit() in a task ends the process with its code', async () => {
   expect((await runWorker('exit', JSON.stringify({ code: 3 }))).code).toBe(3)
-}, 15_000)
+})

@@ -104,7 +104,8 @@ test.each<[string, string, boolean]>([
 test('a pattern of many stars costs no more than its length', () => {
   const from = performance.now()
   expect(matchesGlob('*a'.repeat(200), 'a'.repeat(200).concat('b'))).toBe(false)
-  expect(performance.now() - from).toBeLessThan(1_000)
+  // Some milliseconds, or for ever.
+  expect(performance.now() - from).toBeLessThan(20_000)
 })
 
 test('a request means the workers of its destination, else those that fit its pattern, else all', () => {

@@ -56,7 +56,8 @@ test('a hostile pattern costs no more than the product of the lengths', () => {
   expect(matchesTopic(Array.from({ length: 500 }, () => '#.a').join('.'), `${Array.from({ length: 1_000 }, () => 'a').join('.')}.b`)).toBe(
     false,
   )
-  expect(performance.now() - from).toBeLessThan(1_000)
+  // Some milliseconds, or for ever.
+  expect(performance.now() - from).toBeLessThan(20_000)
 })
 
 test('priorities are whole numbers from 0 to the highest of the queue', () => {

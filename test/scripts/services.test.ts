@@ -7,6 +7,7 @@ import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
 import { startRabbit, startRedis, startSentinel } from '../../scripts/services.mjs'
+import { isTaken } from '../harness/depth.js'
 import { virtualHost, withoutRabbit } from '../rabbit.js'
 
 let folder = ''
@@ -98,7 +99,8 @@ test.skipIf(needs.redis?.find() === undefined)('a sentinel names the server that
   expect(readdirSync(folder)).toEqual([])
 })
 
-test.skipIf(withoutRabbit())(
+// test/faults/amqp-server.test.ts kills and starts one each time.
+test.skipIf(withoutRabbit() || !isTaken('full'))(
   'a RabbitMQ node has what it was given, keeps what was written over a kill, and leaves nothing behind (needs rabbitmq-server)',
   async () => {
     const node = await startRabbit({ vhosts: 1, config: { heartbeat: 7 } })

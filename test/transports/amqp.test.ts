@@ -27,6 +27,7 @@ describe.skipIf(withoutRabbit())('RabbitMQ', () => {
     'a fence that was raised holds what has an older number, and a held message passes no other fence': noFences,
     'locate tells where the message of a task is': fromItsHead,
     'a deferred message frees its place at once and comes back when it is due': heldByWorker,
+    'what waits for its time can be hurried': 'RabbitMQ gives a message back from a delay queue when its time has come, and not before',
   }
 
   const open: TransportDriver['open'] = async (clock) => {

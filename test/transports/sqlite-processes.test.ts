@@ -5,7 +5,6 @@ import { testTransportProcesses } from '../conformance/transport-processes.js'
 
 testTransportProcesses({
   name: 'sqlite',
-  reclaimMs: 1_000,
   open: async () => {
     const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
     return {

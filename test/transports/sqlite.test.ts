@@ -36,7 +36,7 @@ async function holdingEight() {
   const connection = await connect()
   await connection.declare(topology(queue('q')))
   for (let index = 0; index < 8; index++)
-    await connection.publish(message({ id: `t${index}` }), { exchange: '', routingKey: 'q' }, { deadlineMs: 5_000 })
+    await connection.publish(message({ id: `t${index}` }), { exchange: '', routingKey: 'q' }, { deadlineMs: 20_000 })
   const { deliveries } = await Inbox.open(connection, { prefetch: 8 })
   await until(() => deliveries.length === 8, '8 deliveries')
   const isGone = (id: string) => async () => (await connection.locate(id)) === 'absent'

@@ -42,7 +42,7 @@ describe.each(brokers)('on %s', (_, skipped, open) => {
   let broker = ''
   beforeAll(async () => {
     if (skipped === false) broker = await open()
-  }, 60_000)
+  })
 
   const options = { taskQueues: [{ name: 'news', broadcast: true }, 'own'], backend: 'disabled' }
 

@@ -158,7 +158,7 @@ describe.each<[string, () => string]>([
       const connection = await it.core.connections.publisher()
       const message = encodeTask({ id: 'twice', task: 'slow', args: [], kwargs: {} }, json)
       const marked = { ...message, headers: { ...message.headers, 'x-celeriac-resent': true } }
-      await connection.publish(marked, { exchange: '', routingKey: 'celery' }, { deadlineMs: 5_000 })
+      await connection.publish(marked, { exchange: '', routingKey: 'celery' }, { deadlineMs: 20_000 })
     }
     await it.live.work({ concurrency: 4 })
     await until(() => starts === 1)
@@ -178,7 +178,7 @@ describe.each<[string, () => string]>([
     await connection.declare(it.core.routes.topology('celery'))
     const message = encodeTask({ id: 'only', task: 'see', args: [], kwargs: {}, customHeaders: { mine: 1 } }, json)
     const marked = { ...message, headers: { ...message.headers, 'x-celeriac-resent': true } }
-    await connection.publish(marked, { exchange: '', routingKey: 'celery' }, { deadlineMs: 5_000 })
+    await connection.publish(marked, { exchange: '', routingKey: 'celery' }, { deadlineMs: 20_000 })
     await it.live.work()
     expect(await it.app.result('only').get({ timeout: 20 })).toEqual({ mine: 1 })
   })

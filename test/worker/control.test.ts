@@ -144,6 +144,14 @@ test('pool_grow and pool_shrink change how much runs at the same time', async ()
   expect(await live.app.control.poolRestart(one)).toEqual({ 'w@h': { error: expect.stringContaining('nothing to restart') } })
 })
 
+test('a pool that runs one task at a time says that its size cannot be changed', async () => {
+  await using live = new LiveApp()
+  await live.work({ hostname: 'w@h', pool: 'solo' })
+  const refused = { 'w@h': { error: expect.stringContaining('one task at a time') } }
+  expect(await live.app.control.poolGrow(1, one)).toEqual(refused)
+  expect(await live.app.control.poolShrink(1, one)).toEqual(refused)
+})
+
 test('with autoscale the pool follows what the worker holds, within its bounds', async () => {
   await using live = new LiveApp({ workerAutoscale: '3,1' })
   const { task, gates } = gated(live)

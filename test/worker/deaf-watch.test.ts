@@ -31,7 +31,7 @@ test('messages that wait for two looks, with free places and nothing received, a
   await look()
   await look()
   expect(watch.suspicion).toBeUndefined()
-  await live.app.sendTask('any', [])
+  await live.app.sendTask('any')
   await look()
   expect(watch.suspicion).toMatch(/1 messages in queue celery/)
   expect(watch.repairs).toBe(0)
@@ -43,11 +43,11 @@ test('messages that wait for two looks, with free places and nothing received, a
 
 test('a worker that received something, has no place, takes nothing, or whose messages are not due is not deaf', async () => {
   await using live = new LiveApp()
-  await live.app.sendTask('any', [], { countdown: 600 })
+  await live.app.sendTask('any', {}, { countdown: 600 })
   const { watch, look, hear, hearing } = await deaf(live)
   for (let n = 0; n < 4; n++) await look()
   expect(watch.suspicion).toBeUndefined()
-  await live.app.sendTask('any', [])
+  await live.app.sendTask('any')
   for (const other of [{ ...hearing, hasPlace: false }, undefined]) {
     hear(other)
     for (let n = 0; n < 4; n++) await look()
@@ -62,7 +62,7 @@ test('a worker that received something, has no place, takes nothing, or whose me
 
 test('a repair that does not help is repeated more and more seldom', async () => {
   await using live = new LiveApp()
-  await live.app.sendTask('any', [])
+  await live.app.sendTask('any')
   const { watch, look } = await deaf(live)
   for (let n = 0; n < 40; n++) await look()
   expect(watch.repairs).toBeGreaterThan(2)

@@ -78,7 +78,7 @@ export class Continuer {
 
   async after(ended: Ended, next?: Next): Promise<void> {
     for (const steps of next?.steps ?? []) await this.#go(steps, ended.again)
-    await this.#returnPart(ended)
+    await this.returnPart(ended)
     if (ended.end.status === 'SUCCESS') return
     const { error, status } = ended.end
     if (ended.embed.chain !== null) await this.#fail(doomedInChain(ended.embed.chain), { ...ended, error, status })
@@ -197,7 +197,7 @@ export class Continuer {
     for (const { id, rootId, groupId, groupIndex, chord, errbacks } of window) {
       await this.#tell({ id, rootId: rootId ?? cause.rootId }, errbacks, again)
       const embed = { callbacks: null, errbacks: null, chain: null, chord }
-      await this.#returnPart({ id, rootId: rootId ?? cause.rootId, groupId, groupIndex, embed, priority, again, end: { status, error } })
+      await this.returnPart({ id, rootId: rootId ?? cause.rootId, groupId, groupIndex, embed, priority, again, end: { status, error } })
     }
   }
 
@@ -217,7 +217,7 @@ export class Continuer {
   // ── chords ──
 
   /** The part that completes a chord closes it: its body is sent, or told that a header failed. Nested chords nest here; signatures are at most 64 deep. */
-  async #returnPart(ended: Ended): Promise<void> {
+  async returnPart(ended: Ended): Promise<void> {
     const { id, groupId, groupIndex, embed, end } = ended
     const { backend, core } = this.#parts
     if (!isRecord(embed.chord) || groupId === null || !backend.supports.chords) return

@@ -31,6 +31,11 @@ export async function continuationsIn(core: AppCore, message: Message, { compres
   }
 }
 
+/** After its success a task counts as a part of its chord, and that is all. */
+export function isOnlyPart({ callbacks, chain, chord }: Embed): boolean {
+  return chord !== null && isNothing(callbacks) && isNothing(chain)
+}
+
 /** To be asked before a task runs: throws for what could not be sent after it. Of a chain only the next step is looked at; the others have their turn. */
 export function checkContinuations({ callbacks, errbacks, chain }: Embed): void {
   for (const [index, given] of (callbacks ?? []).entries()) applyOptionsOf(parseSignature(given, `embed.callbacks[${index}]`).options)

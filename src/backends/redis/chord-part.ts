@@ -5,6 +5,9 @@ import { JsonText } from '../../protocol/json-text.js'
 import { errorToRemote, remoteToWire } from '../../protocol/remote-error.js'
 import { decodeJson, decodeUtf8, encodeJson } from '../../serializers/json.js'
 
+/** Too short to be nested too deep. */
+const shortChars = 100
+
 export interface PartText {
   readonly text: string
   /** What every text of this task begins with, also those that Python writes. */
@@ -26,9 +29,8 @@ export function readPart(bytes: Buffer, index: number | null): ChordPart {
     const [, taskId, status, result] = pattern.exec(decodeUtf8(bytes)) ?? []
     if (taskId === undefined || status === undefined || result === undefined)
       throw new DecodeError('it is no list of 1, a task id, a state and a result')
-    // Passed on as it is written, so it must be JSON.
-    decodeJson(result)
-    return { taskId: String(decodeJson(taskId)), index, status: String(decodeJson(status)), result: new JsonText(result.trim()) }
+    checkJson(result)
+    return { taskId: String(JSON.parse(taskId)), index, status: String(JSON.parse(status)), result: new JsonText(result.trim()) }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const unreadable = new DecodeError(
@@ -37,6 +39,17 @@ export function readPart(bytes: Buffer, index: number | null): ChordPart {
     const wire = remoteToWire(errorToRemote(unreadable))
     return { taskId: 'unknown', index, status: 'FAILURE', result: new JsonText(encodeJson(wire, 'result')) }
   }
+}
+
+/** A result is passed on as it is written, so it must be JSON. Most are short, and there may be very many. Throws DecodeError. */
+function checkJson(text: string): void {
+  if (text.length > shortChars) decodeJson(text)
+  else
+    try {
+      JSON.parse(text)
+    } catch {
+      decodeJson(text)
+    }
 }
 
 /** As Python writes text: whoever looks for a task's part compares bytes. */

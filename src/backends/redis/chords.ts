@@ -5,7 +5,7 @@ import { readPart, writePart } from './chord-part.js'
 import { endScript, growScript, startScript, takeBackScript } from './chord-scripts.js'
 import type { ResultKeys } from './keys.js'
 import type { LinkHolder } from './link-holder.js'
-import { PartCounter } from './part-counter.js'
+import { type CountedPart, PartCounter } from './part-counter.js'
 import { wholeSeconds } from './seconds.js'
 
 interface Expiry {
@@ -43,17 +43,17 @@ export class RedisChords implements ChordCounters {
     part: ChordPart,
     { size, expiresSeconds }: Expiry & { readonly size?: number | undefined },
   ): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
-    const { parts, claim } = this.#keys.chord(groupId)
     const { text, head } = writePart(part)
-    const score = part.index ?? '+inf'
-    const name = `${part.taskId}:${score}`
+    const score: CountedPart['score'] = part.index ?? '+inf'
+    const counted = { groupId, text, head, name: `${part.taskId}:${score}`, score, mustBeKnown: size !== undefined, expiresSeconds }
     for (;;) {
-      const count = await this.#counter.count({ groupId, text, head, name, score, mustBeKnown: size !== undefined, expiresSeconds })
+      const count = await this.#counter.count(counted)
       if (count <= 0) return count === 0 ? 'waiting' : 'lost'
+      const { parts, claim } = this.#keys.chord(groupId)
       const { found, twice } = await this.#read(parts)
       if (found.length >= count) return found
       // Celery before 5.7 counts a task again when it ends again with another result. When nothing is there twice, the chord has ended meanwhile.
-      if (twice.length > 0) await this.#holder.run((link) => takeBackScript.run(link, [parts, claim], [name, ...twice]))
+      if (twice.length > 0) await this.#holder.run((link) => takeBackScript.run(link, [parts, claim], [counted.name, ...twice]))
     }
   }
 

@@ -26,7 +26,8 @@ export interface CountedPart {
   readonly expiresSeconds: number | null
 }
 
-interface Entry extends CountedPart {
+interface Entry {
+  readonly part: CountedPart
   readonly resolve: (count: number) => void
   readonly reject: (error: unknown) => void
 }
@@ -50,7 +51,7 @@ export class PartCounter {
       if (this.#queued.size === 0) setImmediate(() => this.#send())
       const key = `${part.expiresSeconds} ${part.groupId}`
       const batch = this.#queued.get(key)
-      const entry = { ...part, resolve, reject }
+      const entry = { part, resolve, reject }
       if (batch === undefined) this.#queued.set(key, [entry])
       else batch.push(entry)
     })
@@ -68,7 +69,7 @@ export class PartCounter {
       await this.#run(completeScript, batch)
     } catch (error) {
       if (!(error instanceof BackendFullError)) return reject(batch, error)
-      const small = batch.filter(({ text }) => text.length <= smallPartChars)
+      const small = batch.filter(({ part }) => part.text.length <= smallPartChars)
       reject(
         batch.filter((entry) => !small.includes(entry)),
         error,
@@ -81,10 +82,12 @@ export class PartCounter {
   async #run(script: Script, batch: readonly Entry[]): Promise<void> {
     const [first] = batch
     if (first === undefined) return
-    const { parts, growth, size, counted, claim, ours } = this.#keys.chord(first.groupId)
-    const keys = [parts, growth, size, counted, claim, ours, this.#keys.group(first.groupId)]
-    const args: Argument[] = [this.#isOrdered ? 1 : 0, wholeSeconds(first.expiresSeconds), chordClaimSeconds]
-    for (const { text, head, name, score, mustBeKnown } of batch) args.push(text, head, name, score, mustBeKnown ? 1 : 0)
+    const { groupId, expiresSeconds } = first.part
+    const { parts, growth, size, counted, claim, ours } = this.#keys.chord(groupId)
+    const keys = [parts, growth, size, counted, claim, ours, this.#keys.group(groupId)]
+    const args: Argument[] = [this.#isOrdered ? 1 : 0, wholeSeconds(expiresSeconds), chordClaimSeconds]
+    for (const { text, head, name, score, mustBeKnown } of batch.map(({ part }) => part))
+      args.push(text, head, name, score, mustBeKnown ? 1 : 0)
     const counts = listOf(await this.#holder.run((link) => script.run(link, keys, args)))
     for (const [index, entry] of batch.entries()) entry.resolve(integerOf(counts[index]))
   }
@@ -94,13 +97,13 @@ function* batches(entries: readonly Entry[]): Generator<readonly Entry[]> {
   let batch: Entry[] = []
   let chars = 0
   for (const entry of entries) {
-    if (batch.length === batchSize || (batch.length > 0 && chars + entry.text.length > batchChars)) {
+    if (batch.length === batchSize || (batch.length > 0 && chars + entry.part.text.length > batchChars)) {
       yield batch
       batch = []
       chars = 0
     }
     batch.push(entry)
-    chars += entry.text.length
+    chars += entry.part.text.length
   }
   yield batch
 }

@@ -1,23 +1,26 @@
 import type { Command } from 'commander'
 import { isRecord } from '../../protocol/plain.js'
 import { table } from '../events/lines.js'
+import { queueRows } from '../queue-rows.js'
 import { UsageError } from '../usage-error.js'
 import { type CommandContext, withApp } from '../with-app.js'
+import { showQueues } from './queues.js'
 
 const whats = ['bindings', 'queues', 'tasks'] as const
-type What = (typeof whats)[number]
+type What = Exclude<(typeof whats)[number], 'queues'>
 
 export function define(command: Command): void {
   command
     .argument(
       '<what>',
-      'bindings: exchanges, routing keys and their queues; queues: with the messages that wait in them; tasks: that workers know',
+      'bindings: exchanges, routing keys and their queues; queues: as celeriac queues shows them; tasks: that workers know',
     )
     .option('--json', 'write one JSON array of objects')
     .addHelpText('after', "\nTold by the app's own options and by the workers that answer.")
     .action((what: string, { json }: { readonly json?: true }) =>
       withApp(command, async (context) => {
         if (!whats.some((one) => one === what)) throw new UsageError(`expected what to list to be one of ${whats.join(', ')}, got: ${what}`)
+        if (what === 'queues') return showQueues(context, await queueRows(context), json === true)
         // One of them, checked.
         const rows = await rowsOf(what as What, context)
         if (json === true) return context.terminal.data(JSON.stringify(rows))
@@ -39,11 +42,6 @@ async function rowsOf(what: What, context: CommandContext): Promise<readonly Row
   switch (what) {
     case 'bindings':
       return bindings(context)
-    case 'queues': {
-      const connection = await context.core.connections.publisher()
-      const names = new Set((await bindings(context)).map(({ queue }) => String(queue)))
-      return Promise.all([...names].map(async (queue) => ({ queue, messages: await connection.size(queue) })))
-    }
     case 'tasks':
       return tasks(context)
     default:

@@ -1,7 +1,6 @@
-import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
+import { confirmed } from '../confirm.js'
 import { noteNearQueues } from '../near-queue.js'
-import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
 import { withApp } from '../with-app.js'
 
@@ -43,14 +42,4 @@ export function define(command: Command): void {
 
 function messages(number: number): string {
   return number === 1 ? '1 message' : `${number} messages`
-}
-
-async function confirmed(question: string): Promise<boolean> {
-  if (process.stdin.isTTY !== true) throw new UsageError(`${question} There is no terminal to ask on: add --yes if that is meant.`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim())
-  } finally {
-    terminal.close()
-  }
 }

@@ -73,10 +73,15 @@ const networkFileSystems: ReadonlyMap<number, string> = new Map([
 ])
 const fuse = 0x65735546
 
-function refuseNetworkFileSystem(directory: string): void {
+/** Its name, where the directory is on one that SQLite's locks do not work on. */
+export function networkFileSystemOf(directory: string): string | undefined {
   const type = statfsSync(directory).type
   // Some platforms give the magic number as a signed one.
-  const name = networkFileSystems.get(type >>> 0) ?? (type >>> 0 === fuse && isSshfs(directory) ? 'sshfs' : undefined)
+  return networkFileSystems.get(type >>> 0) ?? (type >>> 0 === fuse && isSshfs(directory) ? 'sshfs' : undefined)
+}
+
+function refuseNetworkFileSystem(directory: string): void {
+  const name = networkFileSystemOf(directory)
   if (name === undefined) return
   throw new UnsafeFileError(
     `refusing ${directory}: it is on a network file system (${name}), where the locks of the embedded database do not hold. ` +

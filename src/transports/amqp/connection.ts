@@ -12,6 +12,7 @@ import { refusalOf } from '../../internal/amqp/reply.js'
 import type { AmqpTarget } from '../../internal/amqp/target.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
+import type { Examination } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
 import type { Message } from '../../protocol/message.js'
 import { checkTopology } from '../../protocol/routing.js'
@@ -22,11 +23,13 @@ import { Control } from './control.js'
 import { AmqpDeadLetters } from './dead-letters.js'
 import { Delays } from './delays.js'
 import type { Held, Settlement } from './delivery.js'
+import { examineLink } from './examine.js'
 import { GiveBacks } from './give-backs.js'
 import { Lane } from './lane.js'
 import { Links } from './links.js'
 import type { AmqpBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
+import { AmqpQueues } from './queues.js'
 import { AmqpTopology, refused } from './topology.js'
 import { deliveriesOf, writeMessage } from './wire.js'
 
@@ -54,6 +57,7 @@ export interface AmqpConnectionParts {
 export class AmqpConnection implements Connection, ConsumerHost {
   readonly closed: Promise<Error | undefined>
   readonly deadLetters: AmqpDeadLetters
+  readonly queues: AmqpQueues
   readonly #parts: AmqpConnectionParts
   readonly #links: Links
   readonly #control: Control
@@ -91,6 +95,11 @@ export class AmqpConnection implements Connection, ConsumerHost {
       link,
       declare: (queue) => this.#control.ask((api) => this.#topology.declare(api, { exchanges: [], queues: [queue] })),
       now: () => clock.now(),
+    })
+    this.queues = new AmqpQueues({
+      control: this.#control,
+      publisher: this.#publisher,
+      heldHere: (queue) => [...this.#consumers.keys()].reduce((sum, consumer) => sum + consumer.waitingOf(queue), 0),
     })
     this.#delays = new Delays({ control: this.#control, topology: this.#topology, queueType: options.delayedDeliveryQueueType })
     this.#giveBacks = new GiveBacks({
@@ -168,10 +177,12 @@ export class AmqpConnection implements Connection, ConsumerHost {
     return consumer
   }
 
-  async size(queue: string, { due = false } = {}): Promise<number> {
-    let waiting = 0
-    if (!due) for (const consumer of this.#consumers.keys()) waiting += consumer.waitingOf(queue)
-    return waiting + (await this.#count(queue, async (api) => (await api.checkQueue(queue)).messageCount))
+  size(queue: string, { due = false } = {}): Promise<number> {
+    return this.queues.size(queue, { due })
+  }
+
+  async examine(): Promise<Examination> {
+    return examineLink(this.#links.first)
   }
 
   purge(queue: string): Promise<number> {

@@ -4,12 +4,12 @@
  */
 import { randomUUID } from 'node:crypto'
 import { NotPublishedError, QueueMissingError } from '../../errors.js'
-import type { AmqpMessage } from '../../internal/amqp/amqplib.js'
-import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
+import type { AmqpChannel, AmqpMessage } from '../../internal/amqp/amqplib.js'
+import type { AmqpLink } from '../../internal/amqp/link.js'
 import { refusalOf } from '../../internal/amqp/reply.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Queue } from '../../protocol/topology.js'
-import type { DeadLetter, DeadLetters } from '../../transport.js'
+import type { DeadLetter, DeadLetterActions, DeadLetters } from '../../transport.js'
 import type { Control } from './control.js'
 import type { Publisher } from './publisher.js'
 import { again, deadHeader, deliveriesHeader, readMessage } from './wire.js'
@@ -22,9 +22,9 @@ const deadQueue: Queue = {
   arguments: { 'x-max-length': 10_000, 'x-overflow': 'drop-head' },
   bindings: [],
 }
-/** For putting one there, and for finding the next of those that are there. */
+/** For putting one there, or back. */
 const deadlineMs = 30_000
-const silenceMs = 2_000
+const askedAtOnce = 20
 
 interface DeadLettersParts {
   readonly control: Control
@@ -61,36 +61,43 @@ export class AmqpDeadLetters implements DeadLetters {
     await this.#publish({ content, properties: { ...rest, deliveryMode: 2 } }, deadQueue.name)
   }
 
-  list({ queue, limit = 100 }: { readonly queue?: string; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    return this.#alone(async () => {
-      const letters: DeadLetter[] = []
-      await this.#look((raw) => {
-        const letter = readLetter(raw)
-        if (queue !== undefined && letter.queue !== queue) return
-        letters.push(letter)
-        // The newest come last.
-        if (letters.length > limit) letters.shift()
+  async list({ queue, limit = 100 }: { readonly queue?: string; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
+    const letters: DeadLetter[] = []
+    if (limit > 0)
+      await this.visit((letter) => {
+        if (queue === undefined || letter.queue === queue) letters.push(letter)
+        return letters.length < limit
       })
-      return letters.reverse()
+    return letters
+  }
+
+  /** In one pass, since each pass begins at the head; what was shown is nobody else's until its end. */
+  visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
+    return this.#alone(async () => {
+      const count = (await this.#size()) ?? 0
+      if (count === 0) return
+      const link = this.#parts.link()
+      const unhold = link.hold()
+      try {
+        const channel = await link.openChannel()
+        try {
+          for await (const raw of taken(channel.api, count)) if (!(await this.#show(raw, channel.api, see))) return
+        } finally {
+          // Which gives all that are left back, in their order.
+          await channel.close()
+        }
+      } finally {
+        unhold()
+      }
     })
   }
 
-  replay(id: string): Promise<boolean> {
-    return this.#alone(() =>
-      this.#look(undefined, id, async (raw) => {
-        const { queue } = readLetter(raw)
-        try {
-          await this.#publish(again(raw, { [deliveriesHeader]: 0 }), queue)
-        } catch (error) {
-          if (error instanceof NotPublishedError && /there is no queue/.test(error.message)) throw new QueueMissingError(queue)
-          throw error
-        }
-      }),
-    )
+  async replay(id: string): Promise<boolean> {
+    return this.#actOn(id, ({ replay }) => replay())
   }
 
-  drop(id: string): Promise<boolean> {
-    return this.#alone(() => this.#look(undefined, id, async () => {}))
+  async drop(id: string): Promise<boolean> {
+    return this.#actOn(id, ({ drop }) => drop())
   }
 
   count(): Promise<number> {
@@ -125,59 +132,58 @@ export class AmqpDeadLetters implements DeadLetters {
     }
   }
 
-  /** Shows the messages, oldest first; or does something with the one of this id and removes it. False: there is no such one. */
-  async #look(see?: (raw: AmqpMessage) => void, id?: string, work?: (raw: AmqpMessage) => Promise<void>): Promise<boolean> {
-    const count = (await this.#size()) ?? 0
-    if (count === 0) return false
-    const link = this.#parts.link()
-    const unhold = link.hold()
-    try {
-      const channel = await link.openChannel()
-      try {
-        const found = await take(channel, count, (raw) => {
-          see?.(raw)
-          return id !== undefined && readLetter(raw).id === id
-        })
-        if (found === undefined) return false
-        await work?.(found)
-        channel.api.ack(found)
-        return true
-      } finally {
-        // Which gives all others back, in their order.
-        await channel.close()
-      }
-    } finally {
-      unhold()
+  async #show(
+    raw: AmqpMessage,
+    api: AmqpChannel,
+    see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>,
+  ): Promise<boolean> {
+    let isHere = true
+    const gone = (): boolean => {
+      isHere = false
+      api.ack(raw)
+      return true
     }
+    const letter = readLetter(raw)
+    return see(letter, {
+      replay: async () => {
+        if (!isHere) return false
+        await this.#sendBack(raw, letter.queue)
+        return gone()
+      },
+      drop: async () => isHere && gone(),
+    })
+  }
+
+  async #sendBack(raw: AmqpMessage, queue: string): Promise<void> {
+    try {
+      await this.#publish(again(raw, { [deliveriesHeader]: 0 }), queue)
+    } catch (error) {
+      if (error instanceof NotPublishedError && /there is no queue/.test(error.message)) throw new QueueMissingError(queue)
+      throw error
+    }
+  }
+
+  async #actOn(id: string, act: (actions: DeadLetterActions) => Promise<boolean>): Promise<boolean> {
+    let done = false
+    await this.visit(async (letter, actions) => {
+      if (letter.id !== id) return true
+      done = await act(actions)
+      return false
+    })
+    return done
   }
 }
 
-/** So many messages, or those up to the one that is looked for. */
-function take({ api, ended }: OpenChannel, count: number, isFound: (raw: AmqpMessage) => boolean): Promise<AmqpMessage | undefined> {
-  return new Promise((resolve, reject) => {
-    let left = count
-    const settle = (found: AmqpMessage | undefined): void => {
-      clearTimeout(silence)
-      left = 0
-      resolve(found)
+/** So many messages, the oldest first: a few are asked for at a time, and each may be large. */
+async function* taken(api: AmqpChannel, count: number): AsyncGenerator<AmqpMessage> {
+  for (let left = count; left > 0; left -= askedAtOnce) {
+    const page = await Promise.all(Array.from({ length: Math.min(askedAtOnce, left) }, () => api.get(deadQueue.name)))
+    for (const raw of page) {
+      // Others may take some of them meanwhile.
+      if (raw === false) return
+      yield raw
     }
-    // Others may take some of them meanwhile.
-    let silence = setTimeout(() => settle(undefined), silenceMs)
-    api
-      .consume(deadQueue.name, (raw) => {
-        if (left === 0) return
-        if (raw === null) return settle(undefined)
-        clearTimeout(silence)
-        silence = setTimeout(() => settle(undefined), silenceMs)
-        if (isFound(raw)) return settle(raw)
-        if (--left === 0) settle(undefined)
-      })
-      .catch(reject)
-    void ended.then((reason) => {
-      clearTimeout(silence)
-      reject(reason ?? new Error('the channel was closed'))
-    })
-  })
+  }
 }
 
 function readLetter(raw: AmqpMessage): DeadLetter {

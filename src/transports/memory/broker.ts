@@ -15,9 +15,10 @@ import {
   routes,
 } from '../../protocol/routing.js'
 import type { Destination, ExchangeType, Queue, Topology } from '../../protocol/topology.js'
-import type { DeadLetter, DeadLetters, Fence } from '../../transport.js'
+import type { DeadLetter, DeadLetterActions, DeadLetters, Fence } from '../../transport.js'
 import { MemoryFences } from './fences.js'
 import { MemoryQueue, type StoredMessage } from './queue.js'
+import { MemoryQueues } from './queues.js'
 
 interface MemoryExchange {
   readonly type: ExchangeType
@@ -41,6 +42,7 @@ const deadLetterLimit = 10_000
 export class MemoryBroker implements DeadLetters {
   readonly clock: Clock
   readonly fences = new MemoryFences()
+  readonly queues = new MemoryQueues(this)
   readonly #deliveryLimit: number
   readonly #exchanges = new Map<string, MemoryExchange>()
   readonly #queues = new Map<string, MemoryQueue>()
@@ -169,12 +171,26 @@ export class MemoryBroker implements DeadLetters {
   }
 
   size(name: string, due: boolean): number {
-    const waiting = this.#queues.get(name)?.size ?? 0
-    if (due) return waiting
-    let delayed = 0
+    return (this.#queues.get(name)?.size ?? 0) + (due ? 0 : this.countOf(name, 'delayed'))
+  }
+
+  /** Messages of a queue in one state. */
+  countOf(name: string, state: StoredMessage['state']): number {
+    let count = 0
     for (const set of this.#messages.values())
-      for (const stored of set) if (stored.state === 'delayed' && stored.queue.name === name) delayed += 1
-    return waiting + delayed
+      for (const stored of set) if (stored.state === state && stored.queue.name === name) count += 1
+    return count
+  }
+
+  queue(name: string): MemoryQueue | undefined {
+    return this.#queues.get(name)
+  }
+
+  /** What waits for its time waits no longer; how many that were. */
+  hurry(name: string): number {
+    const delayed = this.#delayed.remove((stored) => stored.queue.name === name)
+    for (const stored of delayed) this.#put(stored)
+    return delayed.length
   }
 
   purge(name: string): number {
@@ -220,6 +236,11 @@ export class MemoryBroker implements DeadLetters {
   async list({ queue, limit = 100 }: { readonly queue?: string; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
     const letters = [...this.#graves.values()].map((grave) => grave.letter)
     return letters.filter((letter) => queue === undefined || letter.queue === queue).slice(0, limit)
+  }
+
+  async visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
+    for (const [id, { letter }] of [...this.#graves])
+      if (this.#graves.has(id) && !(await see(letter, { replay: () => this.replay(id), drop: () => this.drop(id) }))) return
   }
 
   async replay(id: string): Promise<boolean> {

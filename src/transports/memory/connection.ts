@@ -1,5 +1,7 @@
 /** A connection to the memory broker. It could do without, but has the states and the errors of every other: closed is closed, and what was held goes back. */
+
 import { ConnectionError, NotPublishedError } from '../../errors.js'
+import type { Examination } from '../../internal/examination.js'
 import type { Message } from '../../protocol/message.js'
 import { decodeHead } from '../../protocol/message-head.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
@@ -12,6 +14,7 @@ import type {
   Delivery,
   Fence,
   PublishOptions,
+  Queues,
 } from '../../transport.js'
 import type { MemoryBroker, Taker } from './broker.js'
 import type { MemoryQueue, StoredMessage } from './queue.js'
@@ -35,6 +38,20 @@ export class MemoryConnection implements Connection {
 
   get deadLetters(): DeadLetters {
     return this.#broker
+  }
+
+  get queues(): Queues {
+    return this.#broker.queues
+  }
+
+  async examine(): Promise<Examination> {
+    const finding = {
+      about: 'persistence',
+      level: 'warning',
+      evidence: 'the memory broker ends with its process',
+      fix: 'Use sqlite:// or a server for anything but tests',
+    } as const
+    return { server: 'memory', findings: [finding], clockAheadMs: undefined }
   }
 
   get isAnswering(): boolean {

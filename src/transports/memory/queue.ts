@@ -39,6 +39,13 @@ export class MemoryQueue {
     return this.#waiting.size
   }
 
+  /** Since when the one is here that has been here for the longest. */
+  get oldestAtMs(): number | undefined {
+    let oldest: number | undefined
+    for (const { atMs } of this.#waiting.values()) if (oldest === undefined || atMs < oldest) oldest = atMs
+    return oldest
+  }
+
   put(message: StoredMessage): void {
     message.state = 'waiting'
     this.#waiting.add(message)

@@ -1,9 +1,12 @@
 /** Is this a server that tasks can be entrusted to? Asked once a connection, before it consumes. */
 import { ConnectionError, NotSupportedError } from '../../errors.js'
 import type { Clock } from '../../internal/clock.js'
+import type { Examination, ServerFinding } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
 import { type RedisLink, RedisReplyError, type Reply, textOf } from '../../internal/redis/link.js'
+import { askServer, evictionOfBroker, persistence } from '../../internal/redis/server-facts.js'
 import type { RedisBrokerOptions } from './options.js'
+import { ServerClock } from './server-clock.js'
 
 export interface ServerAbilities {
   /** Redis 7: scripts that also run when the memory is full. */
@@ -36,41 +39,59 @@ export async function checkServer(link: RedisLink, { evictionPolicy }: RedisBrok
       `its user may not use ${missing.join(', ')}: allow these commands in its ACL, or connect as another user`,
     )
   }
-  const warnings: string[] = []
-  const info = await infoOf(link)
-  if (info === undefined) {
-    warnings.push('Redis does not let this user read INFO: its version, eviction policy and persistence could not be checked')
-    return { allowOom: false, warnings }
-  }
-  const version = versionOf(info)
-  if (version < 602)
-    throw new NotSupportedError(`Redis ${info.get('redis_version') ?? 'of this version'}`, 'celeriac needs Redis 6.2 or later, or Valkey')
-  if (info.get('cluster_enabled') === '1')
+  const server = await askServer(link)
+  if (server === undefined) return { allowOom: false, warnings: [notAllowed] }
+  if (server.version < 602) throw new NotSupportedError(`Redis ${server.versionText}`, 'celeriac needs Redis 6.2 or later, or Valkey')
+  if (server.isCluster)
     throw new NotSupportedError(
       'Redis Cluster as broker',
       'a message moves between keys in one step, and a cluster keeps them on several servers. Use one primary, with replicas and Sentinels where it must not go away',
     )
-  if (info.get('role') === 'slave')
+  if (server.isReplica)
     throw new ConnectionError('this Redis is a replica, which takes no writes: connect to its primary, or by its Sentinels')
-  const policy = info.get('maxmemory_policy') ?? 'noeviction'
-  const isBounded = (info.get('maxmemory') ?? '0') !== '0'
-  if (policy.startsWith('allkeys-')) {
-    const sentence = `the eviction policy of this Redis is ${policy}: when its memory is full it throws queues and running tasks away`
-    if (isBounded && evictionPolicy === 'refuse')
-      throw new NotSupportedError(
-        `a Redis broker that may drop tasks`,
-        `${sentence}. Set "maxmemory-policy noeviction", or allow it with brokerTransportOptions: { evictionPolicy: 'allow' }`,
-      )
-    warnings.push(sentence)
-  }
-  if (policy.startsWith('volatile-') && isBounded)
-    warnings.push(
-      `the eviction policy of this Redis is ${policy}: when its memory is full it throws results and revokes away before they expire`,
+  const eviction = evictionOfBroker(server)
+  if (eviction.level === 'fault' && evictionPolicy === 'refuse')
+    throw new NotSupportedError(
+      `a Redis broker that may drop tasks`,
+      `${eviction.evidence}. ${eviction.fix}, or allow it with brokerTransportOptions: { evictionPolicy: 'allow' }`,
     )
-  if (info.get('aof_enabled') === '0')
-    warnings.push('this Redis writes no append-only file: tasks that it confirmed are lost when the server is (appendonly yes keeps them)')
-  return { allowOom: version >= 700, warnings }
+  const kept = persistence(server)
+  return {
+    allowOom: server.version >= 700,
+    warnings: [
+      ...(eviction.level === 'fine' ? [] : [eviction.evidence]),
+      ...(kept.level === 'fine' ? [] : [`${kept.evidence} (${kept.fix})`]),
+    ],
+  }
 }
+
+/** The same for `celeriac doctor`, which is told what is well, too. */
+export async function examineServer(
+  link: RedisLink,
+  { options, clock }: { readonly options: RedisBrokerOptions; readonly clock: Clock },
+): Promise<Examination> {
+  const server = await askServer(link)
+  const clockAheadMs = await new ServerClock(clock).aheadMs(link)
+  const rights = await rightsOf(link, options)
+  if (server === undefined)
+    return { server: 'Redis', findings: [rights, { about: 'settings', level: 'unknown', evidence: notAllowed }], clockAheadMs }
+  return { server: `Redis ${server.versionText}`, findings: [rights, evictionOfBroker(server), persistence(server)], clockAheadMs }
+}
+
+/** Whether a worker would start. */
+async function rightsOf(link: RedisLink, options: RedisBrokerOptions): Promise<ServerFinding> {
+  const about = 'usable by workers'
+  try {
+    // What else is wrong is told by itself.
+    await checkServer(link, { ...options, evictionPolicy: 'allow' })
+    return { about, level: 'fine', evidence: 'its version and role, and the rights of this user, are what a worker needs' }
+  } catch (error) {
+    if (!(error instanceof NotSupportedError || error instanceof ConnectionError)) throw error
+    return { about, level: 'fault', evidence: error.message, fix: 'Use a server, or a user of it, as the message says' }
+  }
+}
+
+const notAllowed = 'Redis does not let this user read INFO: its version, eviction policy and persistence could not be checked'
 
 /** The command, and not a key of it: those are the user's to name. */
 const forbidden = /no permissions to run/i
@@ -92,24 +113,6 @@ async function userOf(link: RedisLink): Promise<string> {
   } catch {
     return 'default'
   }
-}
-
-/** Undefined: not allowed. */
-async function infoOf(link: RedisLink): Promise<ReadonlyMap<string, string> | undefined> {
-  try {
-    const text = textOf(await link.call('INFO', []))
-    const lines = text.split(/\r?\n/).filter((line) => line.includes(':'))
-    return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
-  } catch (error) {
-    if (error instanceof RedisReplyError && error.code === 'NOPERM') return undefined
-    throw error
-  }
-}
-
-/** 7.0.15 is 700, 6.2 is 602. Valkey says which Redis it is compatible with. */
-function versionOf(info: ReadonlyMap<string, string>): number {
-  const [major = '0', minor = '0'] = (info.get('redis_version') ?? '0').split('.')
-  return Number(major) * 100 + Number(minor)
 }
 
 interface Warned {

@@ -6,17 +6,19 @@
  *   release, reject, defer ┤        │
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
+
 import { randomBytes } from 'node:crypto'
 import { ConnectionError, NotPublishedError } from '../../errors.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
+import type { Examination } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
-import { integerOf, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
+import type { RedisLink, RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
 import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
-import { checkServer, warnLater } from './checks.js'
+import { checkServer, examineServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
@@ -28,6 +30,7 @@ import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
 import { type Claimed, Pump } from './pump.js'
+import { RedisQueues } from './queues.js'
 import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
 import { type Links, Session } from './session.js'
@@ -53,6 +56,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly closed: Promise<Error | undefined>
   readonly place: string | undefined
   readonly deadLetters: RedisDeadLetters
+  readonly queues: RedisQueues
   readonly #clock: Clock
   readonly #log: Logger
   readonly #told: Set<string>
@@ -121,11 +125,12 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       link,
       onFailure: (error) => this.#upkeep.failed('leases could not be refreshed', error),
     })
+    const scripts = (): Scripts => this.#scripts
     this.#giveBacks = new GiveBacks({
       layout: this.#layout,
       session: this.#session,
       returns: this.#returns,
-      scripts: () => this.#scripts,
+      scripts,
       counters: this.#counters,
       clock,
       log,
@@ -134,6 +139,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       onWritten: () => this.#wake(),
     })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work).finally(() => this.#wake()))
+    this.queues = new RedisQueues({ layout: this.#layout, topology: this.#topology, scripts, session: this.#session })
     this.#pump = new Pump({
       layout: this.#layout,
       clock,
@@ -196,19 +202,16 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return consumer
   }
 
-  async size(queue: string, { due = false } = {}): Promise<number> {
-    return this.#session.repeat(async (link) => {
-      const counts = await Promise.all([
-        ...this.#layout.lists(queue).map((list) => link.call('LLEN', [list])),
-        ...(due ? [] : [link.call('ZCARD', [this.#layout.eta(queue)])]),
-      ])
-      return counts.reduce<number>((sum, count) => sum + integerOf(count), 0)
-    })
+  size(queue: string, { due = false } = {}): Promise<number> {
+    return this.queues.size(queue, { due })
   }
 
-  async purge(queue: string): Promise<number> {
-    const keys = [this.#layout.unacked, this.#layout.unackedIndex, this.#layout.eta(queue), ...this.#layout.lists(queue)]
-    return this.#session.repeat(async (link) => integerOf(await this.#scripts.purge.run(link, keys, [])))
+  examine(): Promise<Examination> {
+    return this.#session.repeat((link) => examineServer(link, { options: this.#options, clock: this.#clock }))
+  }
+
+  purge(queue: string): Promise<number> {
+    return this.queues.purge(queue)
   }
 
   /** A list can only be read from its ends. */

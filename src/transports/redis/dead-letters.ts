@@ -3,12 +3,14 @@ import type { RedisLink } from '../../internal/redis/link.js'
 import { integerOf, listOf, textOf } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
-import type { DeadLetter, DeadLetters } from '../../transport.js'
+import type { DeadLetter, DeadLetterActions, DeadLetters } from '../../transport.js'
 import { markRedelivered, readEnvelope } from './envelope.js'
 import type { Layout } from './layout.js'
 import type { Scripts } from './scripts.js'
 
 const pageSize = 200
+/** Those that are shown one after the other are read in pages of so many: each may be large. */
+const shownPage = 20
 
 interface Note {
   readonly queue: string
@@ -44,6 +46,21 @@ export class RedisDeadLetters implements DeadLetters {
       }
       return letters.slice(0, limit)
     })
+  }
+
+  async visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
+    const ids = await this.#repeat(async (link) => listOf(await link.call('ZRANGE', [this.#layout.deadIndex, 0, -1])).map(textOf))
+    for (let from = 0; from < ids.length; from += shownPage) {
+      const page = ids.slice(from, from + shownPage)
+      const values = await this.#repeat(async (link) => listOf(await link.call('HMGET', [this.#layout.dead, ...page])))
+      for (const [index, id] of page.entries()) {
+        const value = values[index]
+        if (!(value instanceof Buffer)) continue
+        const { note, raw } = readLetter(value)
+        const letter = { id, ...note, message: messageOf(raw) }
+        if (!(await see(letter, { replay: () => this.replay(id), drop: () => this.drop(id) }))) return
+      }
+    }
   }
 
   async replay(id: string): Promise<boolean> {

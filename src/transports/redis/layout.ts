@@ -6,6 +6,8 @@ export class Layout {
   readonly unackedIndex: string
   readonly dead: string
   readonly deadIndex: string
+  /** Notes of paused queues, by queue. */
+  readonly paused: string
   readonly #options: RedisBrokerOptions
   readonly #prefix: string
   readonly #fanoutPrefix: string
@@ -20,6 +22,7 @@ export class Layout {
     this.unackedIndex = this.#prefix + options.unackedIndexKey
     this.dead = `${this.#prefix}celeriac.dead`
     this.deadIndex = `${this.#prefix}celeriac.dead.index`
+    this.paused = `${this.#prefix}celeriac.paused`
   }
 
   /** The lists of a queue in the order in which they are served. */

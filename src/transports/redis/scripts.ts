@@ -250,6 +250,26 @@ end
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 return count`
 
+/**
+ * What waits for its time in a queue is due now. The messages stay where they are. KEYS: unacked's index, the queue's eta set. Returns how many that were.
+ */
+const hurry = `
+local now = redis.call('TIME')[1]
+redis.call('ZCARD', KEYS[1])
+local names = redis.call('ZRANGE', KEYS[2], 0, -1)
+for i = 1, #names do
+  redis.call('ZADD', KEYS[2], 'XX', now, names[i])
+  redis.call('ZADD', KEYS[1], 'XX', now, names[i])
+end
+return #names`
+
+/** The ends of the values in unacked, which say where the messages came from. KEYS: unacked. ARGV: the most that are read. Returns {nil} when there are more. */
+const places = `
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return {false} end
+local values = redis.call('HVALS', KEYS[1])
+for i = 1, #values do values[i] = string.sub(values[i], -1100) end
+return values`
+
 /** Lua that keeps dead letters within their limit and counts in `dropped` what it cost. */
 function dropOldest(letters: string, index: string, limit: string): string {
   return `local dropped = math.max(0, redis.call('ZCARD', ${index}) - tonumber(${limit}))
@@ -274,6 +294,8 @@ export interface Scripts {
   readonly replay: Script
   readonly overdue: Script
   readonly purge: Script
+  readonly hurry: Script
+  readonly places: Script
 }
 
 /** `allowOom` needs Redis 7. */
@@ -290,5 +312,7 @@ export function makeScripts({ allowOom }: { readonly allowOom: boolean }): Scrip
     replay: new Script(replay),
     overdue: new Script(overdue),
     purge: new Script(purge, always),
+    hurry: new Script(hurry, always),
+    places: new Script(places),
   }
 }

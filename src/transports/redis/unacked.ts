@@ -36,6 +36,12 @@ export function readUnacked(value: Buffer): Unacked {
   }
 }
 
+/** Where a message came from, of the last bytes of its value; undefined when it does not say. */
+export function readTail(end: Buffer): Destination | undefined {
+  const found = tail.exec(end.toString('latin1'))
+  return found === null ? undefined : { exchange: nameOf(found[1]), routingKey: nameOf(found[2]) }
+}
+
 function nameOf(latin1: string | undefined): string {
   // A JSON string, as the pattern says.
   return JSON.parse(Buffer.from(latin1 ?? '""', 'latin1').toString('utf8')) as string

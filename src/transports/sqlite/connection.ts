@@ -5,9 +5,11 @@
  *   release, defer ─┼─▶ settlements ─▶ pump: settle ─▶ promote what is due ─▶ claim ─▶ COMMIT ─▶ onDeliveries
  *   a bell, a slot ─┘                                                          (a short claim: wait for a bell or the next due time)
  */
+
 import { randomUUID } from 'node:crypto'
 import { CeleriacError, ConnectionError, NotPublishedError, QueueMissingError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
+import type { Examination } from '../../internal/examination.js'
 import { identifyThisProcess } from '../../internal/process-identity.js'
 import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqliteLocation } from '../../internal/sqlite/location.js'
@@ -19,9 +21,11 @@ import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, P
 import { type Claim, type ClaimedRow, type ConsumerHost, SqliteConsumer } from './consumer.js'
 import { SqliteDeadLetters } from './dead-letters.js'
 import { SqliteDelivery } from './delivery.js'
+import { examineFile } from './examine.js'
 import { forgetOldFences, passFences } from './fences.js'
 import { ensureOwner, isOwner, OwnerWatch, refreshOwner } from './owners.js'
 import { delayedMark, Publisher } from './publisher.js'
+import { SqliteQueues } from './queues.js'
 import {
   deleteExpiredMessages,
   promoteDue,
@@ -56,6 +60,7 @@ interface Pumped {
 export class SqliteConnection implements Connection, ConsumerHost {
   readonly closed: Promise<Error | undefined>
   readonly deadLetters: SqliteDeadLetters
+  readonly queues: SqliteQueues
   readonly #database: SqliteDatabase
   readonly #location: SqliteLocation
   readonly #clock: Clock
@@ -92,6 +97,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
     this.#publisher = new Publisher(database, topology, clock)
     this.#watch = new OwnerWatch(this.#identity, { longestGapMs: location.leaseTtlMs / 2 })
     this.deadLetters = new SqliteDeadLetters(database, clock)
+    this.queues = new SqliteQueues(database)
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -188,6 +194,11 @@ export class SqliteConnection implements Connection, ConsumerHost {
     )
     if (rows.length === 0) return 'absent'
     return rows.some((row) => row.leased === 1) ? 'leased' : 'waiting'
+  }
+
+  async examine(): Promise<Examination> {
+    const row = await this.#database.read((sql) => sql.first<{ version: string }>('SELECT sqlite_version() AS version'))
+    return examineFile(this.#location, row?.version ?? '')
   }
 
   async close(): Promise<void> {

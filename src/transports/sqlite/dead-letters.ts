@@ -3,7 +3,7 @@ import type { Clock } from '../../internal/clock.js'
 import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import { bytesOf } from '../../internal/sqlite/engine.js'
 import type { Message } from '../../protocol/message.js'
-import type { DeadLetter, DeadLetters } from '../../transport.js'
+import type { DeadLetter, DeadLetterActions, DeadLetters } from '../../transport.js'
 import { decodeStored, type StoredMessage } from './stored-message.js'
 
 interface Row extends StoredMessage {
@@ -31,14 +31,20 @@ export class SqliteDeadLetters implements DeadLetters {
         [queue ?? null, limit],
       ),
     )
-    return rows.map((row) => ({
-      id: String(row.id),
-      queue: row.queue,
-      reason: row.reason,
-      diedAtMs: row.died_at,
-      deliveries: row.deliveries,
-      message: messageOf(row),
-    }))
+    return rows.map(letterOf)
+  }
+
+  async visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
+    // Their numbers are few bytes each, and few thousand.
+    const ids = await this.#database.read((sql) => sql.all<{ id: number }>('SELECT id FROM dead_letters ORDER BY id'))
+    for (const { id } of ids) {
+      const row = await this.#database.read((sql) =>
+        sql.first<Row>('SELECT id, queue, reason, died_at, deliveries, head, body FROM dead_letters WHERE id = ?', [id]),
+      )
+      if (row === undefined) continue
+      const key = String(id)
+      if (!(await see(letterOf(row), { replay: () => this.replay(key), drop: () => this.drop(key) }))) return
+    }
   }
 
   async replay(id: string): Promise<boolean> {
@@ -70,6 +76,17 @@ export class SqliteDeadLetters implements DeadLetters {
   async count(): Promise<number> {
     const rows = await this.#database.read((sql) => sql.all<{ count: number }>('SELECT count(*) AS count FROM dead_letters'))
     return rows[0]?.count ?? 0
+  }
+}
+
+function letterOf(row: Row): DeadLetter {
+  return {
+    id: String(row.id),
+    queue: row.queue,
+    reason: row.reason,
+    diedAtMs: row.died_at,
+    deliveries: row.deliveries,
+    message: messageOf(row),
   }
 }
 

@@ -6,6 +6,7 @@
  *   delayed   not to be claimed before `due`
  *   leases    claimed by an owner; the row is the fence: whoever settles must still have it
  *   fences    numbers that only rise, see Fence in transport.ts
+ *   pauses    queues that workers leave alone
  *   owners    connections that hold leases, and the process to look for; `beat` rises while they live
  */
 export const schemaPart = 'transport'
@@ -63,4 +64,5 @@ export const schemaSteps: readonly string[] = [
    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
    INSERT INTO counters (name, value) VALUES ('topology', 1)`,
   'CREATE TABLE fences (key TEXT PRIMARY KEY, position INTEGER NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID',
+  'CREATE TABLE pauses (queue TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID',
 ]

@@ -27,7 +27,10 @@ export const pool_shrink: CommandHandler = (panel, { n }) => {
   return { ok: 'pool will shrink' }
 }
 
-export const pool_restart: CommandHandler = ({ pool, core }) => {
+/** Celery's `modules` and `reload`, which have a worker load code by name, are refused: its processes load what the app's file imports. */
+export const pool_restart: CommandHandler = ({ pool, core }, { modules, reload }) => {
+  if ((Array.isArray(modules) && modules.length > 0) || reload === true)
+    throw new InvalidMessageError('expected neither modules nor reload: processes that start anew load the app, and nothing by its name')
   if (pool.restart === undefined)
     throw new InvalidMessageError(`the ${pool.name} pool runs tasks in the worker's own process: there is nothing to restart`)
   pool.restart().catch((error: unknown) => core.log.error({ err: error }, 'the pool could not be restarted'))
@@ -72,6 +75,24 @@ export const cancel_consumer: CommandHandler = async ({ core, queues }, { queue 
     core.log.info({ queue: queueName }, `No longer consuming from ${queueName}`)
   }
   return { ok: `no longer consuming from ${queueName}` }
+}
+
+/** The answer comes when nothing of the queue will start here any more. Paused is not cancelled: the queue stays one of this worker's. */
+export const pause_queue: CommandHandler = async (panel, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await panel.queues.pause(queueName)
+  if (!panel.queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  panel.giveBack((task) => panel.queues.isPaused(task.delivery.queue))
+  if (isNews) panel.core.log.info({ queue: queueName }, `Queue ${queueName} is paused`)
+  return { ok: `${queueName} is paused` }
+}
+
+export const resume_queue: CommandHandler = async ({ core, queues }, { queue }) => {
+  const queueName = name(queue, 'queue')
+  const isNews = await queues.resume(queueName)
+  if (!queues.names.includes(queueName)) return { ok: `${queueName} is none of this worker's queues` }
+  if (isNews) core.log.info({ queue: queueName }, `Queue ${queueName} is resumed`)
+  return { ok: `taking from ${queueName}` }
 }
 
 /** The only command that nobody answers. */

@@ -130,9 +130,13 @@ function shownRate(perSecond: number | undefined): string | undefined {
   return `${perSecond}/s`
 }
 
-export const active_queues: CommandHandler = ({ queues }) => queues.topologies.map(queueInfo)
+/** As kombu describes a queue, and what it does not know: whether the queue is paused. */
+export const active_queues: CommandHandler = ({ queues }) =>
+  queues.topologies.map((topology) => ({
+    ...queueInfo(topology),
+    paused: topology.queues.some((queue) => queues.isPaused(queue.name)),
+  }))
 
-/** As kombu describes a queue. */
 function queueInfo({ exchanges: [exchange], queues: [queue] }: Topology): Readonly<Record<string, unknown>> {
   const args = queue?.arguments ?? {}
   return {

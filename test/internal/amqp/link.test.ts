@@ -28,7 +28,7 @@ describe.skipIf(withoutRabbit())('links to RabbitMQ', () => {
   afterAll(async () => {
     await node?.stop()
     rmSync(folder, { recursive: true })
-  }, 60_000)
+  })
 
   const open = (url: string, more: object = {}) =>
     new AmqpTarget(url, { ...options, ...more }).open({ signal: AbortSignal.timeout(15_000), name: 'test' })

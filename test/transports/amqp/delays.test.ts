@@ -132,7 +132,7 @@ describe.skipIf(withoutRabbit())('delays at RabbitMQ', () => {
       const connection = await connect({ etaHeld: 2 })
       await connection.declare(topology(queue(name, { arguments: type === 'quorum' ? quorum : {} })))
       for (let n = 0; n < 6; n++)
-        await connection.publish(message({ id: `${n}` }), { exchange: '', routingKey: name }, { deadlineMs: 10_000 })
+        await connection.publish(message({ id: `${n}` }), { exchange: '', routingKey: name }, { deadlineMs: 20_000 })
       const inbox = await Inbox.open(connection, { queues: [name], prefetch: 2 })
       const dueMs = Date.now() + 3_000
       // More than its prefetch come: what waits takes no place.
@@ -156,7 +156,7 @@ describe.skipIf(withoutRabbit())('delays at RabbitMQ', () => {
   test('what is far away is never held, nor is what takes much memory', async () => {
     const connection = await connect({ etaHeldMs: 60_000 })
     await connection.declare(topology(queue('far')))
-    await connection.publish(message(), { exchange: '', routingKey: 'far' }, { deadlineMs: 10_000 })
+    await connection.publish(message(), { exchange: '', routingKey: 'far' }, { deadlineMs: 20_000 })
     const inbox = await Inbox.open(connection, { queues: ['far'] })
     ;(await inbox.gone(0)).defer(Date.now() + 86_400_000)
     const other = await connect()
@@ -168,7 +168,7 @@ describe.skipIf(withoutRabbit())('delays at RabbitMQ', () => {
   test('what a worker holds for its eta goes back when it stops', async () => {
     const connection = await connect()
     await connection.declare(topology(queue('held')))
-    await connection.publish(message({ id: 'h' }), { exchange: '', routingKey: 'held' }, { deadlineMs: 10_000 })
+    await connection.publish(message({ id: 'h' }), { exchange: '', routingKey: 'held' }, { deadlineMs: 20_000 })
     const inbox = await Inbox.open(connection, { queues: ['held'] })
     ;(await inbox.gone(0)).defer(Date.now() + 60_000)
     await inbox.consumer.cancel()

@@ -80,8 +80,8 @@ describe.skipIf(withoutRabbit())('routing on RabbitMQ', () => {
   test('without confirmPublish a call does not wait for the broker, and nobody is told what it loses', async () => {
     const connection = await transportTo(host.url, systemClock, { confirmPublish: false }).connect({ signal: AbortSignal.timeout(10_000) })
     await connection.declare(topology(exchange('silent', 'direct'), queue('loud')))
-    await connection.publish(message(), { exchange: '', routingKey: 'nobody' }, { deadlineMs: 5_000 })
-    await connection.publish(message(), { exchange: '', routingKey: 'loud' }, { deadlineMs: 5_000 })
+    await connection.publish(message(), { exchange: '', routingKey: 'nobody' }, { deadlineMs: 20_000 })
+    await connection.publish(message(), { exchange: '', routingKey: 'loud' }, { deadlineMs: 20_000 })
     await connection.close()
     expect(await sizes('loud')).toEqual([1])
   })

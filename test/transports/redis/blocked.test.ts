@@ -72,7 +72,7 @@ async function deliveryWhileBlocked(blocksUpToMs: number): Promise<boolean> {
   const connection = await connect()
   try {
     await connection.declare(topology(queue('q')))
-    await connection.publish(message(), { exchange: '', routingKey: 'q' }, { deadlineMs: 5_000 })
+    await connection.publish(message(), { exchange: '', routingKey: 'q' }, { deadlineMs: 20_000 })
     const inbox = await Inbox.open(connection, { blocksUpToMs })
     const delivery = await inbox.gone(0)
     if (blocksUpToMs > 1_000) await until(async () => (await clientNames()).includes('celeriac:broker:leases'), 'the thread')

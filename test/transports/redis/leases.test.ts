@@ -45,7 +45,7 @@ async function connect(options: Partial<RedisBrokerOptions> = {}): Promise<Conne
   return connection
 }
 
-const publish = (connection: Connection, id: string): Promise<void> => connection.publish(message({ id }), to, { deadlineMs: 5_000 })
+const publish = (connection: Connection, id: string): Promise<void> => connection.publish(message({ id }), to, { deadlineMs: 20_000 })
 
 /** As a worker that died left it: the lease is not refreshed any more. */
 async function orphan(scoreFromNow: number): Promise<void> {
@@ -199,7 +199,7 @@ test('broadcasts beyond the prefetch wait, in order', async () => {
   const bindings = [{ exchange: 'f', routingKey: '' }]
   await connection.declare(topology(exchange('f', 'fanout'), queue('mine', { exclusive: true, autoDelete: true, bindings })))
   const inbox = await Inbox.open(connection, { queues: ['mine'], prefetch: 2 })
-  for (const id of ['a', 'b', 'c']) await connection.publish(message({ id }), { exchange: 'f', routingKey: '' }, { deadlineMs: 5_000 })
+  for (const id of ['a', 'b', 'c']) await connection.publish(message({ id }), { exchange: 'f', routingKey: '' }, { deadlineMs: 20_000 })
   await inbox.gets(2)
   inbox.deliveries[0]?.ack()
   await inbox.gets(3)

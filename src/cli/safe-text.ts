@@ -1,0 +1,11 @@
+/** What comes from the wire may hold anything: control characters would move the cursor, write titles, or turn the direction of what is read. */
+export function safeText(text: string, longest = 4_000): string {
+  const shown = text.length > longest ? `${text.slice(0, longest)}…` : text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+  return shown.replaceAll(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g, (character) => {
+    const code = character.charCodeAt(0)
+    if (character === '\n') return '\\n'
+    if (character === '\t') return '\\t'
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
+  })
+}
