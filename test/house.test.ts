@@ -63,6 +63,7 @@ const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly bec
 const longFiles: Readonly<Record<string, string>> = {
   'app/config-table.ts': 'a list: every option, and nothing else',
   'errors.ts': 'a list: every error class, and nothing else',
+  'app/config-table.ts': 'a list: every option, and nothing else',
   'internal/sqlite/database.ts': 'the group commit: its queue, transaction, locking and bells change together',
   'transports/sqlite/connection.ts': 'the pump: settle, promote and claim are one transaction',
 }

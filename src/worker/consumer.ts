@@ -192,8 +192,7 @@ export class TaskConsumer {
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
     const ended: string[] = []
     for (const task of [...this.#active].filter(which)) {
-      if (this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task))
-        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (this.#takeBack(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -206,8 +205,8 @@ export class TaskConsumer {
 
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
-    for (const task of [...this.#waiting.tasks, ...this.#limited.tasks].filter(which)) {
-      if (!this.#waiting.remove(task)) this.#limited.remove(task)
+    for (const task of [...this.#waiting.tasks, ...this.#limited.tasks, ...this.#gate.tasks].filter(which)) {
+      this.#takeBack(task)
       task.delivery.release()
       this.#close(task)
     }
@@ -216,10 +215,12 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.clear(), ...this.#limited.clear(), ...this.#gate.clear()]) {
-      task.delivery.release()
-      this.#close(task)
-    }
+    this.giveBack(() => true)
+  }
+
+  /** True when it waited here. */
+  #takeBack(task: ActiveTask): boolean {
+    return this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task)
   }
 
   /** Settles when no task is held any more. */

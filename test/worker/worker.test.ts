@@ -472,10 +472,3 @@ test('an app that was closed opens again with the next call', async () => {
   await one.delay()
   expect(await live.app.control.purge()).toBe(2)
 })
-
-test('what this version does not have is refused with a sentence', async () => {
-  await using live = new LiveApp()
-  const { control } = live.app
-  for (const refused of [control.pause('q'), control.resume('q')])
-    await expect(refused).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
-})
