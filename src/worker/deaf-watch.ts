@@ -23,7 +23,6 @@ interface DeafWatchParts {
   readonly deafMs: number
   /** Undefined while it takes nothing in any case: it connects, or stops. */
   hearing(): Hearing | undefined
-  /** Never rejects. */
   repair(): Promise<void>
 }
 
@@ -99,7 +98,7 @@ export class DeafWatch {
     this.#skip = Math.min(mostSkipped, 2 ** this.#vainRepairs - 1)
     this.#vainRepairs++
     this.#parts.log.error({ repairs: this.repairs }, `${waiting}; the worker connects anew`)
-    await this.#parts.repair()
+    await this.#parts.repair().catch((error: unknown) => this.#parts.log.error({ err: error }, 'the worker could not connect anew'))
     this.suspicion = undefined
   }
 }

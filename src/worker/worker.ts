@@ -74,6 +74,8 @@ export class AppWorker implements Worker, Health {
   readonly #deafWatch: DeafWatch
   /** Why there is no broker at the moment. */
   #lost = ''
+  /** The end of a connection that was deaf. */
+  #retired = Promise.resolve()
 
   constructor(core: AppCore, sender: Sender, options: WorkerOptions) {
     this.#core = core
@@ -308,13 +310,13 @@ export class AppWorker implements Worker, Health {
   async #repair(): Promise<void> {
     const [pool, connection, tasks] = [this.#pool, this.#connection, this.#tasks.current]
     if (pool === undefined || connection === undefined || tasks === undefined) return
-    const { clock, log, connections } = this.#core
+    const { clock, connections } = this.#core
     await Promise.all(this.#consumers.map((consumer) => atMost(clock, farewellMs, consumer.cancel())))
     if (this.#stopping !== undefined || this.#connection !== connection) return
     tasks.drain()
     this.#connection = undefined
-    const retired = tasks.idle().then(() => connection.close())
-    retired.catch((error: unknown) => log.debug({ err: error }, 'the connection that was deaf could not be closed in order'))
+    // What goes wrong with it now is why it was left.
+    this.#retired = tasks.idle().then(() => atMost(clock, farewellMs, connection.close()))
     await this.#reconnect(pool, await connections.backend(), new ConnectionError('messages wait, and none comes'))
   }
 
@@ -344,7 +346,7 @@ export class AppWorker implements Worker, Health {
       await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
-      if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
+      await atMost(clock, farewellMs, Promise.all([this.#connection?.close(), this.#retired]))
     } finally {
       this.#state = 'stopped'
       await this.#telemetry.close()
