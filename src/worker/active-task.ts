@@ -1,6 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import type { TaskDefinition } from '../app/task.js'
-import { CeleriacError, TooLargeError } from '../errors.js'
+import { TooLargeError } from '../errors.js'
 import type { Run } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
@@ -31,7 +31,7 @@ export interface ActiveTask {
 }
 
 /** What a delivery says before its body is looked at. Throws what is wrong with it. */
-function openTask(core: AppCore, delivery: Delivery): ActiveTask {
+export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
   const limit = core.config.messageMaxBytes
   const { body } = delivery.message
   const bytes = typeof body === 'string' ? body.length : body.byteLength

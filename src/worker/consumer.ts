@@ -215,10 +215,7 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.clear(), ...this.#limited.clear(), ...this.#gate.clear()]) {
-      task.delivery.release()
-      this.#close(task)
-    }
+    this.giveBack(() => true)
   }
 
   /** True when it waited here. */

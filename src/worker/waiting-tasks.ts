@@ -30,8 +30,4 @@ export class WaitingTasks {
     if (at >= 0) this.#tasks.splice(at, 1)
     return at >= 0
   }
-
-  clear(): readonly ActiveTask[] {
-    return this.#tasks.splice(0)
-  }
 }
