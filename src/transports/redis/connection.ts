@@ -234,7 +234,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   end(delivery: RedisDelivery, end: PlacedEnd): Promise<boolean | undefined> {
-    return this.#leases.letGoAfter(delivery, () => this.#pump.end(delivery.lease, end))
+    return this.#leases.letGoAfter(delivery, (ended) => this.#pump.end(delivery.lease, end, ended))
   }
 
   claimSoon(): void {

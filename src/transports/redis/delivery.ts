@@ -56,13 +56,15 @@ export class RedisDelivery implements Delivery {
     this.#settle(ack)
   }
 
-  async ackWith(end: PlacedEnd): Promise<boolean | undefined> {
-    if (this.#isSettled || this.#isLost || this.lease === 0) return undefined
+  ackWith(end: PlacedEnd): Promise<boolean | undefined> {
+    if (this.#isSettled || this.#isLost || this.lease === 0) return Promise.resolve(undefined)
     this.#isSettled = true
-    const stored = await this.#owner.end(this, end)
-    // Whoever holds it settles it in another way.
-    if (stored !== true) this.#isSettled = false
-    return stored
+    return this.#owner.end(this, end)
+  }
+
+  /** `ackWith` was not possible: whoever holds it settles it in another way. */
+  unsettle(): void {
+    this.#isSettled = false
   }
 
   release({ counted = false }: { readonly counted?: boolean } = {}): void {

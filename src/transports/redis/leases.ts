@@ -52,14 +52,20 @@ export class Leases {
     return held.consumer
   }
 
-  /** Its place is free at once; its lease is kept until it is settled, and for longer if it is not (anything but true). */
-  async letGoAfter(delivery: RedisDelivery, settle: () => Promise<boolean | undefined>): Promise<boolean | undefined> {
+  /** Its place is free at once; its lease is kept until it is settled, and for longer if it is not (anything but true). One promise: each task pays for it. */
+  letGoAfter(delivery: RedisDelivery, settle: (ended: (done: boolean | undefined) => void) => void): Promise<boolean | undefined> {
     const consumer = this.#held.get(delivery.lease)?.consumer
     consumer?.letGo(delivery)
-    const done = await settle()
-    if (done === true) this.letGo(delivery)
-    else if (this.#held.has(delivery.lease)) consumer?.hold(delivery)
-    return done
+    return new Promise((resolve) => {
+      settle((done) => {
+        if (done === true) this.letGo(delivery)
+        else {
+          if (this.#held.has(delivery.lease)) consumer?.hold(delivery)
+          delivery.unsettle()
+        }
+        resolve(done)
+      })
+    })
   }
 
   /** Lets go of all, in the order in which they were claimed. Nothing that is said about them counts any more. */

@@ -80,11 +80,9 @@ export class Pump {
   }
 
   /** Stores the end of its task with the ack: see `Ending.resolve`. */
-  end(lease: number, end: PlacedEnd): Promise<boolean | undefined> {
-    return new Promise((resolve) => {
-      this.#endings.add({ lease, end, resolve, again: false })
-      this.soon()
-    })
+  end(lease: number, end: PlacedEnd, resolve: Ending['resolve']): void {
+    this.#endings.add({ lease, end, resolve, again: false })
+    this.soon()
   }
 
   /** The connection has ended. */
