@@ -257,7 +257,7 @@ export class AppWorker implements Worker, Health {
       const others: Consumer[] = []
       if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
       others.push(...(await this.#neighbours.join(connection)))
-      await queues.learnPauses(connection)
+      await queues.learnPauses(connection, core.log)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -341,7 +341,7 @@ export class AppWorker implements Worker, Health {
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
-      await Promise.all([this.#limits.shared.close(), this.#presence.stop()])
+      await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())
@@ -368,6 +368,9 @@ export class AppWorker implements Worker, Health {
       pool,
       backend,
       queues,
+      get deafRepairs() {
+        return worker.deafRepairs
+      },
       get prefetch() {
         return worker.#tasks.prefetch
       },

@@ -9,7 +9,7 @@ import type { Pass } from './pass.js'
 interface Line extends Bucket {
   readonly pass: Pass
   readonly tasks: ActiveTask[]
-  /** How often one of them starts: told by the rate, or as it was seen. */
+  /** How often one of them starts: told by the rate; or half of what was seen, so that rather too many come back from the broker than too few. */
   intervalMs: number
   grantedMs: number | undefined
   /** Until it may be asked again. */
@@ -36,7 +36,7 @@ const troubledMs = 1_000
 /** Tasks that wait for longer look in again after this time: a limit may have been raised. */
 const longestAwayMs = 300_000
 /** Before it is known how long tasks of a line run. */
-const firstIntervalMs = 20
+const firstIntervalMs = 5
 
 /**
  * The limits that workers share, for the tasks of one connection: a task asks when the pool has a place for it, and waits here, beside the prefetch, when it may not run yet.
@@ -130,17 +130,6 @@ export class Gate {
     this.#waiting--
     if (line.tasks.length === 0) this.#drop(line)
     return true
-  }
-
-  /** All of them wait here no more. */
-  clear(): readonly ActiveTask[] {
-    const all = this.tasks
-    for (const line of [...this.#lines.values()]) this.#drop(line)
-    for (const timer of this.#ahead.values()) timer.cancel()
-    this.#ahead.clear()
-    this.#asking.clear()
-    this.#waiting = 0
-    return all
   }
 
   /** Limits were changed. */
@@ -243,8 +232,10 @@ export class Gate {
     const line = this.#lines.get(pass.line)
     if (line === undefined) return
     const now = this.#now()
-    if (line.grantedMs !== undefined) line.intervalMs = Math.max(1, 0.7 * line.intervalMs + 0.3 * (now - line.grantedMs))
-    line.grantedMs = now
+    if (line.grantedMs !== undefined && line.by === 'slots')
+      line.intervalMs = Math.max(1, 0.7 * line.intervalMs + 0.15 * (now - line.grantedMs))
+    // What comes after a pause says nothing of the pace.
+    line.grantedMs = line.tasks.length > 0 ? now : undefined
   }
 
   #refused(task: ActiveTask, { inMs, by }: Verdict & { status: 'wait' }): void {
@@ -253,7 +244,7 @@ export class Gate {
     const line: Line = this.#lines.get(pass.line) ?? {
       pass,
       tasks: [],
-      intervalMs: by === 'rate' ? Math.max(1, inMs) : firstIntervalMs,
+      intervalMs: firstIntervalMs,
       nextMs: now,
       promisedMs: 0,
       grantedMs: undefined,
@@ -265,6 +256,8 @@ export class Gate {
     line.tasks.unshift(task)
     this.#waiting++
     line.by = by
+    const rates = by === 'rate' ? pass.stages.flatMap((stage) => stage.rates()) : []
+    if (rates.length > 0) line.intervalMs = Math.max(...rates.map(({ intervalMs }) => intervalMs))
     line.nextMs = now + inMs
     line.timer?.cancel()
     // Not all workers ask at the same moment.

@@ -5,7 +5,7 @@ import { rateOf, slotsOf } from '../../app/limit-options.js'
 import type { TaskDefinition } from '../../app/task.js'
 import { NotSupportedError } from '../../errors.js'
 import type { Timer } from '../../internal/clock.js'
-import type { HeldSlot, LimitStore, Lock, StartAsk } from '../../limit-store.js'
+import type { HeldSlot, LimitStore, Lock, StartAnswer, StartAsk } from '../../limit-store.js'
 import { MemoryLimitStore } from '../../limits/memory.js'
 import type { ActiveTask } from '../active-task.js'
 import { hasEnded } from './held-lock.js'
@@ -125,10 +125,11 @@ export class Limiter {
         )
         if (asked.length === 0) continue
         const store = await this.#store(scope)
-        const answers = await store.start(asked.map(([, pass]) => this.#askOf(pass, number)))
+        const asks = asked.map(([, pass]) => this.#askOf(pass, number))
+        const answers = await store.start(asks)
         for (const [at, [index, pass]] of asked.entries()) {
           const answer = answers[at]
-          if (answer?.status !== 'granted') refuse(index, pass, answer ?? { status: 'wait', inMs: lookAgainMs, by: 'slots' })
+          if (answer?.status !== 'granted') refuse(index, pass, answer === undefined ? aMoment : patiently(answer, asks[at]))
           else {
             this.#hold(pass, scope, number)
             verdicts[index] = { status: 'run', inMs: answer.inMs }
@@ -141,7 +142,7 @@ export class Limiter {
         if (pass.lock === undefined || verdicts[index]?.status !== 'run') return
         const store = await this.#lockStore()
         const claimed = (await store?.claim(pass.lock, { forMs: pass.lock.ttlMs })) ?? 'run'
-        if (claimed === 'wait') refuse(index, pass, { status: 'wait', inMs: lookAgainMs, by: 'slots' })
+        if (claimed === 'wait') refuse(index, pass, aMoment)
         else if (claimed === 'dropped') refuse(index, pass, { status: 'dropped' })
       }),
     )
@@ -281,6 +282,13 @@ export class Limiter {
     return work
   }
 }
+
+/** Where starts are granted ahead, half of that time may pass until the next question, which then is one for many. */
+function patiently(answer: StartAnswer & { status: 'wait' }, ask: StartAsk | undefined): Verdict {
+  return { ...answer, inMs: Math.max(answer.inMs, (ask?.aheadMs ?? 0) / 2) }
+}
+
+const aMoment: Verdict = { status: 'wait', inMs: lookAgainMs, by: 'slots' }
 
 function slotsName(scope: LimitScope, name: string): string {
   return `${scope} slots ${name}`
