@@ -96,7 +96,7 @@ test('a lock ends with its task, however that ends: failed, revoked, expired, re
   const run = live.app.task('run', { bind: true }, async (self, how: string) => {
     if (how === 'fail') throw new Error('no')
     if (how === 'ignore') self.ignore()
-    if (how === 'reject') self.reject('bad', { requeue: false })
+    if (how === 'reject') self.reject({ requeue: false })
     if (how === 'retry' && self.request.retries === 0) self.retry({ countdown: '100ms' })
     if (how === 'retry') await ended
     return how
