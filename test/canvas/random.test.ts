@@ -1,9 +1,11 @@
 /** Whatever the workflow, it gives what a plain evaluation of the same tree gives. */
+
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Sig } from '../../dist/index.js'
 import { needs } from '../../scripts/needs.mjs'
 import { startRedis } from '../../scripts/services.mjs'
+import { rounds } from '../harness/depth.js'
 import { LiveApp } from '../live-app.js'
 import { build, evaluate, type Tree, trees } from './random.js'
 
@@ -40,7 +42,7 @@ describe.each(brokers)('on %s', (name, start) => {
         fc.asyncProperty(trees(4), async (tree: Tree) => {
           expect(await build(tree, tagged).delay().get({ timeout: 10 })).toEqual(evaluate(tree))
         }),
-        { numRuns: 150 },
+        { numRuns: rounds(60, 150) },
       )
     },
     60_000,

@@ -1,9 +1,11 @@
 /** Whatever fails in a workflow, and wherever: the whole of it ends, and so does every task that its handle knows. */
+
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Sig, TaskFailure } from '../../dist/index.js'
 import type { ResultTuple } from '../../dist/protocol/result.js'
 import { build, evaluate, type Tree, trees } from '../canvas/random.js'
+import { rounds } from '../harness/depth.js'
 import { LiveApp } from '../live-app.js'
 
 let live: LiveApp
@@ -46,6 +48,6 @@ test('a workflow with a task that fails has failed, and nobody waits for any par
         for (const id of idsIn(sent.asTuple())) await live.app.result(id).get({ timeout: 10, propagate: false })
       } else expect(result).toEqual(evaluate(tree))
     }),
-    { numRuns: 150 },
+    { numRuns: rounds(60, 150) },
   )
 }, 120_000)
