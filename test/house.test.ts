@@ -55,6 +55,7 @@ const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly bec
     to: 'beat/open-beat.ts',
     because: 'app.beat() and app.schedule are on the app; a program that uses neither loads no beat',
   },
+  'app/telemetry.ts': { to: 'telemetry/opentelemetry.ts', because: 'programs without OpenTelemetry load none of it' },
   'app/app.ts': { to: 'worker/worker.ts', because: 'app.worker() is on the app; a program that only sends loads no worker code' },
 }
 

@@ -33,6 +33,7 @@ import { senderEvents } from './event-road.js'
 import { handleOf } from './group-result.js'
 import { Hooks, type Middleware } from './hooks.js'
 import { silentLogger } from './human-log.js'
+import { openLimits } from './limit-place.js'
 import { loadConfig } from './load-config.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
 import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
@@ -121,6 +122,7 @@ export class Celeriac implements AsyncDisposable {
         drivers: {
           openTransport: (address) =>
             openTransport(address, { clock: systemClock, log: this.#core.log, transportOptions: config.brokerTransportOptions }),
+          openLimits: () => openLimits(config),
           openBackend: (address, { replyTo }) =>
             openBackend(address, {
               replyTo,

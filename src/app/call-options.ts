@@ -2,6 +2,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import { checkLimits } from './task-options.js'
+import { unique } from './unique-options.js'
 
 const names: Readonly<Record<keyof ApplyOptions, true>> = {
   taskId: true,
@@ -33,7 +34,7 @@ const names: Readonly<Record<keyof ApplyOptions, true>> = {
 export function checkCallOptions(options: ApplyOptions): void {
   for (const name in options) if (!Object.hasOwn(names, name)) throw new OptionUnknownError(name, didYouMean(name, Object.keys(names)))
   if (options.tx !== undefined) throw new NotSupportedError('the option tx', 'it needs a PostgreSQL broker')
-  if (options.unique !== undefined) throw new NotSupportedError('the option unique', 'this version has no locks for unique tasks')
+  if (options.unique !== undefined) unique.parse(options.unique, 'unique')
   if (options.fairnessKey !== undefined) throw new NotSupportedError('the option fairnessKey', 'this version has no fair queues')
   checkLimits(options)
 }

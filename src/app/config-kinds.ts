@@ -123,6 +123,18 @@ export const storeUrl = kind<Address, Address>(`${storeWords}${orClient}`, (valu
   show: showAddress,
 })
 
+const limitWords = 'a URL such as "redis://host:6379/0" or "sqlite://"'
+
+/** A store of limits. */
+export const limitUrl = kind<Address, Address>(
+  `${limitWords}${orClient}`,
+  (value, option) => {
+    const found = address(value, option, limitWords)
+    return typeof found === 'string' && !/^(memory|sqlite|rediss?|valkeys?|redis\+socket|socket|sentinel):/i.test(found) ? undefined : found
+  },
+  { show: showAddress },
+)
+
 function address(value: unknown, option: string, expected: string): Address {
   if (typeof value === 'string' && urlPattern.test(value)) return value
   if (isRecord(value)) return ownClient(value, option)

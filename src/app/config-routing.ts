@@ -4,6 +4,7 @@ import type { Duration } from '../internal/duration.js'
 import { bool, fields, isRecord, jsonFromText, type Kind, kind, oneOf, seconds, wholeNumber } from '../internal/option-kinds.js'
 import type { ExchangeType } from '../protocol/topology.js'
 import { name } from './config-kinds.js'
+import { type ConcurrencyOption, concurrency, type RateLimitOption, rateLimit } from './limit-options.js'
 
 /** Where a task's message goes. What a call gives itself wins over its route. */
 export interface Route {
@@ -114,6 +115,9 @@ export interface QueueOption {
   readonly arguments?: Readonly<Record<string, unknown>>
   /** Of the binding to its exchange: what messages of a headers exchange must have. */
   readonly bindingArguments?: Readonly<Record<string, unknown>>
+  /** So many starts of tasks from it in a time, and so many at the same time; as the options of tasks. */
+  readonly rateLimit?: RateLimitOption
+  readonly concurrency?: ConcurrencyOption
   /** Instead of the one binding to its exchange: several, each to that exchange where it names none. */
   readonly bindings?: readonly QueueBinding[]
 }
@@ -155,6 +159,8 @@ const queueFields = {
   arguments: anyRecord,
   bindingArguments: anyRecord,
   bindings,
+  rateLimit,
+  concurrency,
 }
 
 export const queues: Kind<QueuesInput, readonly QueueOption[]> = kind<QueuesInput, readonly QueueOption[]>(

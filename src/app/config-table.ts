@@ -11,6 +11,7 @@ import {
   deliveryMode,
   driverOptions,
   expiry,
+  limitUrl,
   listenAddress,
   logger,
   logLevel,
@@ -187,6 +188,19 @@ export const configTable = {
   }),
   taskDefaultRateLimit: row('Tasks', nullable(rate), null, {
     sentence: 'How often tasks of one name may start on each worker, unless the task says otherwise: `10/s`, `5/m`, `1/h`.',
+  }),
+  limitStore: row('Tasks', nullable(limitUrl), null, {
+    sentence:
+      'Where workers keep the limits that they share (`scope: "cluster"`, `concurrency`) and senders the locks of unique tasks: `redis://`, `sqlite://` or `memory://`. null: at the broker where it is one of these, else at the result backend.',
+    own: true,
+  }),
+  limitLease: row('Tasks', secondsAbove0, 30, {
+    sentence: 'How long the places of a worker that died under a `concurrency` limit stay taken.',
+    own: true,
+  }),
+  uniqueTtl: row('Tasks', secondsAbove0, 86_400, {
+    sentence: 'How long the lock of a unique task is held at most, counted from when the task may run; a call may say otherwise.',
+    own: true,
   }),
   taskAlwaysEager: row('Tasks', bool, false, { sentence: 'Run tasks where they are called, without a broker.' }),
   taskEagerPropagates: row('Tasks', bool, false, { sentence: 'In eager mode: the call throws what the task throws.' }),

@@ -3,6 +3,8 @@ import type { Inbox, ResultBackend } from '../backend.js'
 import { ConnectionError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
 import type { Clock } from '../internal/clock.js'
+import type { LimitStore } from '../limit-store.js'
+import { openLimitStore } from '../limits/index.js'
 import type { Connection, Transport } from '../transport.js'
 
 /** How drivers are opened: the real ones by their address, or a test's own. */
@@ -10,6 +12,8 @@ export interface Drivers {
   openTransport(address: Address): Promise<Transport>
   /** `replyTo` names the inbox of a backend that has one. */
   openBackend(address: Address, options: { readonly replyTo: string }): Promise<ResultBackend>
+  /** Missing: there is none. */
+  openLimits?(): Promise<LimitStore>
 }
 
 export interface ConnectionsOptions {
@@ -33,6 +37,7 @@ export class Connections {
   #publisher: Promise<Connection> | undefined
   #openPublisher: Connection | undefined
   #backend: Promise<ResultBackend> | undefined
+  #limits: Promise<LimitStore> | undefined
   #blocksUpToMs = 0
 
   constructor(options: ConnectionsOptions) {
@@ -120,6 +125,16 @@ export class Connections {
     return this.#backend
   }
 
+  /** What limits the whole cluster, and keeps locks. Throws NotSupportedError where there is no place for it. */
+  limits(): Promise<LimitStore> {
+    const { openLimits = () => openLimitStore(undefined, this.#options) } = this.#options.drivers
+    this.#limits ??= openLimits().catch((error: unknown) => {
+      this.#limits = undefined
+      throw error
+    })
+    return this.#limits
+  }
+
   /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
   inbox(): Promise<Inbox | undefined> | undefined {
     return this.#options.hasInbox === true ? this.backend().then(({ inbox }) => inbox) : undefined
@@ -127,13 +142,15 @@ export class Connections {
 
   /** Closes what was opened. The next use opens again. */
   async close(): Promise<void> {
-    const [publisher, backend] = [this.#publisher, this.#backend]
+    const [publisher, backend, limits] = [this.#publisher, this.#backend, this.#limits]
     this.#publisher = undefined
     this.#openPublisher = undefined
     this.#backend = undefined
+    this.#limits = undefined
     this.#transports.clear()
     await publisher?.then((connection) => connection.close(), ignoreFailedOpen)
     await backend?.then((opened) => opened.close(), ignoreFailedOpen)
+    await limits?.then((opened) => opened.close(), ignoreFailedOpen)
   }
 }
 

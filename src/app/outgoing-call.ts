@@ -14,6 +14,8 @@ export interface OutgoingCall extends Arguments {
   readonly embed?: Embed
   /** What the broker asks before it takes the message. */
   readonly fences?: readonly Fence[]
+  /** The lock of a unique task, which its worker releases: for how many ms it is held after the task could run. */
+  readonly lock?: { readonly name: string; readonly ttl: number }
   /** The task that sends it, when it is not the one that runs here. */
   readonly rootId?: string | undefined
   readonly parentId?: string | undefined

@@ -3,6 +3,7 @@ import { QueueNotFoundError } from '../errors.js'
 import type { Destination, Exchange, Queue, Topology } from '../protocol/topology.js'
 import type { Config } from './config.js'
 import type { QueueOption, Route, Router } from './config-routing.js'
+import type { LimitOptions } from './limit-options.js'
 import { checkName } from './registry.js'
 
 /** As Celery names the queues that workers have of broadcasts. */
@@ -31,11 +32,13 @@ export class Routes {
   readonly #config: Config
   readonly #queues: ReadonlyMap<string, QueueOption>
   readonly #routers: readonly CompiledRouter[]
+  readonly #limits: ReadonlyMap<string, LimitOptions>
 
   constructor(config: Config) {
     this.#config = config
     this.#queues = new Map((config.taskQueues ?? []).map((queue) => [queue.name, queue]))
     this.#routers = config.taskRoutes.map(compile)
+    this.#limits = new Map([...this.#queues].filter(([, queue]) => queue.rateLimit !== undefined || queue.concurrency !== undefined))
   }
 
   route(request: RouteRequest): Routed {
@@ -62,6 +65,15 @@ export class Routes {
     if ((options.exchangeType ?? this.#config.taskDefaultExchangeType) === 'direct')
       return { to: { exchange: '', routingKey: name }, queue: name, priority }
     return { to: { exchange: this.#exchangeOf(options), routingKey: routingKey ?? this.#routingKeyOf(options) }, queue: name, priority }
+  }
+
+  get hasLimits(): boolean {
+    return this.#limits.size > 0
+  }
+
+  /** The limits of what is taken from a queue; undefined where there are none, as mostly. */
+  limitsOf(queue: string): LimitOptions | undefined {
+    return this.#limits.get(queue)
   }
 
   /** The queues that a worker consumes when it is not told which: those of `taskQueues`, or the default queue. */

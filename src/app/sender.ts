@@ -25,6 +25,7 @@ import { runningTask } from './context.js'
 import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
+import { limitHeaders } from './limit-headers.js'
 import type { OutgoingCall } from './outgoing-call.js'
 import { throughLayers } from './publish-layers.js'
 import { type Publication, Publisher, publishedTask } from './publisher.js'
@@ -32,6 +33,7 @@ import { checkName } from './registry.js'
 import { needChords, type ResultAccess } from './result-wait.js'
 import type { Routed } from './routes.js'
 import type { TaskDefinition } from './task.js'
+import { UniqueCalls } from './unique-calls.js'
 import { Window } from './window.js'
 
 /** Messages of a plan that are on their way at the same time: what comes of a group of 100 000 stays out of memory until its turn. */
@@ -68,6 +70,7 @@ export class Sender implements SignatureSender {
   readonly #publisher: Publisher
   readonly #eager: EagerRunner
   readonly #origin = `gen${process.pid}@${hostname()}`
+  readonly #unique: UniqueCalls
   readonly #chordTexts = new WeakMap<object, JsonText>()
 
   constructor(core: AppCore, access: ResultAccess, eager: EagerRunner) {
@@ -75,6 +78,7 @@ export class Sender implements SignatureSender {
     this.#access = access
     this.#publisher = new Publisher(core)
     this.#eager = eager
+    this.#unique = new UniqueCalls(core, access)
   }
 
   /** Errbacks of a chord are told of its header tasks, too. */
@@ -209,6 +213,7 @@ export class Sender implements SignatureSender {
       stampedHeaders: options.stamps === undefined ? null : Object.keys(options.stamps),
       ...(options.stamps === undefined ? {} : { stamps: options.stamps }),
       customHeaders: options.headers ?? null,
+      ownHeaders: limitHeaders(this.#core, call, routed.queue, { args, kwargs }),
       priority: checkPriority(routed.priority ?? config.taskDefaultPriority ?? 0),
       replyTo: call.replyTo ?? connections.replyTo,
       deliveryMode: config.taskDefaultDeliveryMode,
@@ -221,8 +226,13 @@ export class Sender implements SignatureSender {
   }
 
   async #send(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return throughLayers(this.#core, call, id, (now) => this.#eager.call(now, id))
-    await throughLayers(this.#core, call, id, (now) => this.#sendNow(now, id))
+    if (call.options.unique === undefined) return throughLayers(this.#core, call, id, (now) => this.#sendOne(now, id))
+    return throughLayers(this.#core, call, id, (now) => this.#unique.send(now, id, (free) => this.#sendOne(free, id)))
+  }
+
+  async #sendOne(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
+    if (this.#core.config.taskAlwaysEager) return this.#eager.call(call, id)
+    await this.#sendNow(call, id)
     runningTask()?.children.push([[id, null], null])
     return new StoredResult(id, this.#access)
   }

@@ -65,17 +65,7 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
   const { kwargs, args, params = [], bind = false, ...own } = options
   if (kwargs !== undefined && args !== undefined)
     throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
-  if (own.concurrency !== undefined)
-    throw new NotSupportedError(
-      `the option concurrency of task ${name}`,
-      'this version has no limits across workers; give the task a queue of its own and a worker with that concurrency',
-    )
   checkTaskOptions(name, own)
-  if (typeof own.rateLimit === 'object' && (own.rateLimit.key !== undefined || own.rateLimit.scope === 'cluster'))
-    throw new NotSupportedError(
-      `the option rateLimit of task ${name} with a key, or for the cluster`,
-      'in this version a limit counts on each worker by itself; give the task a queue of its own and one worker',
-    )
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
 }
 

@@ -1,7 +1,7 @@
 import { OptionInvalidError } from '../errors.js'
 import { bool, type Kind, kind, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import { name } from './config-kinds.js'
-import { parseRate } from './rate.js'
+import { concurrency, rateLimit } from './limit-options.js'
 import type { ErrorClass, TaskOptions } from './task.js'
 
 const errorClasses = kind<ErrorClass[], ErrorClass[]>('a list of error classes', (value) =>
@@ -31,9 +31,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   ),
   retryBackoffMax: seconds,
   retryJitter: bool,
-  rateLimit: kind('a rate such as "10/s", "5/m" or "1/h"', (value) =>
-    parseRate(typeof value === 'object' && value !== null ? Reflect.get(value, 'limit') : value) === undefined ? undefined : value,
-  ),
+  rateLimit,
   timeLimit: secondsAbove0,
   softTimeLimit: secondsAbove0,
   acksLate: bool,
@@ -45,6 +43,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   storeErrorsEvenIfIgnored: bool,
   throws: errorClasses,
   pool: oneOf('async', 'threads', 'prefork'),
+  concurrency,
   description: text,
 }
 

@@ -3,6 +3,7 @@ import type { Enqueued } from '../canvas/handles.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import type { Duration } from '../internal/duration.js'
 import type { TaskContext } from './context.js'
+import type { ConcurrencyOption, RateLimitOption } from './limit-options.js'
 
 type Head<A extends readonly unknown[]> = A extends readonly [(infer H)?, ...unknown[]] ? H : A extends readonly (infer E)[] ? E : never
 type Tail<A extends readonly unknown[]> = A extends readonly [] ? never : A extends readonly [unknown?, ...infer T] ? T : A
@@ -72,7 +73,8 @@ export interface TaskOptions {
   retryBackoffMax?: Duration
   /** A random part of the backoff's wait instead of all of it. Default true. */
   retryJitter?: boolean
-  rateLimit?: `${number}/${'s' | 'm' | 'h'}` | { limit: `${number}/${'s' | 'm' | 'h'}`; key?: string; scope?: 'worker' | 'cluster' }
+  /** So many starts in a time, on each worker; with `scope: 'cluster'` of all together, and with a `key` for each of its values: `'{userId}'`, `'{0}'`. */
+  rateLimit?: RateLimitOption
   timeLimit?: Duration
   softTimeLimit?: Duration
   acksLate?: boolean
@@ -88,7 +90,8 @@ export interface TaskOptions {
   throws?: ErrorClass[]
   /** Overrides the worker's pool for this task: CPU-heavy tasks go to a thread or a process. A worker makes the pools that its tasks name when it starts. */
   pool?: 'async' | 'threads' | 'prefork'
-  concurrency?: number
+  /** So many at the same time, of all workers together; with `scope: 'worker'` on each. */
+  concurrency?: ConcurrencyOption
   description?: string
 }
 

@@ -58,11 +58,22 @@ export const commandTable: readonly CommandEntry[] = [
     summary: 'watch workers and tasks: a live screen, or each event on a line',
     load: async () => (await import('./commands/events.js')).define,
   },
+  {
+    name: 'graph',
+    summary: 'draw workers, routes, a workflow or what came of a task',
+    load: async () => (await import('./commands/graph.js')).define,
+  },
+  { name: 'shell', summary: 'a shell with the app and its tasks', load: async () => (await import('./commands/shell.js')).define },
   { name: 'list', summary: 'bindings, queues or tasks', load: async () => (await import('./commands/list.js')).define },
   { name: 'report', summary: 'versions and options, for a bug report', load: async () => (await import('./commands/report.js')).define },
   {
     name: 'inspect-config',
     summary: 'show every option, its value and where that comes from',
     load: async () => (await import('./commands/inspect-config.js')).define,
+  },
+  {
+    name: 'completion',
+    summary: 'what bash, zsh or fish need to complete command lines',
+    load: async () => (await import('./commands/completion.js')).define,
   },
 ]

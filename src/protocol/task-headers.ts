@@ -9,9 +9,14 @@ const taskHeaders: ReadonlySet<string> = new Set(
   ].flatMap((line) => line.split(' ')),
 )
 
+/** The keys of a task's limits, by their templates, as the sender found them. */
+export const limitKeysHeader = 'x-celeriac-limit-keys'
+/** The lock that the task holds: its name, and for how many ms. */
+export const lockHeader = 'x-celeriac-lock'
+
 /** True for a name that the protocol uses, so that a caller may not. */
 export function isTaskHeader(name: string): boolean {
-  return taskHeaders.has(name)
+  return taskHeaders.has(name) || name === limitKeysHeader || name === lockHeader
 }
 
 /** On a copy that was sent once more because nobody could say whether the first one had arrived: its consumer looks at the result before it runs anything. */

@@ -42,6 +42,8 @@ export interface TaskCall extends TaskBodyInput {
   readonly stamps?: Readonly<Record<string, unknown>>
   /** Merged into the headers; a name of the protocol is refused with OptionInvalidError. */
   readonly customHeaders?: Readonly<Record<string, unknown>> | null
+  /** celeriac's own headers: `limitKeysHeader`, `lockHeader`. */
+  readonly ownHeaders?: Readonly<Record<string, unknown>> | undefined
   readonly priority?: number
   /** The caller's RPC queue. */
   readonly replyTo?: string
@@ -103,6 +105,7 @@ function encodeHeaders(call: TaskCall): Record<string, unknown> {
       setOwn(headers, key, custom[key])
     }
   }
+  if (call.ownHeaders !== undefined) Object.assign(headers, call.ownHeaders)
   return headers
 }
 

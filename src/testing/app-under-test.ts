@@ -10,6 +10,7 @@ import { MemoryBackend } from '../backends/memory.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
+import { MemoryLimitStore } from '../limits/memory.js'
 import { decodeBody } from '../protocol/task-body.js'
 import { decodeHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
@@ -34,13 +35,18 @@ export class AppUnderTest implements TestApp {
     const published = new PublishLog(new MemoryTransport('memory://', { clock }))
     const backend = new MemoryBackend('memory://', { clock })
     core.clock = clock
-    core.config = { ...core.config, taskAlwaysEager: mode === 'eager' }
+    // What waits for a rate would wait for the test to move the clock, which waits for it.
+    core.config = { ...core.config, taskAlwaysEager: mode === 'eager', workerDisableRateLimits: true }
     core.connections = new Connections({
       brokers: ['memory://'],
       backend: 'memory://',
       connectTimeoutMs: Number.MAX_SAFE_INTEGER,
       clock,
-      drivers: { openTransport: async () => published, openBackend: async () => backend },
+      drivers: {
+        openTransport: async () => published,
+        openBackend: async () => backend,
+        openLimits: async () => new MemoryLimitStore(undefined, clock),
+      },
     })
     const restore = async (): Promise<void> => {
       const used = core.connections

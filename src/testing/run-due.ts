@@ -24,6 +24,7 @@ export async function runDue(
   const connection = await core.connections.connect()
   const refusals = new RefusalLog(core)
   const { events, counts } = new Presence(core, hostname, { heartbeat: false }, () => 0)
+  const limits = new RateLimits(core)
   const settler = new Settler({ core, sender, backend, connection, refusals, events, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
@@ -44,7 +45,7 @@ export async function runDue(
     events,
     counts,
     revoked: new RevokedTasks(() => core.clock.monotonic()),
-    limits: new RateLimits(core),
+    limits,
     hostname,
     queues: { isPaused: () => false },
   })
@@ -65,6 +66,7 @@ export async function runDue(
   } finally {
     refusals.flush()
     await pool.stop({ signal: AbortSignal.abort() })
+    await limits.shared.close()
     await connection.close()
   }
 }

@@ -1,12 +1,13 @@
 import type { AppCore } from '../app/core.js'
 import type { TaskDefinition } from '../app/task.js'
-import { CeleriacError, TooLargeError } from '../errors.js'
+import { TooLargeError } from '../errors.js'
 import type { Run } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
 import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
-import type { RefusalLog } from './refusal-log.js'
+import { type HeldLock, heldLock } from './limits/held-lock.js'
+import type { Pass } from './limits/pass.js'
 
 /** A task that this worker holds: from its delivery to its settlement. */
 export interface ActiveTask {
@@ -21,12 +22,16 @@ export interface ActiveTask {
   run: Run | undefined
   /** Its function has started. */
   started: boolean
+  /** What its limits say; undefined until they are looked at, and for the many tasks that have none. */
+  pass: Pass | undefined
+  /** The lock of a unique task. */
+  readonly lock: HeldLock | undefined
   /** What a terminate ended it with, or is to end it with. */
   killSignal: NodeJS.Signals | undefined
 }
 
 /** What a delivery says before its body is looked at. Throws what is wrong with it. */
-function openTask(core: AppCore, delivery: Delivery): ActiveTask {
+export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
   const limit = core.config.messageMaxBytes
   const { body } = delivery.message
   const bytes = typeof body === 'string' ? body.length : body.byteLength
@@ -34,30 +39,18 @@ function openTask(core: AppCore, delivery: Delivery): ActiveTask {
   const message = isProtocol2(delivery.message) ? delivery.message : upgraded(core, delivery.message)
   const head = decodeHead(message)
   const definition = core.registry.get(head.task)
+  const lock = heldLock(message, delivery)
   return {
-    delivery,
+    delivery: lock?.delivery ?? delivery,
     message,
     head,
     definition,
     acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
     run: undefined,
     started: false,
+    pass: undefined,
+    lock,
     killSignal: undefined,
-  }
-}
-
-/** As `openTask`; what is none goes to the dead letters, and the log tells why. */
-export function openOrRefuse(core: AppCore, delivery: Delivery, refusals: RefusalLog): ActiveTask | undefined {
-  try {
-    return openTask(core, delivery)
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    const kind = error instanceof CeleriacError ? error.code : 'unknown'
-    const { queue } = delivery
-    refusals.tell(kind, { queue, err: error }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
-    delivery.reject(reason)
-    core.hooks.tell('taskRejected', core.log, () => ({ queue, error }))
-    return undefined
   }
 }
 

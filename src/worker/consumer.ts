@@ -10,8 +10,11 @@ import type { Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
-import { type ActiveTask, openOrRefuse } from './active-task.js'
+import type { ActiveTask } from './active-task.js'
+import { type Known, knownOf } from './known-tasks.js'
 import { LimitedTasks } from './limited-tasks.js'
+import { Gate } from './limits/gate.js'
+import { openOrReject } from './open-delivery.js'
 import { hasOtherCopy } from './other-copy.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
@@ -70,14 +73,24 @@ export class TaskConsumer {
   #consumer: Consumer | undefined
   #window = 0
   readonly #limited: LimitedTasks
+  readonly #gate: Gate
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
-    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => {
-      this.#waiting.push(task)
-      this.#consumer?.setPrefetch(this.prefetch)
-      this.#pump()
+    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => this.#onTurns([task]))
+    this.#gate = new Gate(parts.core, parts.limits.shared, {
+      places: () => parts.pool.window - this.#inPool,
+      onTurns: (tasks) => this.#onTurns(tasks),
+      onDropped: (task) => this.#after(task, parts.settler.refuse(task, 'revoked')),
+      onPutOff: (task, ms) => this.#putOff(task, ms),
     })
+  }
+
+  /** Their limits let them run, before those that came later. */
+  #onTurns(tasks: readonly ActiveTask[]): void {
+    this.#waiting.unshift(...tasks)
+    this.#consumer?.setPrefetch(this.prefetch)
+    this.#pump()
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
@@ -90,8 +103,8 @@ export class TaskConsumer {
     const { core, pool } = this.#parts
     const { workerPrefetchMultiplier } = core.config
     if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
-    // Those that wait for their rate limit take no place away from others.
-    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size
+    // Those that wait for their limits take no place away from others.
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size + this.#gate.size
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -102,26 +115,26 @@ export class TaskConsumer {
     failpoint('consume.after_claim')
     const tasks: ActiveTask[] = []
     for (const delivery of deliveries) {
-      const task = openOrRefuse(this.#parts.core, delivery, this.#parts.refusals)
+      const task = openOrReject(this.#parts.core, this.#parts.refusals, delivery)
       if (task !== undefined) tasks.push(task)
     }
     if (tasks.length === 0) return
     const { backend, core } = this.#parts
-    const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []
-    let revoked: ReadonlySet<string> | Promise<ReadonlySet<string>>
-    try {
-      revoked = backend.supports.durableRevoke ? backend.revoked(tasks.map((task) => task.head.id)) : noIds
-    } catch (error) {
-      revoked = Promise.reject(error)
-    }
-    if (again.length === 0 && !(revoked instanceof Promise)) return this.#admitAll(tasks, revoked, noMetas)
-    this.#ask(tasks, revoked, again).catch((error: unknown) => {
-      core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
-      // Not at once: they would come right back, as often as the machine can.
-      core.clock.setTimer(askAgainMs, () => {
-        for (const task of tasks) task.delivery.release()
+    const known = knownOf(backend, tasks)
+    if (!(known instanceof Promise)) return this.#admitAll(tasks, known)
+    this.#asking += tasks.length
+    const asked = known.then((all) => this.#admitAll(tasks, all))
+    asked
+      .finally(() => {
+        this.#asking -= tasks.length
       })
-    })
+      .catch((error: unknown) => {
+        core.log.error({ err: error }, 'the result backend could not be asked about new tasks; they go back to their queue')
+        // Not at once: they would come right back, as often as the machine can.
+        core.clock.setTimer(askAgainMs, () => {
+          for (const task of tasks) task.delivery.release()
+        })
+      })
   }
 
   /** The broker's driver could not even read it. */
@@ -159,9 +172,9 @@ export class TaskConsumer {
     return this.#parts.settler.report(task, state, meta)
   }
 
-  /** Those that wait for their rate limit. */
+  /** Those that wait for their limits. */
   get limited(): readonly ActiveTask[] {
-    return this.#limited.tasks
+    return [...this.#limited.tasks, ...this.#gate.tasks]
   }
 
   /** The pool has become larger or smaller. */
@@ -171,6 +184,7 @@ export class TaskConsumer {
 
   limitsChanged(): void {
     this.#limited.again()
+    this.#gate.again()
   }
 
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
@@ -190,7 +204,7 @@ export class TaskConsumer {
 
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
-    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
+    for (const task of [...this.#waiting, ...this.#limited.tasks, ...this.#gate.tasks].filter(which)) {
       this.#takeBack(task)
       task.delivery.release()
       this.#close(task)
@@ -200,14 +214,17 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    this.giveBack(() => true)
+    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear(), ...this.#gate.clear()]) {
+      task.delivery.release()
+      this.#close(task)
+    }
   }
 
   /** True when it waited here. */
   #takeBack(task: ActiveTask): boolean {
     const waiting = this.#waiting.indexOf(task)
     if (waiting >= 0) this.#waiting.splice(waiting, 1)
-    return waiting >= 0 || this.#limited.remove(task)
+    return waiting >= 0 || this.#limited.remove(task) || this.#gate.remove(task)
   }
 
   /** Settles when no task is held any more. */
@@ -224,21 +241,7 @@ export class TaskConsumer {
     for (const task of this.#active) task.run?.abort(cause)
   }
 
-  async #ask(
-    tasks: readonly ActiveTask[],
-    asked: ReadonlySet<string> | Promise<ReadonlySet<string>>,
-    again: readonly string[],
-  ): Promise<void> {
-    this.#asking += tasks.length
-    try {
-      const [revoked, stored] = await Promise.all([asked, again.length > 0 ? this.#parts.backend.getMany(again) : noMetas])
-      this.#admitAll(tasks, revoked, stored)
-    } finally {
-      this.#asking -= tasks.length
-    }
-  }
-
-  #admitAll(tasks: readonly ActiveTask[], revoked: ReadonlySet<string>, stored: ReadonlyMap<string, ResultMeta>): void {
+  #admitAll(tasks: readonly ActiveTask[], { revoked, stored }: Known): void {
     for (const task of tasks) {
       if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
@@ -257,6 +260,7 @@ export class TaskConsumer {
     if (stored !== undefined && isReady(stored.status)) return this.#after(task, settler.finishAgain(task, stored))
     if (head.resent && !delivery.redelivered && hasOtherCopy(task, stored, this.#active)) {
       core.log.info({ task: head.task, task_id: head.id }, `${head.task}[${head.id}] was sent twice; its other copy is at work`)
+      if (task.lock !== undefined) task.lock.goesOn = true
       delivery.ack()
       return this.#close(task)
     }
@@ -273,14 +277,18 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
-    const turn = this.#limited.admit(task, task.definition)
-    if (typeof turn === 'number') {
-      delivery.defer(now + turn)
-      return this.#close(task)
-    }
+    let turn = this.#limited.admit(task, task.definition)
+    if (turn === 'now') turn = this.#gate.admit(task)
+    if (typeof turn === 'number') return this.#putOff(task, turn)
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
     else this.#consumer?.setPrefetch(this.prefetch)
+  }
+
+  /** Back to the broker, to come again after so many ms. */
+  #putOff(task: ActiveTask, ms: number): void {
+    task.delivery.defer(this.#parts.core.clock.now() + ms)
+    this.#close(task)
   }
 
   #isRevoked({ head }: ActiveTask): boolean {
@@ -308,12 +316,13 @@ export class TaskConsumer {
       this.#window = pool.window
       this.#consumer?.setPrefetch(this.prefetch)
     }
-    while (this.#inPool < pool.window) {
+    this.#gate.serve()
+    while (this.#inPool + this.#gate.reserved < pool.window) {
       const task = this.#nextWaiting()
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
-      else this.#run(task)
+      else if (!this.#gate.takes(task)) this.#run(task)
     }
   }
 
@@ -352,6 +361,7 @@ export class TaskConsumer {
     void run.outcome.then((outcome) => {
       failpoint('run.after_return')
       this.#inPool--
+      if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
       this.#pump()
       return settler.settle(task, outcome).then(() => this.#close(task))
     })
@@ -379,14 +389,7 @@ export class TaskConsumer {
 
   #close(task: ActiveTask): void {
     this.#active.delete(task)
+    this.#parts.limits.shared.end(task)
     if (this.#active.size === 0) this.#idle?.()
   }
-}
-
-const noIds: ReadonlySet<string> = new Set()
-const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
-
-/** Somebody may have run it before, or may be running it. */
-function mayHaveRun({ delivery, head }: ActiveTask): boolean {
-  return delivery.redelivered || head.resent
 }

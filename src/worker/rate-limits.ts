@@ -1,9 +1,11 @@
 import type { AppCore } from '../app/core.js'
 import { parseRate } from '../app/rate.js'
 import type { TaskDefinition } from '../app/task.js'
+import { Limiter } from './limits/limiter.js'
+import { hasSharedRate } from './limits/shared-rate.js'
 
 /** When tasks of one name may start: one each interval, as Celery's token bucket of capacity 1. */
-interface Bucket {
+export interface Bucket {
   readonly intervalMs: number
   /** Monotonic ms at which the next one may start. */
   nextMs: number
@@ -20,11 +22,14 @@ const soonestLookMs = 10_000
 
 /** How often tasks may start on this worker: the task's `rateLimit`, `taskDefaultRateLimit`, or what remote control set. */
 export class RateLimits {
+  /** Limits that workers share, and those by keys. */
+  readonly shared: Limiter
   readonly #core: AppCore
   readonly #buckets = new Map<string, Bucket | null>()
 
   constructor(core: AppCore) {
     this.#core = core
+    this.shared = new Limiter(core, this)
   }
 
   /** Starts a second; 0 is no limit. Tasks that wait already are asked again. */
@@ -41,7 +46,7 @@ export class RateLimits {
   /** Takes the right to start now. Otherwise gives how long to wait for it, in ms. */
   take(task: TaskDefinition): number {
     const bucket = this.#bucket(task)
-    if (bucket === null) return 0
+    if (bucket === null || hasSharedRate(task)) return 0
     const now = this.#core.clock.monotonic()
     if (now < bucket.nextMs) return bucket.nextMs - now
     bucket.nextMs = now + bucket.intervalMs
@@ -55,14 +60,7 @@ export class RateLimits {
   putOff(task: TaskDefinition, before: number): number | undefined {
     const bucket = this.#bucket(task)
     if (bucket === null) return undefined
-    const now = this.#core.clock.monotonic()
-    const turnMs = Math.max(bucket.nextMs, now) + before * bucket.intervalMs
-    if (turnMs - now <= longestHoldMs && before < mostHeld) return undefined
-    // One is kept, so that the next start does not wait for the broker.
-    if (before === 0) return turnMs - now <= 60_000 ? undefined : turnMs - now
-    bucket.promisedMs = Math.max(bucket.promisedMs, turnMs) + bucket.intervalMs
-    const promised = (bucket.promisedMs - now) / bucket.intervalMs
-    return Math.min(bucket.promisedMs - now, Math.max(soonestLookMs, promised * 20))
+    return putOffMs(bucket, this.#core.clock.monotonic(), before)
   }
 
   #bucket({ name, options: { rateLimit } }: TaskDefinition): Bucket | null {
@@ -76,6 +74,17 @@ export class RateLimits {
     this.#buckets.set(name, bucket)
     return bucket
   }
+}
+
+/** As `RateLimits.putOff`. */
+export function putOffMs(bucket: Bucket, now: number, before: number): number | undefined {
+  const turnMs = Math.max(bucket.nextMs, now) + before * bucket.intervalMs
+  if (turnMs - now <= longestHoldMs && before < mostHeld) return undefined
+  // One is kept, so that the next start does not wait for the broker.
+  if (before === 0) return turnMs - now <= 60_000 ? undefined : turnMs - now
+  bucket.promisedMs = Math.max(bucket.promisedMs, turnMs) + bucket.intervalMs
+  const promised = (bucket.promisedMs - now) / bucket.intervalMs
+  return Math.min(bucket.promisedMs - now, Math.max(soonestLookMs, promised * 20))
 }
 
 function bucketOf(perSecond: number): Bucket | null {

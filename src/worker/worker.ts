@@ -169,7 +169,7 @@ export class AppWorker implements Worker, Health {
     this.#signals.init(this.#options)
     await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
     // What is accepted can be decoded from here on without waiting for its package.
-    await Promise.all(core.config.acceptContent.map((name) => core.serializers.get(name)))
+    await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
     if (core.config.workerStateDb !== null) {
@@ -341,7 +341,7 @@ export class AppWorker implements Worker, Health {
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
-      await this.#presence.stop()
+      await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
       if (this.#connection !== undefined) await atMost(clock, farewellMs, this.#connection.close())

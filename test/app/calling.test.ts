@@ -266,7 +266,7 @@ test('stamps go into the headers', async () => {
 
 test.each<[ApplyOptions, RegExp]>([
   [{ tx: { query: async () => undefined } }, /the option tx is not supported/],
-  [{ unique: 'k' }, /the option unique is not supported/],
+  [{ unique: '' }, /expected unique to be a key/],
   [{ fairnessKey: 'k' }, /the option fairnessKey is not supported/],
   [{ countdown: 'soon' as never }, /expected countdown/],
   [{ eta: new Date('never') }, /expected eta to be a valid Date/],

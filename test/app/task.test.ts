@@ -232,8 +232,8 @@ test.each([
   [{ retryBackoff: 'soon' }, /retryBackoff/],
   [{ maxRetry: 3 }, /unknown option "maxRetry"\. Did you mean "maxRetries"\?/],
   [{ pool: 'solo' }, /pool of task t to be "async" or "threads" or "prefork"/],
-  [{ concurrency: 3 }, /not supported/],
-  [{ rateLimit: { limit: '10/s', scope: 'cluster' } }, /not supported/],
+  [{ concurrency: 0 }, /expected concurrency of task t to be a whole number above 0/],
+  [{ rateLimit: { limit: '10/s', scope: 'world' } }, /"worker" or "cluster"/],
 ])('the task options %j are refused where the task is defined', (options, message) => {
   const app = new Celeriac('local')
   expect(() => app.task('t', options as never, () => 1)).toThrow(message)

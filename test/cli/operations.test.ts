@@ -21,7 +21,7 @@ describe('operations', () => {
 
   beforeAll(async () => {
     project = new Project({ 'tasks.ts': shop })
-    worker = project.start(['worker', '-c', '1', '-n', 'one@%h', '-Q', 'celery,mail', '--log-format', 'json'], {}, 120_000)
+    worker = project.start(['worker', '-c', '1', '-n', 'one@%h', '-Q', 'celery,mail', '--log-format', 'json'], {}, { timeoutMs: 120_000 })
     await worker.says('ready.')
     const transport = await openTransport(`sqlite://${join(project.folder, '.celeriac/queue.db')}`, { clock: systemClock })
     broker = await transport.connect({ signal: AbortSignal.timeout(deadlineMs) })

@@ -32,15 +32,16 @@ export class Project implements AsyncDisposable {
   start(
     args: readonly string[],
     env: Record<string, string> = {},
-    timeoutMs = deadlineMs,
+    { timeoutMs = deadlineMs, input }: { readonly timeoutMs?: number; readonly input?: string } = {},
   ): { readonly child: ChildProcess; readonly ended: Promise<Ended>; says(text: string): Promise<void> } {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CELERIAC|CELERY)_/.test(name)))
     const child = spawn(process.execPath, [join(repository, 'dist/cli/main.js'), ...args], {
       cwd: this.folder,
       env: { ...own, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       timeout: timeoutMs,
     })
+    child.stdin.end(input)
     this.#running.add(child)
     const output = { stdout: '', stderr: '' }
     for (const stream of ['stdout', 'stderr'] as const) {
@@ -61,8 +62,8 @@ export class Project implements AsyncDisposable {
     return { child, ended, says }
   }
 
-  run(args: readonly string[], env?: Record<string, string>): Promise<Ended> {
-    return this.start(args, env).ended
+  run(args: readonly string[], env?: Record<string, string>, input?: string): Promise<Ended> {
+    return this.start(args, env, input === undefined ? {} : { input }).ended
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

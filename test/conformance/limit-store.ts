@@ -297,7 +297,7 @@ export function testLimitStore(driver: LimitDriver): void {
             if (!inTime()) return
           }
         }),
-        { numRuns: place.pass === undefined ? 60 : 40 },
+        { numRuns: place.pass === undefined ? 60 : 25 },
       )
     })
 

@@ -19,3 +19,8 @@ test('schedules do what docs/guide says', async () => {
   await using project = new ExampleProject('guide')
   expect(await project.script('./schedule.ts')).toEqual({ code: 0, stdout: 'all as expected\n', stderr: 'leading\n' })
 })
+
+test('limits and unique tasks do what docs/guide says', async () => {
+  await using project = new ExampleProject('guide')
+  expect(await project.script('./limits.ts')).toEqual({ code: 0, stdout: expect.stringMatching(/all as expected\n$/), stderr: '' })
+})

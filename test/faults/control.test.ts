@@ -1,5 +1,4 @@
 /** Remote control that comes at the wrong time, too often, or means harm (reliability.md B.11), and results that nobody gives (B.8): in this process. */
-import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +9,8 @@ import { systemClock } from '../../dist/internal/clock.js'
 import { ProcessPool } from '../../dist/pools/processes.js'
 import { matchesGlob } from '../../dist/protocol/mailbox.js'
 import { RevokedTasks } from '../../dist/worker/revoked.js'
+import { request } from '../conformance/pool.js'
+import { rounds } from '../harness/depth.js'
 import { statementTest } from '../harness/fault-test.js'
 import { LiveApp, until } from '../live-app.js'
 
@@ -40,6 +41,46 @@ statementTest({ id: 'X1', driver: 'sqlite', promise: 'a task that is revoked whi
     rmSync(folder, { recursive: true })
   }
 })
+
+statementTest(
+  {
+    id: 'X2',
+    driver: 'prefork',
+    promise: 'terminate that races with the end of a task, again and again: it never hits another task',
+    timeoutMs: 120_000,
+  },
+  async () => {
+    const pool = new ProcessPool({
+      size: 2,
+      entry: fileURLToPath(new URL('../pools/fixtures/child.mjs', import.meta.url)),
+      env: { ...process.env },
+      output: 'ignore',
+      host: { storeState: async () => {} },
+      clock: systemClock,
+      log: { warn() {}, error() {} },
+    })
+    try {
+      await pool.start()
+      // Makes the children known as fast, so that runs are sent ahead.
+      await Promise.all(Array.from({ length: 200 }, () => pool.run(request('noop')).outcome))
+      const races = rounds(300, 1_000)
+      let hit = 0
+      for (let raced = 0; raced < races; raced += 10) {
+        const runs = Array.from({ length: 100 }, (_, n) => ({ isTarget: n % 10 === 0, run: pool.run(request('noop')) }))
+        // At the moment of its start, of its end, and around both.
+        for (const [n, { isTarget, run }] of runs.entries()) {
+          const terminate = (): void => run.terminate('SIGKILL')
+          if (isTarget) void (n % 20 === 0 ? run.accepted : run.outcome).then(() => (n % 30 === 0 ? terminate() : setImmediate(terminate)))
+        }
+        const outcomes = await Promise.all(runs.map(({ run }) => run.outcome))
+        hit += outcomes.filter(({ status }, n) => status !== 'success' && runs[n]?.isTarget !== true).length
+      }
+      expect(hit).toBe(0)
+    } finally {
+      await pool.stop({ signal: AbortSignal.abort() })
+    }
+  },
+)
 
 statementTest(
   { id: 'X3', driver: 'memory', promise: 'a million revokes: a worker knows the last 50 000 of them, and of stamps as many for 100 names' },
@@ -132,7 +173,7 @@ statementTest(
 statementTest(
   { id: 'X8', driver: 'memory', promise: 'inspect of 10 000 active tasks, and of those with arguments of 1 MB: an answer of 1 MB at most' },
   async () => {
-    await using live = new LiveApp({ workerPrefetchMultiplier: 0, messageSizeLimit: 4 * mebibyte })
+    await using live = new LiveApp({ workerPrefetchMultiplier: 0, messageWarnBytes: null })
     let running = 0
     let free = (): void => {}
     const gate = new Promise<void>((resolve) => {

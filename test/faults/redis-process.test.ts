@@ -4,11 +4,12 @@ import { expect } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { until } from '../conformance/wait.js'
 import { canary, everything, expectNone, expectNoneInProcesses, run } from '../harness/canary.js'
-import { someOf, takesCell } from '../harness/depth.js'
+import { rounds, someOf, takesCell } from '../harness/depth.js'
 import { nowMs } from '../harness/recorder.js'
 import { RedisBroker } from '../harness/redis-broker.js'
 import { redisTest } from '../harness/redis-fault-test.js'
 import type { Scene } from '../harness/scene.js'
+import type { WorkerProcess } from '../harness/worker-process.js'
 import { crashRows } from './crash-rows.js'
 import { processRows } from './process-rows.js'
 import { resultRows } from './result-rows.js'
@@ -104,6 +105,84 @@ for (const { seconds, promise, dupBound } of [
     }),
   )
 }
+
+redisTest(
+  {
+    id: 'P7',
+    variant: 'async',
+    promise: 'SIGTERM while the answer to a claim is on its way (300 ms): what it brings goes back, nothing runs twice',
+  },
+  async (scene) => {
+    const { proxy, proxied } = scene.broker
+    const worker = await scene.worker({ pool: 'async', concurrency: 4, url: proxied, env: { CELERIAC_RESULT_BACKEND: scene.broker.url } })
+    await scene.result(await scene.send('good'))
+    // Every answer from now on is late.
+    proxy.set({ down: { delayMs: 300 } })
+    const claimed = async (): Promise<boolean> => (await scene.broker.messages()).some(({ state }) => state === 'leased')
+    const ids = await scene.sendMany(20, 'good')
+    await until(claimed, 'the server has given some away')
+    expect(await worker.end('SIGTERM')).toEqual({ code: 0, signal: null })
+    const started = new Set(scene.recorder.starts().map(({ id }) => id))
+    const kept = await scene.broker.messages()
+    expect(kept.map(({ state, deliveries }) => [state, deliveries])).toEqual(kept.map(() => ['waiting', 0]))
+    expect(kept.map(({ id }) => id).sort()).toEqual(ids.filter((id) => !started.has(id)).sort())
+    await scene.worker({ pool: 'async' })
+    await scene.drained()
+  },
+)
+
+const restarts = rounds(5, 20)
+redisTest(
+  {
+    id: 'P21',
+    variant: 'async',
+    promise: 'a rolling restart, again and again, under 200 tasks a second: nothing is lost, nothing runs twice',
+    timeoutMs: 120_000,
+  },
+  async (scene) => {
+    const start = (): Promise<WorkerProcess> => scene.worker({ pool: 'async', concurrency: 10 })
+    let worker = await start()
+    let goesOn = true
+    const load = (async () => {
+      for (; goesOn; await new Promise((resolve) => setTimeout(resolve, 50))) await scene.sendMany(10, 'work', [20])
+    })()
+    for (let restart = 0; restart < restarts; restart++) {
+      const before = scene.recorder.ends().length
+      const next = await start()
+      expect(await worker.end('SIGTERM')).toEqual({ code: 0, signal: null })
+      worker = next
+      await until(() => scene.recorder.ends().length > before + 20, 'the next is at work', 20_000)
+    }
+    goesOn = false
+    await load
+    await scene.drained()
+  },
+)
+
+redisTest(
+  { id: 'T9', promise: '10 000 waits for results that nobody gives: one subscription each at most, all of them gone afterwards' },
+  async (scene) => {
+    const { raw } = scene.broker
+    const channels = async (): Promise<number> => ((await raw.call('pubsub', 'channels', '*')) as unknown[]).length // a list, as Redis answers
+    const before = process.memoryUsage().rss
+    const ids = Array.from({ length: 10_000 }, (_, n) => `unknown-${n}`)
+    // Several that wait for one result share what is listened to.
+    const waits = [...ids, ...ids.slice(0, 100)].map((id) =>
+      scene.app
+        .result(id)
+        .get({ timeout: 5 })
+        .then(
+          () => 'a result',
+          (error: Error) => error.name,
+        ),
+    )
+    await until(async () => (await channels()) >= 10_000, 'all are listened to', 20_000)
+    expect(await channels()).toBeLessThanOrEqual(10_100)
+    expect(new Set(await Promise.all(waits))).toEqual(new Set(['TimeoutError']))
+    await until(async () => (await channels()) <= 100, 'nothing is listened to any more', 20_000)
+    expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 ** 2)
+  },
+)
 
 redisTest({ id: 'T6', promise: 'the result store is killed while 100 calls wait: all have their result after its return' }, (scene) =>
   withOwnResults(scene, async ({ results, env, reader }) => {

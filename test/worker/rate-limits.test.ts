@@ -76,9 +76,13 @@ test('workerDisableRateLimits turns them off', async () => {
   expect(await Promise.all([1, 2, 3].map(() => limited.delay().get({ timeout: 5 })))).toEqual([1, 1, 1])
 })
 
-test('a limit for the cluster, or by a key, is refused with a sentence', () => {
+test('a limit that is none is refused where the task is defined, with a sentence', () => {
   const live = new LiveApp()
-  expect(() => live.app.task('a', { rateLimit: { limit: '1/s', scope: 'cluster' } }, () => 1)).toThrow(/each worker/)
-  expect(() => live.app.task('b', { rateLimit: { limit: '1/s', key: 'k' } }, () => 1)).toThrow(/each worker/)
-  expect(() => live.app.task('c', { rateLimit: '1/d' as '1/s' }, () => 1)).toThrow(/a rate such as/)
+  const define = (name: string, options: object) => () => live.app.task(name, options, () => 1)
+  expect(define('a', { rateLimit: '1/d' })).toThrow(/a rate such as/)
+  expect(define('b', { rateLimit: { limit: '1/d' } })).toThrow(/rateLimit of task b.limit to be a rate/)
+  expect(define('c', { rateLimit: { limit: '1/s', scope: 'world' } })).toThrow(/"worker" or "cluster"/)
+  expect(define('d', { rateLimit: { limit: '1/s', keys: 'x' } })).toThrow(/Did you mean/)
+  expect(define('e', { concurrency: 0 })).toThrow(/a whole number above 0/)
+  expect(define('f', { concurrency: { key: 'x' } })).toThrow(/concurrency of task f.limit to be/)
 })
