@@ -48,6 +48,12 @@ export const needs = {
     find: () => executable('/usr/lib/rabbitmq/bin/rabbitmq-server') ?? inPath('rabbitmq-server'),
     make: () => apt('rabbitmq-server'),
   },
+  // A terminal for the live screen of `celeriac events`.
+  tmux: {
+    what: 'tmux',
+    find: () => inPath('tmux'),
+    make: () => apt('tmux'),
+  },
   openssl: {
     what: 'openssl',
     find: () => inPath('openssl'),

@@ -9,10 +9,12 @@ export const exitCodes = {
   unavailable: 69,
   /** A fault in celeriac or in the app's own code. */
   internal: 70,
-  /** A file cannot be written: the pid file of a worker that runs already. */
+  /** A file cannot be written: for instance the pid file of a worker that runs already. */
   cannotCreate: 73,
   /** Not yet, or not certain: try again later. */
   temporary: 75,
+  /** The system does not allow it. */
+  notPermitted: 77,
   /** The app, its options or its packages need a change. */
   config: 78,
 } as const
@@ -44,9 +46,21 @@ const byErrorCode: Readonly<Record<string, number>> = {
   ERR_ALREADY_RUNNING: exitCodes.cannotCreate,
 }
 
+/** Of what the system says of files. */
+const bySystemCode: Readonly<Record<string, number>> = {
+  EACCES: exitCodes.notPermitted,
+  EEXIST: exitCodes.cannotCreate,
+  EPERM: exitCodes.notPermitted,
+  EISDIR: exitCodes.cannotCreate,
+  ENOENT: exitCodes.cannotCreate,
+  ENOSPC: exitCodes.cannotCreate,
+  ENOTDIR: exitCodes.cannotCreate,
+  EROFS: exitCodes.cannotCreate,
+}
+
 export function exitCodeOf(error: unknown): number {
   const code = errorCode(error)
-  if (code === undefined) return exitCodes.internal
+  if (code === undefined) return bySystemCode[systemCode(error) ?? ''] ?? exitCodes.internal
   return byErrorCode[code] ?? exitCodes.failed
 }
 
@@ -58,4 +72,10 @@ export function errorCode(error: unknown): string | undefined {
     Reflect.get(Object.getPrototypeOf(error), 'constructor')?.name !== 'NodeError'
     ? code
     : undefined
+}
+
+/** `EACCES` and the like: what the system has refused, in words of its own. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
 }

@@ -2,7 +2,7 @@
 import { styleText } from 'node:util'
 import { CommanderError } from 'commander'
 import { errorHelp } from '../error-help.js'
-import { errorCode, exitCodeOf, exitCodes } from './exit-codes.js'
+import { errorCode, exitCodeOf, exitCodes, systemCode } from './exit-codes.js'
 import { UsageError } from './usage-error.js'
 
 export interface Terminal {
@@ -33,7 +33,7 @@ export function report(error: unknown, { verbose, color }: { readonly verbose: b
   const help = code === undefined ? undefined : errorHelp[code]
   if (help !== undefined) process.stderr.write(`       ${help.replaceAll('`', '')}\n`)
   if (verbose && error instanceof Error) process.stderr.write(`${stackWithCauses(error)}\n`)
-  else if (code === undefined)
+  else if (code === undefined && systemCode(error) === undefined)
     process.stderr.write('       This is not an error that celeriac knows: --verbose shows where it comes from.\n')
   return exitCodeOf(error)
 }

@@ -368,6 +368,9 @@ export class AppWorker implements Worker, Health {
       pool,
       backend,
       queues,
+      get deafRepairs() {
+        return worker.deafRepairs
+      },
       get prefetch() {
         return worker.#tasks.prefetch
       },

@@ -37,7 +37,7 @@ test('tasks are called, run and looked up from the command line', async () => {
   expect(ended.stderr).toMatch(/celeriac [\d.]+ {2}worker one@.* {2}\(pid \d+\)\n {2}app +shop {2}\(\.\/tasks\.ts\)\n/)
   const lines = ended.stderr.split('\n').filter((line) => line.startsWith('{'))
   expect(lines.map((line) => JSON.parse(line)).some(({ msg }) => /^Task add\[.*\] succeeded in .*: 5$/.test(msg))).toBe(true)
-})
+}, 90_000)
 
 test('a task that waits is not a task that is done, and a wait has an end', async () => {
   await using project = new Project({ 'tasks.ts': shop })

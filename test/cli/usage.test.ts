@@ -1,7 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { commandTable } from '../../dist/cli/command-table.js'
+import { exitCodeOf } from '../../dist/cli/exit-codes.js'
 import { Project, shop } from './project.js'
 
 test('the help names every command and loads none, and no app', async () => {
@@ -43,6 +45,14 @@ test.each<[string[], number, string]>([
   expect(ended.stderr).toContain(message)
 })
 
+test('a queue that the app nearly has is told of, and used all the same', async () => {
+  await using project = new Project({ 'tasks.ts': shop })
+  expect(await project.run(['call', 'add', '1', '2', '--queue', 'celry'])).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining('it has celery'),
+  })
+})
+
 test('an error says what to do, and with --verbose where it is from', async () => {
   await using project = new Project({ 'broken.ts': `throw new Error('no database')` })
   const short = await project.run(['-A', './broken.ts', 'call', 'add'])
@@ -72,4 +82,19 @@ test('the app may be named by the environment, flags may stand before or after t
   expect(named).toMatchObject({ code: 0, stderr: '' })
   const after = await project.run(['inspect-config', '--changed', '--workdir', 'deep', '-A', './mine.ts:app', '-b', 'memory://'])
   expect(after).toMatchObject({ code: 0, stdout: expect.stringContaining('memory://') })
+})
+
+test('what the system refuses has a code of its own, and what nobody knows is a fault', () => {
+  const refused = (run: () => void): number => {
+    try {
+      run()
+    } catch (error) {
+      return exitCodeOf(error)
+    }
+    return -1
+  }
+  expect(refused(() => readFileSync(join(tmpdir(), 'no', 'such', 'file')))).toBe(73)
+  expect(refused(() => mkdirSync(tmpdir()))).toBe(73)
+  expect(exitCodeOf(Object.assign(new Error('EACCES'), { code: 'EACCES', syscall: 'open' }))).toBe(77)
+  expect(exitCodeOf(new TypeError('x is not a function'))).toBe(70)
 })

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { ApplyOptions } from '../../canvas/sig.js'
 import { didYouMean } from '../../internal/did-you-mean.js'
 import { exitCodes } from '../exit-codes.js'
+import { noteNearQueues } from '../near-queue.js'
 import { printResult } from '../print-result.js'
 import { count, dateText, durationOrDate, durationText, jsonArray, jsonObject, jsonOrText } from '../values.js'
 import { withApp } from '../with-app.js'
@@ -44,12 +45,13 @@ async function call(
   task: string,
   bare: readonly string[],
   flags: CallFlags,
-  { app, terminal }: Parameters<Parameters<typeof withApp>[1]>[0],
+  { app, core, terminal }: Parameters<Parameters<typeof withApp>[1]>[0],
 ): Promise<void> {
   const near = app.taskNames.includes(task) ? undefined : didYouMean(task, app.taskNames)
   if (near !== undefined)
     terminal.note(`note: this app has no task ${task}; it has ${near}. It is sent all the same: a worker elsewhere may know it.`)
-  const { wait, json, args = [], kwargs = {} } = flags
+  const { wait, json, args = [], kwargs = {}, queue } = flags
+  if (queue !== undefined) noteNearQueues([queue], core, terminal)
   const result = await app.sendTask(task, { args: [...bare.map(jsonOrText), ...args], kwargs }, optionsOf(flags))
   if (wait === undefined) {
     terminal.data(json === true ? JSON.stringify({ id: result.id }) : result.id)

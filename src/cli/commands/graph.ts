@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { didYouMean } from '../../internal/did-you-mean.js'
+import { globalFlags } from '../flags.js'
 import { routesGraph, workersGraph } from '../graph/cluster.js'
 import { type Graph, toDot } from '../graph/dot.js'
 import { resultGraph } from '../graph/result.js'
 import { workflowGraph } from '../graph/workflow.js'
+import { openTerminal, type Terminal } from '../terminal.js'
 import { UsageError } from '../usage-error.js'
 import { type CommandContext, withApp } from '../with-app.js'
 
@@ -18,9 +20,11 @@ const drawings: Readonly<Record<string, Draw>> = {
   result: ({ app }, given) => resultGraph(app.result(needed(given, 'result', 'the id of a task'))),
 }
 
+const all = [...Object.keys(drawings), 'workflow']
+
 export function define(command: Command): void {
   command
-    .argument('<what>', Object.keys(drawings).join(', '))
+    .argument('<what>', all.join(', '))
     .argument('[of]', 'workflow: a signature as JSON, a file of it, or - for the standard input; result: the id of a task')
     .option('--json', 'write one JSON object instead: name, nodes and edges')
     .addHelpText(
@@ -34,17 +38,16 @@ result     the tasks that came of one, with their states
 The picture is in the DOT language of Graphviz: celeriac graph routes | dot -Tsvg > routes.svg`,
     )
     .action((what: string, of: string | undefined, { json }: { readonly json?: true }) => {
+      const show = (graph: Graph, terminal: Terminal): void => terminal.data(json === true ? JSON.stringify(graph) : toDot(graph))
+      // It is all in the JSON: no app is needed.
+      if (what === 'workflow') return show(workflowGraph(jsonOf(needed(of, what, 'a signature'))), openTerminal(globalFlags(command)))
       const draw = Object.hasOwn(drawings, what) ? drawings[what] : undefined
       if (draw === undefined) throw unknownDrawing(what)
-      return withApp(command, async (context) => {
-        const graph = await draw(context, of)
-        context.terminal.data(json === true ? JSON.stringify(graph) : toDot(graph))
-      })
+      return withApp(command, async (context) => show(await draw(context, of), context.terminal))
     })
 }
 
 function unknownDrawing(what: string): UsageError {
-  const all = Object.keys(drawings)
   if (what === 'bootsteps') return new UsageError(`a worker of celeriac has no bootsteps to draw; there are: ${all.join(', ')}`)
   const near = didYouMean(what, all)
   return new UsageError(`expected celeriac graph ${all.join('|')}, got: ${what}.${near === undefined ? '' : ` Did you mean ${near}?`}`)

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { confirmed } from '../confirm.js'
+import { noteNearQueues } from '../near-queue.js'
 import { nameList } from '../values.js'
 import { withApp } from '../with-app.js'
 
@@ -22,6 +23,7 @@ export function define(command: Command): void {
       withApp(command, async ({ app, core, terminal }) => {
         const excluded = new Set(flags.excludeQueues)
         const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
+        noteNearQueues(flags.queues ?? [], core, terminal)
         if (flags.force !== true && flags.yes !== true) {
           const connection = await core.connections.publisher()
           const sizes = await Promise.all(queues.map(async (name) => `${name} (${messages(await connection.size(name))})`))

@@ -7,6 +7,7 @@ import { banner } from '../banner.js'
 import { addDaemonFlags, begin, type DaemonFlags, detach } from '../daemon.js'
 import { exitCodes } from '../exit-codes.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
+import { noteNearQueues } from '../near-queue.js'
 import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { UsageError } from '../usage-error.js'
 import { nameList } from '../values.js'
@@ -56,6 +57,7 @@ function run(command: Command, flags: WorkerFlags): Promise<void> {
     const excluded = new Set(flags.excludeQueues)
     const queues = (flags.queues ?? core.routes.defaultQueues()).filter((name) => !excluded.has(name))
     if (queues.length === 0) throw new UsageError('no queue is left for this worker: see -Q and -X')
+    noteNearQueues(flags.queues ?? [], core, terminal)
     await importTasks(core)
     const worker = app.worker({
       queues,
