@@ -15,12 +15,14 @@ import { virtualHost, withoutRabbit } from '../rabbit.js'
 const deadlineMs = 20_000
 let folder: string
 let redis: Awaited<ReturnType<typeof startRedis>>
-let lastFile = 0
+let rabbit: string | undefined
+let last = 0
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'celeriac-migration-'))
   redis = await startRedis()
-})
+  if (withoutRabbit() === false) rabbit = (await virtualHost()).url
+}, 180_000)
 afterAll(async () => {
   await redis.stop()
   rmSync(folder, { recursive: true })
@@ -31,12 +33,14 @@ interface Broker extends AsyncDisposable {
   readonly connection: Connection
 }
 
-/** An empty one. */
+/** An empty one, that nothing of another test is left in; RabbitMQ's has an empty queue. */
 async function broker(kind: string): Promise<Broker> {
-  if (kind === 'redis') await redis.flush()
-  const url = kind === 'redis' ? redis.url : kind === 'rabbitmq' ? (await virtualHost()).url : `sqlite://${folder}/${++lastFile}.db`
+  const number = ++last
+  const url =
+    kind === 'redis' ? redis.url.replace(/\d+$/, String(number)) : kind === 'rabbitmq' ? (rabbit ?? '') : `sqlite://${folder}/${number}.db`
   const transport = await openTransport(url, { clock: systemClock })
   const connection = await transport.connect({ signal: AbortSignal.timeout(deadlineMs) })
+  if (kind === 'rabbitmq') await connection.purge('q')
   return { transport, connection, [Symbol.asyncDispose]: () => connection.close() }
 }
 

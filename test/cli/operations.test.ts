@@ -49,14 +49,6 @@ describe('operations', () => {
       { queue: 'mail', waiting: 1, delayed: 0, leased: 0, consumers: 0, oldestSeconds: expect.any(Number), paused: true, dead: 0 },
       [],
     ])
-    expect(await json('doctor')).toMatchObject({
-      findings: expect.arrayContaining([
-        expect.objectContaining({ area: 'queues', about: 'paused', level: 'warning', fix: 'celeriac resume mail' }),
-        expect.objectContaining({ area: 'workers', about: 'online', level: 'fine', evidence: `1: ${node}` }),
-        expect.objectContaining({ area: 'workers', about: 'clocks', level: 'fine' }),
-        expect.objectContaining({ area: 'broker', about: 'disk space' }),
-      ]),
-    })
     expect(await json('resume', 'mail', '-t', '0.5')).toEqual({ mail: { [node]: { ok: 'taking from mail' } } })
     await until(async () => (await broker.size('mail')) === 0, 'it is taken', deadlineMs)
   })
