@@ -59,6 +59,12 @@ export function rowsOf(systems, { quick, redis }) {
       ],
     },
     {
+      name: 'events',
+      title: 'What it costs to be watched: no-ops with results on Redis, nobody listens',
+      bases: ['redis'],
+      variants: [noOp('redis', 20_000), noOp('redisEvents', 20_000), noOp('redisMetrics', 20_000), noOp('redisTraced', 20_000)],
+    },
+    {
       name: 'rabbit',
       title: 'No-op on RabbitMQ, results in Redis or none: N preloaded, first to last run',
       bases: ['celeryRabbit', 'celeryRabbitIgnored', 'rawRabbit'],

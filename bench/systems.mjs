@@ -78,6 +78,9 @@ export function systemsOf({ python, redisUrl, amqpUrl }) {
     preforkNormal: celeriac('sqlite', 'NORMAL', 'prefork', normal),
     preforkFull: celeriac('sqlite', 'FULL', 'prefork', full),
     redis: celeriac('redis', 'Redis', 'async', onRedis),
+    redisEvents: celeriac('redis', 'Redis, events on', 'async', { ...onRedis, BENCH_EVENTS: '1' }),
+    redisMetrics: celeriac('redis', 'Redis, Prometheus metrics', 'async', { ...onRedis, BENCH_METRICS: '1' }),
+    redisTraced: celeriac('redis', 'Redis, OpenTelemetry spans and metrics', 'async', { ...onRedis, BENCH_TRACES: '1' }),
     preforkRedis,
     preforkRedisOne: {
       ...preforkRedis,

@@ -55,11 +55,13 @@ const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly bec
     to: 'beat/open-beat.ts',
     because: 'app.beat() and app.schedule are on the app; a program that uses neither loads no beat',
   },
+  'app/telemetry.ts': { to: 'telemetry/opentelemetry.ts', because: 'programs without OpenTelemetry load none of it' },
   'app/app.ts': { to: 'worker/worker.ts', because: 'app.worker() is on the app; a program that only sends loads no worker code' },
 }
 
 /** Files over 400 lines, each with the reason why it is still one concept. */
 const longFiles: Readonly<Record<string, string>> = {
+  'app/config-table.ts': 'a list: every option, and nothing else',
   'errors.ts': 'a list: every error class, and nothing else',
   'app/config-table.ts': 'a list: every option, and nothing else',
   'internal/sqlite/database.ts': 'the group commit: its queue, transaction, locking and bells change together',

@@ -4,11 +4,18 @@ import { Celeriac } from '../../dist/index.js'
 import { mark, spin, stamp, stampLate } from '../marks.mjs'
 
 const { BENCH_BROKER: broker, BENCH_BACKEND: backend, BENCH_IGNORE: ignore, BENCH_UNCONFIRMED: unconfirmed } = process.env
+const { BENCH_EVENTS: events, BENCH_METRICS: metrics, BENCH_TRACES: traces } = process.env
+if (traces !== undefined) await import('./traces.mjs')
+
 export const app = new Celeriac('bench', {
   broker,
   workerLogLevel: 'warning',
+  // As in a project without its package, which is among the development dependencies of this one.
+  openTelemetry: false,
   ...(backend === undefined ? {} : { backend }),
   ...(ignore === undefined ? {} : { taskIgnoreResult: true }),
+  ...(events === undefined ? {} : { workerSendTaskEvents: true }),
+  ...(metrics === undefined ? {} : { workerMetricsPort: 0 }),
   ...(unconfirmed === undefined ? {} : { brokerTransportOptions: { confirmPublish: false } }),
 })
 

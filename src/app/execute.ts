@@ -10,10 +10,11 @@ import { asRunningTask, type TaskStarts } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
+import type { RunInfo } from './run-info.js'
 import type { Sender } from './sender.js'
 import type { Signals } from './signals.js'
 import { callFunction, type TaskDefinition } from './task.js'
-import { RetrySignal, type RunInfo, TaskRun } from './task-run.js'
+import { RetrySignal, TaskRun } from './task-run.js'
 import { stateOf } from './task-state.js'
 
 interface Place {

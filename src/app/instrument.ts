@@ -1,5 +1,5 @@
 import type { Outcome } from '../pool.js'
-import type { RunInfo } from './task-run.js'
+import type { RunInfo } from './run-info.js'
 
 /** What goes with a message so that its run belongs to the same trace: `traceparent` and the like, as top-level headers. */
 export type TraceHeaders = Readonly<Record<string, unknown>>

@@ -3,8 +3,8 @@ import type { TaskRequest } from '../pool.js'
 import type { Message } from '../protocol/message.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import type { AppCore } from './core.js'
+import type { RunInfo } from './run-info.js'
 import type { TaskDefinition } from './task.js'
-import type { RunInfo } from './task-run.js'
 
 /** Where a message came from. */
 export interface Origin {

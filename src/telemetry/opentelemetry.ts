@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AppCore } from '../app/core.js'
 import type { Instrument, SentCall, TraceHeaders } from '../app/instrument.js'
-import type { RunInfo } from '../app/task-run.js'
+import type { RunInfo } from '../app/run-info.js'
 import { stateOf } from '../app/task-state.js'
 import { importPeer } from '../internal/import-peer.js'
 import { packageVersion } from '../internal/package-version.js'
@@ -28,6 +28,7 @@ class OpenTelemetry implements Instrument {
   readonly #api: OtelApi
   readonly #meter: OtelMeter
   readonly #system: string
+  readonly #version = packageVersion()
   /** What stands behind the API's proxy while no SDK is registered. */
   readonly #nobody: unknown
   /** The trace of the task that has ended and is being followed up: the worker's main process may have no SDK that would know of it. */
@@ -179,7 +180,7 @@ class OpenTelemetry implements Instrument {
   }
 
   #startSpan(name: string, kind: number, attributes: Attributes, parent: Context): Span {
-    return this.#api.trace.getTracer('celeriac', packageVersion()).startSpan(name, { kind, attributes }, parent)
+    return this.#api.trace.getTracer('celeriac', this.#version).startSpan(name, { kind, attributes }, parent)
   }
 
   #attributes(name: string, type: string, task: string, id: string): Attributes {

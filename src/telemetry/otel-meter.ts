@@ -20,6 +20,8 @@ const counters = {
  */
 export class OtelMeter {
   readonly #api: OtelApi
+  /** Read once: `isActive` is asked for each call and each run. */
+  readonly #version = packageVersion()
   #provider: MeterProvider | undefined
   #made = new Map<string, unknown>()
 
@@ -47,7 +49,7 @@ export class OtelMeter {
 
   /** Of the provider that is registered by now. */
   get instruments(): Instruments {
-    return this.#api.metrics.getMeterProvider().getMeter('celeriac', packageVersion())
+    return this.#api.metrics.getMeterProvider().getMeter('celeriac', this.#version)
   }
 
   #instrument<T>(name: string, make: (meter: Instruments) => T): T {
