@@ -110,10 +110,14 @@ export class RedisLimitStore implements LimitStore {
   /** `ids`: of whom the rule may ask whether they were dropped. */
   #change<Answer>({ name }: Lock, ids: readonly string[], rule: LockRule<Answer>): Promise<Answer> {
     const before = this.#changing.get(name)
-    const changed = before === undefined ? this.#changeNow(name, ids, rule) : before.then(() => this.#changeNow(name, ids, rule))
+    const changed =
+      before === undefined
+        ? this.#changeNow(name, ids, rule)
+        : // Where one found no server, those behind it do not each wait for it again.
+          before.then((error) => (error === undefined ? this.#changeNow(name, ids, rule) : Promise.reject(error)))
     const last = changed.then(
       () => undefined,
-      () => undefined,
+      (error: unknown) => error,
     )
     this.#changing.set(name, last)
     void last.then(() => this.#changing.get(name) === last && this.#changing.delete(name))

@@ -72,7 +72,7 @@ export class TaskConsumer {
   #idle: (() => void) | undefined
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
-  #window = 0
+  #prefetched = 0
   readonly #limited: LimitedTasks
   readonly #gate: Gate
 
@@ -90,13 +90,22 @@ export class TaskConsumer {
   /** Their limits let them run, before those that came later. */
   #onTurns(tasks: readonly ActiveTask[]): void {
     this.#waiting.unshift(...tasks)
-    this.#consumer?.setPrefetch(this.prefetch)
+    this.#prefetchAgain()
     this.#pump()
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
   follow(consumer: Consumer): void {
     this.#consumer = consumer
+    this.#prefetched = 0
+  }
+
+  /** A broker is told when it is another, and not for each task that waits for its limits and goes on. */
+  #prefetchAgain(): void {
+    const count = this.prefetch
+    if (count === this.#prefetched) return
+    this.#prefetched = count
+    this.#consumer?.setPrefetch(count)
   }
 
   /** Messages to hold at the moment. */
@@ -278,7 +287,7 @@ export class TaskConsumer {
     if (typeof turn === 'number') return this.#putOff(task, turn)
     this.#parts.events.received(task)
     if (turn === 'now') this.#waiting.push(task)
-    else this.#consumer?.setPrefetch(this.prefetch)
+    else this.#prefetchAgain()
   }
 
   /** Back to the broker, to come again after so many ms. */
@@ -308,10 +317,7 @@ export class TaskConsumer {
 
   #pump(): void {
     const { pool } = this.#parts
-    if (pool.window !== this.#window) {
-      this.#window = pool.window
-      this.#consumer?.setPrefetch(this.prefetch)
-    }
+    this.#prefetchAgain()
     this.#gate.serve()
     while (this.#inPool + this.#gate.reserved < pool.window) {
       const task = this.#waiting.next(pool)

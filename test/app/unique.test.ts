@@ -111,7 +111,7 @@ test('a lock ends with its task, however that ends: failed, revoked, expired, re
   await late.revoke()
   await isFree('revoked', late.id)
   const retried = await of('retry')
-  await until(async () => (await retried.state()) === 'RETRY')
+  await until(async () => (await retried.state()) === 'RETRY', 25_000)
   expect((await of('retry')).id).toBe(retried.id)
   end()
   await isFree('retry', retried.id)
