@@ -61,8 +61,9 @@ const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly bec
 
 /** Files over 400 lines, each with the reason why it is still one concept. */
 const longFiles: Readonly<Record<string, string>> = {
+  'app/config-table.ts': 'a list: every option, and nothing else',
   'errors.ts': 'a list: every error class, and nothing else',
-  'app/config-table.ts': 'a list: a row for each option, and nothing else',
+  'app/config-table.ts': 'a list: every option, and nothing else',
   'internal/sqlite/database.ts': 'the group commit: its queue, transaction, locking and bells change together',
   'transports/sqlite/connection.ts': 'the pump: settle, promote and claim are one transaction',
 }

@@ -4,6 +4,7 @@
  */
 import type { Address } from '../internal/address.js'
 import { bool, listOf, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
+import { eventRows } from './config-events.js'
 import {
   backendUrl,
   brokerUrls,
@@ -311,50 +312,7 @@ export const configTable = {
     own: true,
   }),
 
-  workerSendTaskEvents: row('Events and remote control', bool, false, {
-    sentence: 'Tell monitors what happens to tasks, from the start on; `enable_events` of remote control turns it on later.',
-    flag: '-E, --task-events',
-  }),
-  taskSendSentEvent: row('Events and remote control', bool, false, {
-    sentence: 'Tell monitors of each task that is sent (`task-sent`).',
-  }),
-  workerHeartbeatInterval: row('Events and remote control', secondsAbove0, 2, {
-    sentence: 'How often a worker tells monitors and other workers that it is there.',
-    own: true,
-    flag: '--heartbeat-interval <duration>',
-  }),
-  eventExchange: row('Events and remote control', name, 'celeryev', {
-    sentence: 'The exchange that events go through; monitors and workers must agree on it.',
-  }),
-  controlExchange: row('Events and remote control', name, 'celery', {
-    sentence:
-      'The namespace of remote control: requests go through `<namespace>.pidbox`. Workers and those who steer them must agree on it.',
-  }),
-  eventQueueTtl: row('Events and remote control', nullable(secondsAbove0), 5, {
-    sentence: 'How long events are kept for a monitor that does not read them, on brokers that keep them (not Redis); null is for ever.',
-  }),
-  eventQueueExpires: row('Events and remote control', nullable(secondsAbove0), 60, {
-    sentence: 'How long the queue of a monitor that is gone is kept, on brokers that do not see it go; null is for ever.',
-  }),
-  openTelemetry: row('Events and remote control', bool, true, {
-    sentence:
-      'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
-    own: true,
-  }),
-  workerMetricsPort: row('Events and remote control', nullable(listenAddress), null, {
-    sentence:
-      'Answer `GET /metrics` with the metrics of the worker, for Prometheus: a port of this machine alone, or `host:port`. Needs `prom-client`; see [metrics](guide/monitoring.md#metrics-for-prometheus).',
-    own: true,
-    flag: '--metrics-port <port>',
-  }),
-  workerEnableRemoteControl: row('Events and remote control', bool, true, {
-    sentence: 'A worker takes requests of `inspect` and `control`.',
-  }),
-  workerControlAllow: row('Events and remote control', nullable(listOf('names of commands', text)), null, {
-    sentence:
-      'The commands of remote control that a worker obeys, by their names; `inspect` stands for all that only look. Others are answered with an error. null: all of them.',
-    own: true,
-  }),
+  ...eventRows,
 
   beatStore: {
     group: 'Beat',

@@ -124,11 +124,11 @@ export function showReplies(replies: Replies, terminal: Terminal, { json }: { re
   if (nodes.length === 0) {
     terminal.note('No worker answered: none is running, or none that was meant. See --timeout if they are far away.')
     process.exitCode = exitCodes.unavailable
-  } else if (nodes.some(([, reply]) => isError(reply))) process.exitCode = exitCodes.failed
+  } else if (nodes.some(([, reply]) => isErrorReply(reply))) process.exitCode = exitCodes.failed
 }
 
 function showReply(node: string, reply: unknown): string {
-  if (isError(reply)) return `-> ${node}: ERROR\n${indent(reply.error)}`
+  if (isErrorReply(reply)) return `-> ${node}: ERROR\n${indent(reply.error)}`
   const ok: unknown = typeof reply === 'object' && reply !== null && 'ok' in reply && Object.keys(reply).length === 1 ? reply.ok : undefined
   if (typeof ok === 'string') return `-> ${node}: OK\n${indent(ok)}`
   if (Array.isArray(reply)) {
@@ -138,7 +138,7 @@ function showReply(node: string, reply: unknown): string {
   return `-> ${node}: OK\n${indent(typeof reply === 'string' ? reply : JSON.stringify(reply, undefined, 2))}`
 }
 
-const isError = (reply: unknown): reply is { readonly error: string } =>
+export const isErrorReply = (reply: unknown): reply is { readonly error: string } =>
   typeof reply === 'object' && reply !== null && 'error' in reply && typeof reply.error === 'string'
 
 const indent = (text: string): string => text.replaceAll(/^/gm, '    ')

@@ -23,6 +23,7 @@ import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
 import { signalOf } from './task-signals.js'
+import { WaitingTasks } from './waiting-tasks.js'
 import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
@@ -61,7 +62,7 @@ export class TaskConsumer {
   readonly #parts: ConsumerParts
   /** Two deliveries may carry one id: a message that was sent twice. */
   readonly #active = new Set<ActiveTask>()
-  readonly #waiting: ActiveTask[] = []
+  readonly #waiting = new WaitingTasks()
   #inPool = 0
   #draining = false
   /** Those that the backend is asked about. */
@@ -191,10 +192,7 @@ export class TaskConsumer {
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
     const ended: string[] = []
     for (const task of [...this.#active].filter(which)) {
-      const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      if (waiting >= 0 || this.#limited.remove(task) || this.#gate.remove(task))
-        this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (this.#takeBack(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -207,10 +205,8 @@ export class TaskConsumer {
 
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
-    for (const task of [...this.#waiting, ...this.#limited.tasks].filter(which)) {
-      const waiting = this.#waiting.indexOf(task)
-      if (waiting >= 0) this.#waiting.splice(waiting, 1)
-      else this.#limited.remove(task)
+    for (const task of [...this.#waiting.tasks, ...this.#limited.tasks, ...this.#gate.tasks].filter(which)) {
+      this.#takeBack(task)
       task.delivery.release()
       this.#close(task)
     }
@@ -219,10 +215,12 @@ export class TaskConsumer {
   /** Waiting tasks go back to their queues, uncounted, and so does every delivery that still comes. */
   drain(): void {
     this.#draining = true
-    for (const task of [...this.#waiting.splice(0), ...this.#limited.clear(), ...this.#gate.clear()]) {
-      task.delivery.release()
-      this.#close(task)
-    }
+    this.giveBack(() => true)
+  }
+
+  /** True when it waited here. */
+  #takeBack(task: ActiveTask): boolean {
+    return this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task)
   }
 
   /** Settles when no task is held any more. */
@@ -316,20 +314,12 @@ export class TaskConsumer {
     }
     this.#gate.serve()
     while (this.#inPool + this.#gate.reserved < pool.window) {
-      const task = this.#nextWaiting()
+      const task = this.#waiting.next(pool)
       if (task === undefined) return
       // Its message is another delivery by now, here or elsewhere.
       if (task.delivery.isLost) this.#close(task)
       else if (!this.#gate.takes(task)) this.#run(task)
     }
-  }
-
-  /** The first for which there is a place: of a pool made of several, one may be full. */
-  #nextWaiting(): ActiveTask | undefined {
-    const { parts } = this.#parts.pool
-    if (parts === undefined) return this.#waiting.shift()
-    const first = this.#waiting.findIndex(({ head }) => !parts.isFull(head.task))
-    return first < 0 ? undefined : this.#waiting.splice(first, 1)[0]
   }
 
   #run(task: ActiveTask): void {

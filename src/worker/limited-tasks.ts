@@ -56,15 +56,6 @@ export class LimitedTasks {
     return true
   }
 
-  /** All of them wait here no more. */
-  clear(): readonly ActiveTask[] {
-    const all = this.tasks
-    for (const line of this.#lines.values()) line.timer?.cancel()
-    this.#lines.clear()
-    this.#size = 0
-    return all
-  }
-
   /** A limit was changed. */
   again(): void {
     for (const line of [...this.#lines.values()]) {

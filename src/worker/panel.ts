@@ -25,6 +25,8 @@ export interface Panel {
   readonly prefetch: number
   /** Monotonic ms. */
   readonly startedMs: number
+  /** How often the worker was found deaf and has connected anew. */
+  readonly deafRepairs: number
   /** Tasks in its hands, in the order in which they came. */
   held(): readonly ActiveTask[]
   /** Those of them that wait for their rate limit. */

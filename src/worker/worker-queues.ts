@@ -1,5 +1,6 @@
 import type { Routes } from '../app/routes.js'
 import { QueueNotFoundError } from '../errors.js'
+import type { Logger } from '../internal/logger.js'
 import type { Topology } from '../protocol/topology.js'
 import type { Connection, Consumer } from '../transport.js'
 
@@ -40,8 +41,10 @@ export class WorkerQueues {
   }
 
   /** Asks the broker what is paused, before anything is taken from it. It knows of a pause before any worker does. */
-  async learnPauses(connection: Connection): Promise<void> {
+  async learnPauses(connection: Connection, log: Logger): Promise<void> {
     const known = await connection.queues.paused(this.names)
+    for (const name of known.keys())
+      if (!this.#paused.has(name)) log.warn({ queue: name }, `Queue ${name} is paused: celeriac resume ${name}`)
     this.#paused.clear()
     for (const name of known.keys()) this.#paused.add(name)
     this.#sort()

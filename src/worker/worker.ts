@@ -257,7 +257,7 @@ export class AppWorker implements Worker, Health {
       const others: Consumer[] = []
       if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
       others.push(...(await this.#neighbours.join(connection)))
-      await queues.learnPauses(connection)
+      await queues.learnPauses(connection, core.log)
       this.#tasks.add(tasks)
       const consumer = await connection.consume({
         queues: queues.sources,
@@ -368,6 +368,9 @@ export class AppWorker implements Worker, Health {
       pool,
       backend,
       queues,
+      get deafRepairs() {
+        return worker.deafRepairs
+      },
       get prefetch() {
         return worker.#tasks.prefetch
       },

@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { beforeAll, expect } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { until } from '../conformance/wait.js'
-import { type AmqpBroker, heartbeatSeconds } from '../harness/amqp-broker.js'
+import { type AmqpBroker, shortHeartbeatSeconds } from '../harness/amqp-broker.js'
 import { amqpTestAt, queueTypes } from '../harness/amqp-fault-test.js'
 import { nowMs } from '../harness/recorder.js'
 import type { Scene } from '../harness/scene.js'
@@ -71,7 +71,8 @@ amqpTest(
   {
     id: 'N2',
     type: 'classic',
-    promise: `a half-open connection for 10 s: with a heartbeat of ${heartbeatSeconds} s another worker takes over, the silence is noticed, and it works on when healed`,
+    heartbeat: shortHeartbeatSeconds,
+    promise: `a half-open connection for 10 s: with a heartbeat of ${shortHeartbeatSeconds} s another worker takes over, the silence is noticed, and it works on when healed`,
     dupBound: 4,
   },
   async (scene) => {
@@ -109,7 +110,8 @@ amqpTest(
   },
   async (scene) => {
     const { proxy, proxied } = scene.broker
-    await scene.worker({ url: proxied, concurrency: 1, args: ['--prefetch-multiplier', '1'] })
+    // Events of workers are acknowledged as well: it hears none.
+    await scene.worker({ url: proxied, concurrency: 1, args: ['--prefetch-multiplier', '1', '--without-gossip'] })
     const id = await scene.send('hold', ['go'])
     await scene.recorder.started(1, id)
     const lost = proxy.before({ direction: 'up', bytes: ack }, (link) => link.rst())
@@ -216,6 +218,7 @@ amqpTest(
   {
     id: 'N12',
     type: 'classic',
+    heartbeat: shortHeartbeatSeconds,
     promise:
       'a task that blocks the process of an async worker for 10 s, with a heartbeat of 2 s: the connection is kept, nothing runs twice',
   },

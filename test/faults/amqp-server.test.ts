@@ -5,7 +5,7 @@ import { systemClock } from '../../dist/internal/clock.js'
 import { startRabbit } from '../../scripts/services.mjs'
 import { message, queue, topology } from '../conformance/transport.js'
 import { until } from '../conformance/wait.js'
-import type { AmqpBroker } from '../harness/amqp-broker.js'
+import { type AmqpBroker, shortHeartbeatSeconds } from '../harness/amqp-broker.js'
 import { amqpTestAt, queueTypes } from '../harness/amqp-fault-test.js'
 import { statementTest } from '../harness/fault-test.js'
 import { nowMs } from '../harness/recorder.js'
@@ -107,6 +107,7 @@ for (const { id, what, alarm, heal } of [
     {
       id,
       type: 'classic',
+      heartbeat: shortHeartbeatSeconds,
       promise: `RabbitMQ has too little ${what}: a publish fails at its deadline of 3 s and says so, whatever the heartbeat; tasks run and are acknowledged`,
     },
     async (scene) => {

@@ -18,6 +18,7 @@ faultTest(
     promise:
       'SIGTERM three times, then SIGQUIT twice: the first stops warm, those after it change nothing; SIGQUIT gives back what runs, uncounted',
     dupBound: 2,
+    timeoutMs: 60_000,
   },
   async (scene) => {
     const worker = await scene.worker({ concurrency: 2 })
@@ -46,6 +47,7 @@ faultTest(
     promise:
       'SIGTERM with REMAP_SIGTERM=SIGQUIT and a grace of 1 s: a task that is still at work then is told "shutdown" and goes back, uncounted',
     dupBound: 1,
+    timeoutMs: 60_000,
   },
   async (scene) => {
     const worker = await scene.worker({ env: { REMAP_SIGTERM: 'SIGQUIT' }, options: { workerSoftShutdownTimeout: 1 } })
@@ -68,6 +70,7 @@ faultTest(
 faultTest(
   {
     id: 'P10',
+    timeoutMs: 60_000,
     variant: 'prefork',
     promise: 'a child that is stopped (SIGSTOP) is killed by the hard limit of its task, and its place is back',
   },
@@ -85,30 +88,27 @@ faultTest(
   },
 )
 
-for (const [id, hows, what] of [
-  ['P11', ['0', '3'], 'process.exit(0) and exit(3) in tasks'],
-  ['P13', ['uncaught'], 'an error that nobody catches, in a timer of a task'],
-  ['P20', ['abort', 'SIGSEGV'], 'process.abort() and a segmentation fault in tasks'],
-] as const) {
-  faultTest(
-    {
-      id,
-      variant: 'prefork',
-      promise: `${what}: each costs its process, and the task runs again; the worker lives`,
-      dupBound: hows.length,
-    },
-    async (scene) => {
-      const worker = await scene.worker({ concurrency: 2 })
-      const ids = await Promise.all(hows.map((how) => scene.send('lost', [how])))
-      for (const [n, how] of hows.entries()) expect(await scene.result(ids[n] ?? '')).toBe(how)
-      const early = await scene.send('lostEarly', [hows[0]])
-      expect(await scene.result(early)).toMatchObject({ excType: 'WorkerLostError' })
-      scene.ledger.confirmed.delete(early)
-      expect(await scene.result(await scene.send('good'))).toBe('good')
-      expect(worker.isRunning).toBe(true)
-    },
-  )
-}
+const ends = ['abort', 'SIGSEGV', '0', '3', 'uncaught'] as const
+faultTest(
+  {
+    id: 'P20',
+    variant: 'prefork',
+    promise:
+      'process.abort(), a segmentation fault, process.exit(0) and exit(3) (P11) and an uncaught error (P13) in tasks: each costs its process, and the task runs again; the worker lives',
+    dupBound: ends.length,
+    timeoutMs: 60_000,
+  },
+  async (scene) => {
+    const worker = await scene.worker({ concurrency: 2 })
+    const ids = await Promise.all(ends.map((how) => scene.send('lost', [how])))
+    for (const [n, how] of ends.entries()) expect(await scene.result(ids[n] ?? '', 30_000)).toBe(how)
+    const early = await scene.send('lostEarly', ['3'])
+    expect(await scene.result(early, 30_000)).toMatchObject({ excType: 'WorkerLostError' })
+    scene.ledger.confirmed.delete(early)
+    expect(await scene.result(await scene.send('good'), 30_000)).toBe('good')
+    expect(worker.isRunning).toBe(true)
+  },
+)
 
 for (const [id, how, code, what] of [
   ['P11', '3', 3, 'process.exit(3) in a task'],
@@ -120,6 +120,7 @@ for (const [id, how, code, what] of [
       variant: 'async',
       promise: `${what}, with 9 others at work: the worker ends with ${code}, another runs all of them again`,
       dupBound: 10,
+      timeoutMs: 60_000,
     },
     async (scene) => {
       const worker = await scene.worker({ pool: 'async', concurrency: 10 })
@@ -142,6 +143,7 @@ faultTest(
     promise:
       'no file descriptor is left when a child must be replaced: EMFILE is told, a few times and not in a loop; with one free the work goes on',
     dupBound: 1,
+    timeoutMs: 60_000,
     skip: existsSync('/usr/bin/prlimit') ? undefined : 'there is no prlimit',
   },
   async (scene) => {
@@ -166,6 +168,7 @@ faultTest(
     variant: 'async',
     promise: 'two workers of one name: the second says so; one is killed (kill -9), and the other keeps what is its own',
     dupBound: 4,
+    timeoutMs: 60_000,
   },
   async (scene) => {
     const settings = { pool: 'async', concurrency: 4, args: ['-n', 'same@h', '--prefetch-multiplier', '1'] } as const

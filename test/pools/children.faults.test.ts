@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ChildBootError } from '../../dist/errors.js'
 import { systemClock } from '../../dist/internal/clock.js'
+import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import type { ChildPool, ChildPoolOptions } from '../../dist/pools/child-pool.js'
 import { ProcessPool } from '../../dist/pools/processes.js'
 import { ThreadPool } from '../../dist/pools/threads.js'
@@ -283,6 +284,21 @@ test('threads: one that is stuck in native code is given up: its task ends, and 
   resultOf(await within(pool.run(request('noop')).outcome, 'the next task'))
   process.kill(Number(lines(log)[0]))
 }, 20_000)
+
+test('threads: what one was about to write in a database when it was ended is not written, and the database is free', async () => {
+  const pool = new ThreadPool({ ...common, size: 1, entry: fixture('thread.mjs') })
+  pools.push(pool)
+  await within(pool.start(), 'start')
+  const [file, log] = [join(dir, 'some.db'), join(dir, 'log')]
+  const run = pool.run(request('beginWrite', { file, log }))
+  await until(() => lines(log).length > 0, 'the transaction has begun')
+  const database = (await loadEngine())(file)
+  expect(() => database.exec('BEGIN IMMEDIATE')).toThrow(/locked/)
+  run.terminate('SIGKILL')
+  expect(await within(run.outcome, 'terminated')).toMatchObject({ by: 'terminated' })
+  database.exec('BEGIN IMMEDIATE; CREATE TABLE t (x); COMMIT')
+  database.close()
+})
 
 test('threads: what they print is printed by the process of the pool', () => {
   const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(fixture('thread-parent.mjs'))], {

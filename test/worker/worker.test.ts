@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { type AppOptions, Celeriac, celeryDefaults, createClient } from '../../dist/index.js'
 import { nodeName } from '../../dist/internal/node-name.js'
@@ -109,6 +112,39 @@ test('stop() is safe twice, before start() and during it', async () => {
   await worker.stop()
   await one.delay()
   expect(await live.app.control.purge()).toBe(1)
+})
+
+test('a soft stop takes all of its time, even when nothing runs, where it is told to; a cold one does not wait for that', async () => {
+  await using live = new LiveApp({ workerSoftShutdownTimeout: 0.3, workerEnableSoftShutdownOnIdle: true })
+  const worker = await live.work()
+  const from = performance.now()
+  await worker.stop({ mode: 'soft' })
+  expect(performance.now() - from).toBeGreaterThan(290)
+  await using patient = new LiveApp({ workerSoftShutdownTimeout: 3_600, workerEnableSoftShutdownOnIdle: true })
+  const other = await patient.work()
+  const stopped = other.stop({ mode: 'soft' })
+  await other.stop({ mode: 'cold' })
+  await stopped
+})
+
+test('stop() does not wait for processes that never come to their first task', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-hangs-'))
+  try {
+    const file = join(folder, 'app.mjs')
+    writeFileSync(
+      file,
+      "import { writeFileSync } from 'node:fs'\nwriteFileSync(new URL('./loaded', import.meta.url), '')\nawait new Promise(() => setInterval(() => {}, 1_000))\n",
+    )
+    await using live = new LiveApp()
+    const worker = live.app.worker({ pool: 'prefork', app: file, concurrency: 1 })
+    const starting = worker.start()
+    await until(() => existsSync(join(folder, 'loaded')), 20_000)
+    await worker.stop()
+    await starting
+    expect(worker.state).toBe('stopped')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('start() is safe twice', async () => {
@@ -435,11 +471,4 @@ test('an app that was closed opens again with the next call', async () => {
   await live.app.close()
   await one.delay()
   expect(await live.app.control.purge()).toBe(2)
-})
-
-test('what this version does not have is refused with a sentence', async () => {
-  await using live = new LiveApp()
-  const { control } = live.app
-  for (const refused of [control.pause('q'), control.resume('q')])
-    await expect(refused).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
 })

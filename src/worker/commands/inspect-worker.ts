@@ -36,6 +36,8 @@ export const stats: CommandHandler = (panel) => {
     broker: brokerInfo(panel),
     prefetch_count: panel.prefetch,
     rusage: resourceUsage(),
+    // What Python's workers do not have is told when there is something to tell.
+    ...(panel.deafRepairs === 0 ? {} : { deaf_repairs: panel.deafRepairs }),
     ...(autoscaler === undefined ? {} : { autoscaler: autoscaler.info() }),
   }
 }

@@ -132,17 +132,6 @@ export class Gate {
     return true
   }
 
-  /** All of them wait here no more. */
-  clear(): readonly ActiveTask[] {
-    const all = this.tasks
-    for (const line of [...this.#lines.values()]) this.#drop(line)
-    for (const timer of this.#ahead.values()) timer.cancel()
-    this.#ahead.clear()
-    this.#asking.clear()
-    this.#waiting = 0
-    return all
-  }
-
   /** Limits were changed. */
   again(): void {
     for (const line of this.#lines.values()) this.#unblock(line)

@@ -1,0 +1,89 @@
+/** What the doctor finds, in this process: over the memory broker, and of a Redis that is set up to lose tasks. */
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { examineBroker } from '../../dist/cli/doctor/broker.js'
+import type { Finding } from '../../dist/cli/doctor/finding.js'
+import { examineQueues } from '../../dist/cli/doctor/queues.js'
+import { examineResults } from '../../dist/cli/doctor/results.js'
+import { examineSettings } from '../../dist/cli/doctor/settings.js'
+import { examineWorkers } from '../../dist/cli/doctor/workers.js'
+import type { CommandContext } from '../../dist/cli/with-app.js'
+import { type AppOptions, Celeriac } from '../../dist/index.js'
+import { startRedis } from '../../scripts/services.mjs'
+import { LiveApp, until } from '../live-app.js'
+
+/** What a command line gives to its commands. */
+function contextOf(app: Celeriac): CommandContext {
+  const terminal = { data: () => {}, note: () => {} }
+  const flags = { app: undefined, workdir: undefined, color: false, quiet: true, verbose: false }
+  return { app, core: Celeriac.internals(app).core, file: '', exportName: 'app', terminal, flags }
+}
+
+const levels = (findings: readonly Finding[]): Record<string, string> =>
+  Object.fromEntries(findings.map(({ about, level }) => [about, level]))
+const about = (findings: readonly Finding[], name: string): Finding | undefined => findings.find((finding) => finding.about === name)
+
+test('workers of one name, and workers that cannot read what is sent, are found', async () => {
+  const broker = `memory://${randomUUID()}`
+  await using live = new LiveApp({ broker })
+  await using deaf = new LiveApp({ broker, acceptContent: ['msgpack'], taskSerializer: 'msgpack' })
+  await live.work({ hostname: 'same@h' })
+  await live.work({ hostname: 'same@h' })
+  await deaf.work({ hostname: 'deaf@h' })
+  const findings = await examineWorkers(contextOf(live.app), { timeoutMs: 1_000, transport: 'memory' })
+  expect(levels(findings)).toEqual({ online: 'fine', names: 'fault', serializers: 'fault', clocks: 'fine' })
+  expect(about(findings, 'names')?.evidence).toContain('2 workers are called same@h')
+  expect(about(findings, 'serializers')?.evidence).toMatch(/sends tasks as json, and deaf@h accepts msgpack only/)
+})
+
+test('queues that nobody takes from, paused ones and dead letters are found', async () => {
+  await using live = new LiveApp({ taskQueues: [{ name: 'lonely' }, { name: 'mail' }, { name: 'idle' }] })
+  const { app } = live
+  await live.work({ queues: ['mail'] })
+  await app.sendTask('x', {}, { queue: 'lonely' })
+  await app.sendTask('unknown', {}, { queue: 'mail' })
+  await until(async () => (await app.deadLetters.count()) === 1)
+  await app.control.pause('mail', { timeout: 0.2 })
+  expect((await examineQueues(contextOf(app))).map(({ about: what, level, fix }) => [what, level, fix?.split(':')[0]])).toEqual([
+    ['consumers', 'warning', 'Start a worker'],
+    ['consumers', 'fault', 'Start a worker'],
+    ['paused', 'warning', 'celeriac resume mail'],
+    ['dead letters', 'warning', expect.any(String)],
+  ])
+})
+
+test('options that do not fit each other or the broker are found', async () => {
+  const settings = (options: AppOptions, transport: string): Record<string, string> => {
+    const app = new Celeriac('test', { broker: 'memory://', ...options })
+    app.task('long', { timeLimit: '2h' }, () => {})
+    return levels(examineSettings(contextOf(app), transport))
+  }
+  expect(settings({ taskTimeLimit: 60 }, 'redis')).toEqual({ serializer: 'fine', 'visibility timeout': 'warning' })
+  expect(settings({ brokerTransportOptions: { visibility_timeout: 86_400 } }, 'redis')).toMatchObject({ 'visibility timeout': 'fine' })
+  expect(settings({ taskTimeLimit: 60 }, 'amqp')).toMatchObject({ consumer_timeout: 'warning' })
+  expect(settings({ acceptContent: ['application/json'], taskSerializer: 'yaml' }, 'memory')).toEqual({ serializer: 'fault' })
+})
+
+test('a Redis that throws tasks away when its memory is full, and keeps nothing on disk, is found', async () => {
+  const server = await startRedis({ args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'] })
+  const app = new Celeriac('test', { broker: server.url, backend: server.url, resultExpires: null })
+  try {
+    const context = contextOf(app)
+    const broker = await examineBroker(context, await context.core.connections.publisher(), 1)
+    expect(levels(broker)).toEqual({
+      reachable: 'fine',
+      'usable by workers': 'fine',
+      'eviction policy': 'fault',
+      persistence: 'warning',
+      clock: 'fine',
+    })
+    expect(about(broker, 'eviction policy')).toMatchObject({
+      evidence: expect.stringContaining('allkeys-lru'),
+      fix: expect.stringContaining('noeviction'),
+    })
+    expect(levels(await examineResults(context))).toEqual({ reachable: 'fine', 'eviction policy': 'warning', expiry: 'warning' })
+  } finally {
+    await app.close()
+    await server.stop()
+  }
+})
