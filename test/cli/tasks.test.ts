@@ -8,16 +8,16 @@ test('tasks are called, run and looked up from the command line', async () => {
   const worker = project.start(['worker', '-c', '1', '-n', 'one@%h', '--log-format', 'json'])
   await worker.says('ready.')
 
-  expect(await project.run(['call', 'add', '2', '3', '--wait', '10', '-q'])).toEqual({ code: 0, stdout: '5\n', stderr: '' })
-  expect(await project.run(['call', 'greet', 'ada', '--wait', '10', '-q'])).toMatchObject({ code: 0, stdout: 'hello ada\n' })
-  expect(await project.run(['call', 'greet', '-k', '{"name": "bob"}', '--wait', '10s', '-q'])).toMatchObject({
+  expect(await project.run(['call', 'add', '2', '3', '--wait', '60', '-q'])).toEqual({ code: 0, stdout: '5\n', stderr: '' })
+  expect(await project.run(['call', 'greet', 'ada', '--wait', '60', '-q'])).toMatchObject({ code: 0, stdout: 'hello ada\n' })
+  expect(await project.run(['call', 'greet', '-k', '{"name": "bob"}', '--wait', '60s', '-q'])).toMatchObject({
     code: 0,
     stdout: 'hello bob\n',
   })
-  const json = await project.run(['call', 'add', '-a', '[1, 1]', '--wait', '10', '--json'])
+  const json = await project.run(['call', 'add', '-a', '[1, 1]', '--wait', '60', '--json'])
   expect(JSON.parse(json.stdout)).toEqual({ id: expect.stringMatching(uuid), state: 'SUCCESS', result: 2 })
 
-  const failed = await project.run(['call', 'fail', '--wait', '10', '--json'])
+  const failed = await project.run(['call', 'fail', '--wait', '60', '--json'])
   expect(failed.code).toBe(1)
   const { id, ...rest } = JSON.parse(failed.stdout)
   expect(rest).toEqual({
@@ -101,7 +101,7 @@ test('a worker takes the modules, queues and limits that its flags name', async 
     'WARNING',
   ])
   await worker.says('ready.')
-  const { code, stdout } = await project.run(['-A', './app.ts', 'call', 'slow', '--queue', 'a', '--wait', '10', '--json'])
+  const { code, stdout } = await project.run(['-A', './app.ts', 'call', 'slow', '--queue', 'a', '--wait', '60', '--json'])
   expect([code, JSON.parse(stdout)]).toMatchObject([1, { state: 'FAILURE', error: { type: 'SoftTimeLimitExceeded' } }])
   worker.child.kill('SIGINT')
   // As Celery's: it was interrupted.
