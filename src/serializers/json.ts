@@ -105,7 +105,7 @@ export function decodeJson(data: string | Uint8Array): unknown {
     return readTolerantly(text)
   }
   // A text with fewer characters than brackets of that depth needs no look.
-  if (text.length > 2 * maxNesting && hasManyBrackets(text) && isTooDeep(value, 0))
+  if (text.length > 2 * maxNesting && isTooDeep(value, 0))
     throw new DecodeError(`the JSON text is nested more than ${maxNesting} levels deep`)
   return value
 }
@@ -117,17 +117,6 @@ export function decodeUtf8(data: Uint8Array): string {
   } catch (cause) {
     throw new DecodeError('the text is not valid UTF-8', { cause })
   }
-}
-
-/** As many as something has that is too deep. Looking at each character costs less than walking through what most messages are. */
-function hasManyBrackets(text: string): boolean {
-  let left = maxNesting
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at)
-    // `[` and `{`, of which JSON has as many as of what closes them.
-    if ((unit === 91 || unit === 123) && left-- === 0) return true
-  }
-  return false
 }
 
 function isTooDeep(value: unknown, depth: number): boolean {
