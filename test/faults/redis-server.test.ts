@@ -302,7 +302,7 @@ redisTest(
     await scene.send('good')
     await until(async () => (await raw.hlen('unacked')) === 200_000, 'all of ours are acked')
     const microseconds = Number(/cmdstat_evalsha:.*usec_per_call=([\d.]+)/.exec(await raw.info('commandstats'))?.[1])
-    // Some milliseconds; to read all of them takes the server a second.
+    // Four times what is wanted of it on a machine with nothing else to do.
     expect(microseconds).toBeLessThanOrEqual(200_000)
     // What is left is Python's, and not this row's.
     await raw.del('unacked', 'unacked_index')
