@@ -16,6 +16,8 @@ import { warnOfTwin } from './twin.js'
 const lookMs = 5_000
 /** An election ends so long after its first answer, should a worker be missing that was thought to be there. */
 const electionMs = 500
+/** Whoever was not asked by then will not be: the proposals of others are answered all the same. */
+const askedMs = 3_000
 /** Elections that never come to an end are forgotten, the oldest first. */
 const mostElections = 1_000
 
@@ -44,8 +46,9 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). When every worker has heard every proposal, the one with the smallest logical time has won, for all in the same way. (Python's do not
- * wait for all of them, and choose among those that they have heard.)
+ * (`worker-elect-ack`). When every worker has heard every proposal, the one with the smallest logical time has won, for all in the same way. Python's do not
+ * wait for all proposals, but for as many answers as there are workers, and one that has heard no proposal but its own then dies of it (IndexError in kombu's
+ * sort_heap). Commands and events come by different ways, so a proposal may be here before the election: it is answered after this worker's own.
  */
 export class Gossip {
   readonly #parts: GossipParts
@@ -53,6 +56,10 @@ export class Gossip {
   readonly #candidates = new Map<string, Candidate[]>()
   /** Answers to elections that this worker was asked for. */
   readonly #acks = new Map<string, { count: number; timer: Timer | undefined }>()
+  /** Elections that this worker answers: it has proposed itself, or was not asked in time. */
+  readonly #joined = new Map<string, true>()
+  /** Proposals of others that it has not answered. */
+  readonly #owed = new Map<string, { count: number; readonly timer: Timer }>()
   #timer: Timer | undefined
   #hasTwin = false
 
@@ -75,7 +82,7 @@ export class Gossip {
   }
 
   stop(): void {
-    for (const { timer } of this.#acks.values()) timer?.cancel()
+    for (const { timer } of [...this.#acks.values(), ...this.#owed.values()]) timer?.cancel()
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -89,6 +96,16 @@ export class Gossip {
     this.#acks.set(id, { count: 0, timer: undefined })
     forgetOldest(this.#acks)
     this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
+    this.#join(id)
+  }
+
+  #join(id: string): void {
+    this.#joined.set(id, true)
+    forgetOldest(this.#joined)
+    const owed = this.#owed.get(id)
+    owed?.timer.cancel()
+    this.#owed.delete(id)
+    for (let count = owed?.count ?? 0; count > 0; count--) this.#parts.dispatcher.send('worker-elect-ack', { id })
   }
 
   #hear(event: ClusterEvent): void {
@@ -123,7 +140,11 @@ export class Gossip {
     const candidates = this.#candidates.get(id) ?? []
     this.#candidates.set(id, [...candidates, { clock: clock ?? 0, node: `${hostname}.${pid}`, topic, action }])
     forgetOldest(this.#candidates)
-    this.#parts.dispatcher.send('worker-elect-ack', { id })
+    const owed = this.#owed.get(id)
+    if (this.#joined.has(id)) this.#parts.dispatcher.send('worker-elect-ack', { id })
+    else if (owed !== undefined) owed.count++
+    else if (this.#owed.size < mostElections)
+      this.#owed.set(id, { count: 1, timer: this.#parts.core.clock.setTimer(askedMs, () => this.#join(id)) })
   }
 
   #acknowledged({ id }: ClusterEvent): void {
