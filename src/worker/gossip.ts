@@ -14,8 +14,8 @@ import { warnOfTwin } from './twin.js'
 
 /** How often is looked for workers that are heard no more. */
 const lookMs = 5_000
-/** An election ends so long after its first answer, should a worker be missing that was thought to be there. */
-const electionMs = 500
+/** An election ends so long after it was asked for, should a worker be missing that was thought to be there. */
+const electionMs = 2_000
 /** Whoever was not asked by then will not be: the proposals of others are answered all the same. */
 const askedMs = 3_000
 /** Elections that never come to an end are forgotten, the oldest first. */
@@ -28,6 +28,7 @@ interface Peer {
 }
 
 interface Candidate {
+  readonly hostname: string
   readonly clock: number
   readonly node: string
   readonly topic: string
@@ -46,16 +47,17 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). When every worker has heard every proposal, the one with the smallest logical time has won, for all in the same way. Python's do not
- * wait for all proposals, but for as many answers as there are workers, and one that has heard no proposal but its own then dies of it (IndexError in kombu's
- * sort_heap). Commands and events come by different ways, so a proposal may be here before the election: it is answered after this worker's own.
+ * (`worker-elect-ack`). When every worker has proposed itself, the one with the smallest logical time has won, for all in the same way.
+ *
+ * Python's do not wait for proposals, but for as many answers as there are others, and one that has heard a single proposal by then dies of it (IndexError in
+ * kombu's sort_heap). Commands and events come to it by different ways, in any order. So a worker of ours proposes itself twice, and answers nobody before that.
  */
 export class Gossip {
   readonly #parts: GossipParts
   readonly #peers = new Map<string, Peer>()
   readonly #candidates = new Map<string, Candidate[]>()
-  /** Answers to elections that this worker was asked for. */
-  readonly #acks = new Map<string, { count: number; timer: Timer | undefined }>()
+  /** Elections that this worker was asked for, and when they end whoever is missing. */
+  readonly #asked = new Map<string, Timer>()
   /** Elections that this worker answers: it has proposed itself, or was not asked in time. */
   readonly #joined = new Map<string, true>()
   /** Proposals of others that it has not answered. */
@@ -82,7 +84,7 @@ export class Gossip {
   }
 
   stop(): void {
-    for (const { timer } of [...this.#acks.values(), ...this.#owed.values()]) timer?.cancel()
+    for (const timer of [...this.#asked.values(), ...[...this.#owed.values()].map(({ timer }) => timer)]) timer.cancel()
     this.#timer?.cancel()
     this.#timer = undefined
   }
@@ -93,9 +95,13 @@ export class Gossip {
   }
 
   elect(id: string, topic: string, action: unknown): void {
-    this.#acks.set(id, { count: 0, timer: undefined })
-    forgetOldest(this.#acks)
-    this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
+    this.#asked.get(id)?.cancel()
+    this.#asked.set(
+      id,
+      this.#parts.core.clock.setTimer(electionMs, () => this.#decide(id)),
+    )
+    forgetOldest(this.#asked)
+    for (let times = 0; times < 2; times++) this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
     this.#join(id)
   }
 
@@ -112,8 +118,6 @@ export class Gossip {
     switch (event.type) {
       case 'worker-elect':
         return this.#proposed(event)
-      case 'worker-elect-ack':
-        return this.#acknowledged(event)
       case 'worker-offline':
         this.#peers.delete(event.hostname)
         return
@@ -138,28 +142,32 @@ export class Gossip {
   #proposed({ id, clock, hostname, pid, topic, action }: ClusterEvent): void {
     if (!isName(id) || !isName(topic)) return
     const candidates = this.#candidates.get(id) ?? []
-    this.#candidates.set(id, [...candidates, { clock: clock ?? 0, node: `${hostname}.${pid}`, topic, action }])
+    const node = `${hostname}.${pid}`
+    // The second time.
+    if (candidates.some((candidate) => candidate.node === node)) return
+    this.#candidates.set(id, [...candidates, { clock: clock ?? 0, hostname, node, topic, action }])
     forgetOldest(this.#candidates)
     const owed = this.#owed.get(id)
     if (this.#joined.has(id)) this.#parts.dispatcher.send('worker-elect-ack', { id })
     else if (owed !== undefined) owed.count++
     else if (this.#owed.size < mostElections)
       this.#owed.set(id, { count: 1, timer: this.#parts.core.clock.setTimer(askedMs, () => this.#join(id)) })
+    if (this.#asked.has(id) && this.#haveProposed(id)) this.#decide(id)
   }
 
-  #acknowledged({ id }: ClusterEvent): void {
-    const acks = isName(id) ? this.#acks.get(id) : undefined
-    if (!isName(id) || acks === undefined) return
-    acks.count++
-    acks.timer ??= this.#parts.core.clock.setTimer(electionMs, () => this.#decide(id))
-    if (acks.count >= (this.#peers.size + 1) ** 2) this.#decide(id)
+  /** Whether all that are known to be there have. */
+  #haveProposed(id: string): boolean {
+    const proposed = new Set(this.#candidates.get(id)?.map(({ hostname }) => hostname))
+    return [this.#parts.hostname, ...this.#peers.keys()].every((hostname) => proposed.has(hostname))
   }
 
   #decide(id: string): void {
-    this.#acks.get(id)?.timer?.cancel()
+    this.#asked.get(id)?.cancel()
     const [leader] = [...(this.#candidates.get(id) ?? [])].sort((a, b) => a.clock - b.clock || (a.node < b.node ? -1 : 1))
     this.#candidates.delete(id)
-    this.#acks.delete(id)
+    this.#asked.delete(id)
+    // Another election may have the same id.
+    this.#joined.delete(id)
     if (leader === undefined) return
     const { core, hostname } = this.#parts
     if (leader.node !== `${hostname}.${process.pid}`) {

@@ -268,7 +268,9 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     expect(ours[node]).toEqual(ours[snake])
     // Those that count how often they were given are asked for once.
     if (command.endsWith('_events')) return
-    const theirs = await fleet.client.ask('broadcast', { command, arguments: args, timeout: 10, limit: 2 })
+    // Late answers of an election count for the next of its id, and then Python dies of them: each has an id of its own.
+    const given = command === 'election' ? { ...args, id: 'another' } : args
+    const theirs = await fleet.client.ask('broadcast', { command, arguments: given, timeout: 10, limit: 2 })
     expect(theirs).toEqual(expect.arrayContaining([{ [node]: ours[node] }, { [snake]: ours[snake] }]))
   })
 

@@ -65,7 +65,8 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
       shown.push({ lang, exchange: message.fields.exchange, key: message.fields.routingKey, eta: new Date(String(written)).getTime() })
     }
     await channel.close()
-    expect(shown.map(({ lang }) => lang)).toEqual(['py', 'js'])
+    // Which of the two was there first is up to the server: the Python client does not wait for it.
+    expect(shown.map(({ lang }) => lang).sort()).toEqual(['js', 'py'])
     for (const { exchange, key, eta: at } of shown) {
       expect(exchange).toBe('celery_delayed_27')
       expect(key).toMatch(/^(?:[01]\.){28}node$/)
