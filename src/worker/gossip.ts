@@ -14,8 +14,10 @@ import { warnOfTwin } from './twin.js'
 
 /** How often is looked for workers that are heard no more. */
 const lookMs = 5_000
-/** An election ends so long after it was asked for, should a worker be missing that was thought to be there. */
-const electionMs = 2_000
+/** Whoever is there proposes itself within it, also one that has just come and is not known here yet. */
+const proposingMs = 500
+/** So much longer is waited for a worker that is known and has not. */
+const electionMs = 1_500
 /** Whoever was not asked by then will not be: the proposals of others are answered all the same. */
 const askedMs = 3_000
 /** Elections that never come to an end are forgotten, the oldest first. */
@@ -47,7 +49,7 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). When every worker has proposed itself, the one with the smallest logical time has won, for all in the same way.
+ * (`worker-elect-ack`). Half a second later, or when all that are known have proposed themselves, the one with the smallest logical time has won, for all in the same way.
  *
  * Python's do not wait for proposals, but for as many answers as there are others, and one that has heard a single proposal by then dies of it (IndexError in
  * kombu's sort_heap). Commands and events come to it by different ways, in any order. So a worker of ours proposes itself twice, and answers nobody before that.
@@ -96,13 +98,17 @@ export class Gossip {
 
   elect(id: string, topic: string, action: unknown): void {
     this.#asked.get(id)?.cancel()
-    this.#asked.set(
-      id,
-      this.#parts.core.clock.setTimer(electionMs, () => this.#decide(id)),
-    )
-    forgetOldest(this.#asked)
+    this.#await(id, proposingMs, () => {
+      if (this.#haveProposed(id)) this.#decide(id)
+      else this.#await(id, electionMs, () => this.#decide(id))
+    })
     for (let times = 0; times < 2; times++) this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
     this.#join(id)
+  }
+
+  #await(id: string, ms: number, then: () => void): void {
+    this.#asked.set(id, this.#parts.core.clock.setTimer(ms, then))
+    forgetOldest(this.#asked)
   }
 
   #join(id: string): void {
@@ -152,7 +158,6 @@ export class Gossip {
     else if (owed !== undefined) owed.count++
     else if (this.#owed.size < mostElections)
       this.#owed.set(id, { count: 1, timer: this.#parts.core.clock.setTimer(askedMs, () => this.#join(id)) })
-    if (this.#asked.has(id) && this.#haveProposed(id)) this.#decide(id)
   }
 
   /** Whether all that are known to be there have. */
