@@ -1,30 +1,25 @@
 /** Limits in Redis: starts by one script for those of a tick, locks by comparing and setting what lock-rule.ts says. */
-import { CeleriacError, ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
-import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type RedisTarget, textOf } from '../internal/redis/link.js'
+import { integerOf, listOf, type RedisTarget, textOf } from '../internal/redis/link.js'
+import { StoreLink } from '../internal/redis/store-link.js'
 import type { HeldSlot, LimitStore, Lock, StartAnswer, StartAsk, TakeAnswer } from '../limit-store.js'
 import { claim, confirm, type LockEntry, type LockRule, release, take, undo } from './lock-rule.js'
 import { freeScript, readLockScript, renewScript, startScript, writeLockScript } from './redis-scripts.js'
 import { rateKey, slotKey } from './start-rule.js'
 
-const openMs = 4_000
 /** Asks of one script: others are served in between. */
 const asksAtOnce = 100
 
 export class RedisLimitStore implements LimitStore {
   readonly name = 'redis'
-  readonly #target: RedisTarget
-  readonly #clock: Clock
+  readonly #link: StoreLink
   readonly #prefix: string
   /** Changes of one lock follow each other: those of one process would only contradict each other. */
   readonly #changing = new Map<string, Promise<unknown>>()
-  #link: Promise<RedisLink> | undefined
-  #isClosed = false
 
   /** Connects when it is first used, and again after a loss. */
   constructor(target: RedisTarget, { clock, keyPrefix }: { readonly clock: Clock; readonly keyPrefix: string }) {
-    this.#target = target
-    this.#clock = clock
+    this.#link = new StoreLink(target, { clock, name: 'celeriac:limits', what: 'the store of limits' })
     this.#prefix = `${keyPrefix}celeriac.limits.`
   }
 
@@ -50,7 +45,7 @@ export class RedisLimitStore implements LimitStore {
       ahead: aheadMs,
       lease: leaseMs,
     }))
-    const reply = listOf(await this.#run((link) => startScript.run(link, keys, [JSON.stringify(given)])))
+    const reply = listOf(await this.#link.run((link) => startScript.run(link, keys, [JSON.stringify(given)])))
     return asks.map((_, index) => {
       const status = integerOf(reply[2 * index])
       const inMs = Number(textOf(reply[2 * index + 1]))
@@ -60,12 +55,12 @@ export class RedisLimitStore implements LimitStore {
 
   async renew(slots: readonly HeldSlot[], leaseMs: number): Promise<void> {
     if (slots.length === 0) return
-    await this.#run((link) => renewScript.run(link, this.#slotKeys(slots), [leaseMs, ...slots.map(({ holder }) => holder)]))
+    await this.#link.run((link) => renewScript.run(link, this.#slotKeys(slots), [leaseMs, ...slots.map(({ holder }) => holder)]))
   }
 
   async free(slots: readonly HeldSlot[]): Promise<void> {
     if (slots.length === 0) return
-    await this.#run((link) =>
+    await this.#link.run((link) =>
       freeScript.run(
         link,
         this.#slotKeys(slots),
@@ -94,13 +89,8 @@ export class RedisLimitStore implements LimitStore {
     return this.#change(lock, [], release(lock))
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    await this.#link?.then(
-      (link) => link.close(),
-      () => undefined,
-    )
+  close(): Promise<void> {
+    return this.#link.close()
   }
 
   #slotKeys(slots: readonly HeldSlot[]): string[] {
@@ -128,7 +118,7 @@ export class RedisLimitStore implements LimitStore {
     const key = `${this.#prefix}lock.${name}`
     const noteOf = (id: string): string => `${this.#prefix}dropped.${id}`
     for (;;) {
-      const [time, found, ...notes] = listOf(await this.#run((link) => readLockScript.run(link, [key, ...ids.map(noteOf)], [])))
+      const [time, found, ...notes] = listOf(await this.#link.run((link) => readLockScript.run(link, [key, ...ids.map(noteOf)], [])))
       const text = found === null || found === undefined ? '' : textOf(found)
       const nowMs = Number(textOf(time))
       const dropped = new Set(ids.filter((_, index) => notes[index] === 1))
@@ -141,45 +131,8 @@ export class RedisLimitStore implements LimitStore {
       const after = entries.length === 0 ? '' : JSON.stringify(entries)
       if (after === text) return answer
       const args = [text, after, Math.ceil(forMs), Math.ceil(drop?.forMs ?? 0)]
-      if (integerOf(await this.#run((link) => writeLockScript.run(link, keys, args))) === 1) return answer
+      if (integerOf(await this.#link.run((link) => writeLockScript.run(link, keys, args))) === 1) return answer
       // Another process was faster: it is looked at again.
-    }
-  }
-
-  /** One try, on the link that is open or on a new one: who asks comes again. */
-  async #run<T>(work: (link: RedisLink) => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw new ConnectionError('the store of limits is closed')
-    try {
-      return await work(await this.#opened())
-    } catch (error) {
-      if (error instanceof LinkLostError || error instanceof RedisReplyError)
-        throw new ConnectionError(`the store of limits ${this.#target.shown} cannot be used: ${error.message}`, { cause: error })
-      throw error
-    }
-  }
-
-  #opened(): Promise<RedisLink> {
-    if (this.#link !== undefined) return this.#link
-    const opening = this.#open()
-    this.#link = opening
-    const forget = (): void => {
-      if (this.#link === opening) this.#link = undefined
-    }
-    opening.then((link) => link.ended.then(forget), forget)
-    return opening
-  }
-
-  async #open(): Promise<RedisLink> {
-    const attempt = new AbortController()
-    const timer = this.#clock.setTimer(openMs, () => attempt.abort(new LinkLostError(`no answer within ${openMs / 1000} s`)))
-    try {
-      return await this.#target.open({ signal: attempt.signal, name: 'celeriac:limits' })
-    } catch (error) {
-      if (error instanceof CeleriacError) throw error
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new ConnectionError(`the store of limits ${this.#target.shown} cannot be reached: ${reason}`, { cause: error })
-    } finally {
-      timer.cancel()
     }
   }
 }

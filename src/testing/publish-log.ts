@@ -2,6 +2,7 @@ import type { Message } from '../protocol/message.js'
 import { routes } from '../protocol/routing.js'
 import type { Destination, Exchange, Topology } from '../protocol/topology.js'
 import type { Connection, ConsumeOptions, Consumer, DeadLetter, Delivery, PublishOptions, Transport } from '../transport.js'
+import { ForwardedDelivery } from '../worker/forwarded-delivery.js'
 
 /** A message that waits in the broker of a test. */
 export interface Published {
@@ -151,59 +152,22 @@ class LoggedConnection implements Connection {
 }
 
 /** What is given back waits again. */
-class LoggedDelivery implements Delivery {
-  readonly #delivery: Delivery
+class LoggedDelivery extends ForwardedDelivery {
   readonly #waiting: Published[]
 
   constructor(delivery: Delivery, waiting: Published[]) {
-    this.#delivery = delivery
+    super(delivery)
     this.#waiting = waiting
   }
 
-  get message(): Message {
-    return this.#delivery.message
-  }
-
-  get queue(): string {
-    return this.#delivery.queue
-  }
-
-  get exchange(): string {
-    return this.#delivery.exchange
-  }
-
-  get routingKey(): string {
-    return this.#delivery.routingKey
-  }
-
-  get redelivered(): boolean {
-    return this.#delivery.redelivered
-  }
-
-  get deliveries(): number {
-    return this.#delivery.deliveries
-  }
-
-  get isLost(): boolean {
-    return this.#delivery.isLost
-  }
-
-  ack(): void {
-    this.#delivery.ack()
-  }
-
-  release(options?: { readonly counted?: boolean }): void {
+  override release(options?: { readonly counted?: boolean }): void {
     this.#waiting.push(published(this.message, this.queue, undefined))
-    this.#delivery.release(options)
+    super.release(options)
   }
 
-  reject(reason: string): void {
-    this.#delivery.reject(reason)
-  }
-
-  defer(untilMs: number): void {
+  override defer(untilMs: number): void {
     this.#waiting.push(published(this.message, this.queue, untilMs))
-    this.#delivery.defer(untilMs)
+    super.defer(untilMs)
   }
 }
 

@@ -53,6 +53,7 @@ interface GossipParts {
  *
  * Python's do not wait for proposals, but for as many answers as there are others, and one that has heard a single proposal by then dies of it (IndexError in
  * kombu's sort_heap). Commands and events come to it by different ways, in any order. So a worker of ours proposes itself twice, and answers nobody before that.
+ * With times that are before all others it wins over Python's, which may have made up their minds by what they had heard.
  */
 export class Gossip {
   readonly #parts: GossipParts
@@ -102,7 +103,8 @@ export class Gossip {
       if (this.#haveProposed(id)) this.#decide(id)
       else this.#await(id, electionMs, () => this.#decide(id))
     })
-    for (let times = 0; times < 2; times++) this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1 })
+    // Different times, or Python would compare the actions. Before all of its own, so that whatever it has heard by then, it does not think that it has won.
+    for (const clock of [-1, 0]) this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1, clock })
     this.#join(id)
   }
 

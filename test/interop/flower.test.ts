@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
 import { freePort } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
-import { Fleet, fresh } from './fleet.js'
+import { isFullRun } from '../harness/depth.js'
+import { type Broker, Fleet, fresh } from './fleet.js'
 import { skipped, title } from './needs.js'
 import { PythonProcess, type PythonSettings } from './python-process.js'
 import { shapeOf } from './shape.js'
@@ -78,11 +79,13 @@ class Flower extends PythonProcess {
   }
 }
 
-describe.skipIf(withoutFlower())(title('Flower, with a worker of each language'), () => {
+const brokers: readonly Broker[] = isFullRun ? ['redis', 'classic'] : ['redis']
+
+describe.skipIf(withoutFlower()).each(brokers)(title('Flower on %s, with a worker of each language'), (broker) => {
   let fleet: Fleet
   let flower: Flower
   beforeAll(async () => {
-    fleet = await Fleet.start({ node: ['node'], python: ['python'], flags: ['-E', '-O', 'fair'], concurrency: 1 })
+    fleet = await Fleet.start({ broker, node: ['node'], python: ['python'], flags: ['-E', '-O', 'fair'], concurrency: 1 })
     flower = await Flower.start({ broker: fleet.url, backend: fleet.backendUrl, store: fleet.storeUrl })
     await until(async () => Object.keys(await flower.get('workers?refresh=1')).length === 2, 'Flower sees both workers', 40_000)
   }, 120_000)

@@ -1,12 +1,10 @@
 /** Schedules in Redis: entries in a hash, their revisions in a sorted set, the lease in a key that expires. */
 import { randomUUID } from 'node:crypto'
-import { ConnectionError } from '../../errors.js'
 import type { Clock } from '../../internal/clock.js'
-import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type RedisTarget, textOf } from '../../internal/redis/link.js'
+import { integerOf, listOf, type RedisTarget, textOf } from '../../internal/redis/link.js'
 import { Script } from '../../internal/redis/script.js'
+import { StoreLink } from '../../internal/redis/store-link.js'
 import type { HistoryRow, Leadership, ScheduleStore, StoreChange, StoredEntry, WriteOutcome } from '../../schedule-store.js'
-
-const openMs = 4_000
 
 /** KEYS: lease, token. ARGV: owner, ms. Gives whether it leads, the token, the owner. */
 const leadScript = new Script(
@@ -77,16 +75,13 @@ export interface RedisScheduleStoreOptions {
 
 export class RedisScheduleStore implements ScheduleStore {
   readonly name = 'redis'
-  readonly #target: RedisTarget
-  readonly #clock: Clock
+  readonly #link: StoreLink
   readonly #prefix: string
   #id = ''
-  #link: Promise<RedisLink> | undefined
-  #isClosed = false
 
   static async open(target: RedisTarget, { app, clock, keyPrefix }: RedisScheduleStoreOptions): Promise<RedisScheduleStore> {
     const store = new RedisScheduleStore(target, clock, `${keyPrefix}celeriac.beat.${app}.`)
-    store.#id = await store.#run(async (link) => {
+    store.#id = await store.#link.run(async (link) => {
       await link.call('SET', [store.#key('id'), randomUUID(), 'NX'])
       return textOf(await link.call('GET', [store.#key('id')]))
     })
@@ -94,8 +89,7 @@ export class RedisScheduleStore implements ScheduleStore {
   }
 
   private constructor(target: RedisTarget, clock: Clock, prefix: string) {
-    this.#target = target
-    this.#clock = clock
+    this.#link = new StoreLink(target, { clock, name: 'celeriac:beat', what: 'the store of schedules' })
     this.#prefix = prefix
   }
 
@@ -104,7 +98,7 @@ export class RedisScheduleStore implements ScheduleStore {
   }
 
   async entries(since: number): Promise<readonly StoredEntry[]> {
-    const reply = listOf(await this.#run((link) => readScript.run(link, [this.#key('entries'), this.#key('revisions')], [since])))
+    const reply = listOf(await this.#link.run((link) => readScript.run(link, [this.#key('entries'), this.#key('revisions')], [since])))
     return Array.from({ length: reply.length / 3 }, (_, index) => {
       const data = reply[3 * index + 2]
       return {
@@ -116,7 +110,7 @@ export class RedisScheduleStore implements ScheduleStore {
   }
 
   async revision(): Promise<number> {
-    const reply = await this.#run((link) => link.call('GET', [this.#key('revision')]))
+    const reply = await this.#link.run((link) => link.call('GET', [this.#key('revision')]))
     return reply === null ? 0 : Number(textOf(reply))
   }
 
@@ -131,7 +125,7 @@ export class RedisScheduleStore implements ScheduleStore {
       ...history.flatMap((row) => [names.indexOf(row.entry) + 1, JSON.stringify(row)]),
     ]
     // Not repeated on another link: the server may have done it, and would then say that the entries have changed – which is what the caller looks into.
-    const [status, ...rest] = listOf(await this.#run((link) => writeScript.run(link, keys, args)))
+    const [status, ...rest] = listOf(await this.#link.run((link) => writeScript.run(link, keys, args)))
     if (integerOf(status) === 0) return { status: 'deposed' }
     if (integerOf(status) < 0) return { status: 'changed', names: rest.map(textOf) }
     return { status: 'written', revision: integerOf(rest[0]) }
@@ -139,7 +133,7 @@ export class RedisScheduleStore implements ScheduleStore {
 
   async history({ entry, limit }: { readonly entry?: string; readonly limit: number }): Promise<readonly HistoryRow[]> {
     const names = entry === undefined ? (await this.entries(0)).map(({ name }) => name) : [entry]
-    const lists = await this.#run((link) =>
+    const lists = await this.#link.run((link) =>
       Promise.all(names.map((name) => link.call('LRANGE', [this.#key(`history.${name}`), 0, limit - 1]))),
     )
     // Written by this class.
@@ -148,7 +142,7 @@ export class RedisScheduleStore implements ScheduleStore {
   }
 
   async lead(owner: string, leaseMs: number): Promise<Leadership> {
-    const [reply, revision] = await this.#run((link) =>
+    const [reply, revision] = await this.#link.run((link) =>
       Promise.all([
         leadScript.run(link, [this.#key('lease'), this.#key('token')], [owner, Math.ceil(leaseMs)]),
         link.call('GET', [this.#key('revision')]),
@@ -164,56 +158,14 @@ export class RedisScheduleStore implements ScheduleStore {
   }
 
   async resign(owner: string): Promise<void> {
-    await this.#run((link) => resignScript.run(link, [this.#key('lease')], [owner]))
+    await this.#link.run((link) => resignScript.run(link, [this.#key('lease')], [owner]))
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    await this.#link?.then(
-      (link) => link.close(),
-      () => undefined,
-    )
+  close(): Promise<void> {
+    return this.#link.close()
   }
 
   #key(name: string): string {
     return this.#prefix + name
-  }
-
-  /** One try, on the link that is open or on a new one: beat and whoever else asks comes again. */
-  async #run<T>(work: (link: RedisLink) => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw new ConnectionError('the store of schedules is closed')
-    try {
-      return await work(await this.#opened())
-    } catch (error) {
-      if (error instanceof LinkLostError || error instanceof RedisReplyError)
-        throw new ConnectionError(`the store of schedules ${this.#target.shown} cannot be used: ${error.message}`, { cause: error })
-      throw error
-    }
-  }
-
-  #opened(): Promise<RedisLink> {
-    if (this.#link !== undefined) return this.#link
-    const opening = this.#open()
-    this.#link = opening
-    const forget = (): void => {
-      if (this.#link === opening) this.#link = undefined
-    }
-    opening.then((link) => link.ended.then(forget), forget)
-    return opening
-  }
-
-  async #open(): Promise<RedisLink> {
-    const attempt = new AbortController()
-    const timer = this.#clock.setTimer(openMs, () => attempt.abort(new LinkLostError(`no answer within ${openMs / 1000} s`)))
-    try {
-      return await this.#target.open({ signal: attempt.signal, name: 'celeriac:beat' })
-    } catch (error) {
-      if (error instanceof Error && !('code' in error && String(error.code).startsWith('ERR_')))
-        throw new ConnectionError(`the store of schedules ${this.#target.shown} cannot be reached: ${error.message}`, { cause: error })
-      throw error
-    } finally {
-      timer.cancel()
-    }
   }
 }

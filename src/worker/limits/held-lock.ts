@@ -2,6 +2,7 @@ import type { Message } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
 import { lockHeader } from '../../protocol/task-headers.js'
 import type { Delivery } from '../../transport.js'
+import { ForwardedDelivery } from '../forwarded-delivery.js'
 
 /** The lock that a message says its task holds. */
 export interface HeldLock {
@@ -29,59 +30,26 @@ export function hasEnded({ delivery, goesOn }: HeldLock): boolean {
 }
 
 /** A delivery that remembers whether its message is done with, by the last word about it: one that is acked early is acked again when its task has ended. */
-class WatchedDelivery implements Delivery {
-  readonly #delivery: Delivery
+class WatchedDelivery extends ForwardedDelivery {
   isDone = false
 
-  constructor(delivery: Delivery) {
-    this.#delivery = delivery
-  }
-
-  get message(): Message {
-    return this.#delivery.message
-  }
-
-  get queue(): string {
-    return this.#delivery.queue
-  }
-
-  get exchange(): string {
-    return this.#delivery.exchange
-  }
-
-  get routingKey(): string {
-    return this.#delivery.routingKey
-  }
-
-  get redelivered(): boolean {
-    return this.#delivery.redelivered
-  }
-
-  get deliveries(): number {
-    return this.#delivery.deliveries
-  }
-
-  get isLost(): boolean {
-    return this.#delivery.isLost
-  }
-
-  ack(): void {
+  override ack(): void {
     this.isDone = true
-    this.#delivery.ack()
+    super.ack()
   }
 
-  release(options?: { readonly counted?: boolean }): void {
+  override release(options?: { readonly counted?: boolean }): void {
     this.isDone = false
-    this.#delivery.release(options)
+    super.release(options)
   }
 
-  reject(reason: string): void {
+  override reject(reason: string): void {
     this.isDone = true
-    this.#delivery.reject(reason)
+    super.reject(reason)
   }
 
-  defer(untilMs: number): void {
+  override defer(untilMs: number): void {
     this.isDone = false
-    this.#delivery.defer(untilMs)
+    super.defer(untilMs)
   }
 }
