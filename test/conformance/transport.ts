@@ -110,7 +110,7 @@ export function testTransport(driver: TransportDriver): void {
   const promise = (name: string, body: () => Promise<void>): void => {
     const reason = driver.gaps?.[name]
     if (reason === undefined) test(name, body, 20_000)
-    else test.fails(`${name} (gap: ${reason})`, body, 20_000)
+    else test.fails(`${name} (gap: ${reason})`, body, 5_000)
   }
 
   describe(`transport ${driver.name}`, () => {
