@@ -57,15 +57,9 @@ export class RedisBroker implements SceneBroker {
   }
 
   async messages(): Promise<KeptMessage[]> {
-    // In one step: what moves meanwhile would be seen twice, or not at all.
-    const looks = lists.map((list) => ['lrange', list, '0', '-1'])
-    const found = (await this.raw.multi([...looks, ['hgetall', 'unacked']]).exec()) ?? []
-    const answers = found.map(([error, answer]) => {
-      if (error !== null) throw error
-      return answer
-    })
-    const waiting = answers.slice(0, -1) as string[][] // as LRANGE answers
-    const unacked = Object.entries(answers.at(-1) as Record<string, string>) // as ioredis makes it of HGETALL
+    // Not in one step, which a cluster and a full server refuse: what moves meanwhile may be seen twice.
+    const waiting = await Promise.all(lists.map((list) => this.raw.lrange(list, 0, -1)))
+    const unacked = Object.entries(await this.raw.hgetall('unacked'))
     return [
       ...waiting.flat().map((envelope) => kept('waiting', () => JSON.parse(envelope))),
       ...unacked.map(([lease, entry]) => kept(lease.startsWith('c:eta:') ? 'delayed' : 'leased', () => JSON.parse(entry)[0])),
