@@ -49,7 +49,8 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). Half a second later, or when all that are known have proposed themselves, the one with the smallest logical time has won, for all in the same way.
+ * (`worker-elect-ack`). Half a second later, or two seconds if one that is known has not proposed itself by then, the one with the smallest logical time has won,
+ * for all in the same way.
  *
  * Python's do not wait for proposals, but for as many answers as there are others, and one that has heard a single proposal by then dies of it (IndexError in
  * kombu's sort_heap). Commands and events come to it by different ways, in any order. So a worker of ours proposes itself twice, and answers nobody before that.
