@@ -4,6 +4,9 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { filesToLookAtAgain, judge } from './second-look.mjs'
+
+/** @typedef {import('./second-look.mjs').Failure} Failure */
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = `${root}/.cache/run-${process.pid}`
@@ -72,27 +75,52 @@ async function runCheck({ name, command }) {
 }
 
 async function runTests() {
-  const report = `${folder}/vitest.json`
+  const first = await look(given)
+  count.passed += first.passed
+  count.skipped += first.skipped
+  const files = filesToLookAtAgain(first.failures)
+  if (files.length === 0 || stoppedBy !== undefined) return tellFailed(first.failures)
+  console.log(`\n${first.failures.length} failed. A second look, with nothing else running: ${files.join(' ')}`)
+  const second = await look([...files, '--no-file-parallelism', '--maxConcurrency=1'])
+  const { failed, unsteady } = judge(first.failures, second.failures)
+  count.passed += unsteady.filter(({ isTest }) => isTest).length
+  for (const failure of unsteady) console.log(`UNSTEADY (holds when it runs alone)  ${oneOf(failure)}`)
+  tellFailed(failed)
+}
+
+/** @param {readonly Failure[]} failures */
+function tellFailed(failures) {
+  count.failed += failures.length
+  for (const failure of failures) console.log(`FAILED  ${oneOf(failure)}`)
+}
+
+/** @param {Failure} failure */
+function oneOf({ file, name, says }) {
+  return `${file} > ${name}\n    ${says.replaceAll('\n', '\n    ')}`
+}
+
+/** One run of Vitest. @param {readonly string[]} args @returns {Promise<{ passed: number, skipped: number, failures: readonly Failure[] }>} */
+async function look(args) {
+  const [report, failed] = [`${folder}/vitest.json`, `${folder}/failures.json`]
+  for (const file of [report, failed]) rmSync(file, { force: true })
   const { ok, leftBehind } = await node([
     bin('vitest/vitest.mjs'),
     'run',
     '--reporter=default',
     '--reporter=json',
+    '--reporter=./test/harness/failures.ts',
     `--outputFile=${report}`,
-    ...given,
+    ...args,
   ])
-  const counted = existsSync(report)
-    ? JSON.parse(readFileSync(report, 'utf8'))
-    : { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0 }
-  count.passed += counted.numPassedTests
-  count.failed += counted.numFailedTests
-  count.skipped += counted.numPendingTests + counted.numTodoTests
+  const counted = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : { numPassedTests: 0, numPendingTests: 0, numTodoTests: 0 }
+  /** @type {Failure[]} */
+  const failures = existsSync(failed) ? JSON.parse(readFileSync(failed, 'utf8')) : []
   if (leftBehind && stoppedBy === undefined) {
-    console.log('FAILED  the tests left processes running (they were killed)')
-    count.failed++
+    failures.push({ file: '', name: 'Vitest', says: 'left processes running (they were killed)', isTest: false })
   }
-  // A file that cannot be loaded, or an error outside every test, fails the run and is no test.
-  if (!ok && counted.numFailedTests === 0) count.failed++
+  if (!ok && failures.length === 0)
+    failures.push({ file: '', name: 'Vitest', says: 'ended with an error and named no test', isTest: false })
+  return { passed: counted.numPassedTests, skipped: counted.numPendingTests + counted.numTodoTests, failures }
 }
 
 /** @param {string[]} command @returns {Promise<{ ok: boolean, output: string, leftBehind: boolean }>} */
