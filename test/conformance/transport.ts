@@ -284,6 +284,44 @@ export function testTransport(driver: TransportDriver): void {
       expect(inbox.ids).toEqual(['late'])
     })
 
+    promise('a queue with x-max-length or x-max-length-bytes keeps the latest that it has room for', async () => {
+      const limited = (name: string, limits: Queue['arguments']): Queue => queue(name, { arguments: limits })
+      await connection.declare(topology(limited('short', { 'x-max-length': 3 }), limited('p', { 'x-max-length-bytes': 100 })))
+      for (const id of ['a', 'b', 'c', 'd', 'e']) {
+        await publish(message({ id }), { routingKey: 'short' })
+        await publish(message({ id, body: '[[], {}, null]'.padEnd(40) }), { routingKey: 'p' })
+      }
+      const inbox = await Inbox.open(connection, { queues: ['short'] })
+      const other = await Inbox.open(connection, { queues: ['p'] })
+      await inbox.gets(3)
+      await other.gets(2)
+      expect([inbox.ids, other.ids]).toEqual([
+        ['c', 'd', 'e'],
+        ['d', 'e'],
+      ])
+    })
+
+    promise('a queue with x-overflow: reject-publish takes no more than it has room for', async () => {
+      await connection.declare(topology(queue('short', { arguments: { 'x-max-length': 2, 'x-overflow': 'reject-publish' } })))
+      const taken: string[] = []
+      let refused: unknown
+      // A quorum queue notices some messages later that it is full.
+      for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) {
+        try {
+          await publish(message({ id }), { routingKey: 'short' })
+          taken.push(id)
+        } catch (error) {
+          refused = error
+          break
+        }
+      }
+      expect(refused).toMatchObject({ code: 'ERR_BROKER_FULL' })
+      expect(taken.slice(0, 2)).toEqual(['a', 'b'])
+      const inbox = await Inbox.open(connection, { queues: ['short'] })
+      await inbox.gets(taken.length)
+      expect(inbox.ids).toEqual(taken)
+    })
+
     // ── consuming ────────────────────────────────────────────────────────────
 
     promise('a consumer that waits is told of a message of another connection', async () => {
