@@ -3,6 +3,7 @@
  * to pass fails. The promises about a lost process are in transport-processes.ts.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { newTaskId } from '../../dist/internal/task-id.js'
 import type { Message } from '../../dist/protocol/message.js'
 import type { Exchange, Queue, Topology } from '../../dist/protocol/topology.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
@@ -755,6 +756,18 @@ export function testTransport(driver: TransportDriver): void {
       expect([0, undefined]).toContain(delayed)
       if (oldestAtMs !== undefined) expect(oldestAtMs).toBeGreaterThanOrEqual(before)
       expect(await connection.queues.facts('nowhere')).toMatchObject({ waiting: 0, oldestAtMs: undefined })
+    })
+
+    promise('since when the oldest message waits is told as `supports` says', async () => {
+      const { queueAge } = (await broker.transport()).supports
+      const before = clock.now()
+      expect(await connection.queues.oldestAtMs('q')).toBeUndefined()
+      await publish(message({ id: newTaskId(before), priority: 0 }))
+      await publish(message({ id: newTaskId(before + 5_000), priority: 5 }))
+      const oldestAtMs = await connection.queues.oldestAtMs('q')
+      if (queueAge === 'none') expect(oldestAtMs).toBeUndefined()
+      else expect(oldestAtMs).toBe(before)
+      expect((await connection.queues.facts('q')).oldestAtMs).toBe(oldestAtMs)
     })
 
     promise('a queue stays paused for whoever comes later, with its last note, until it is resumed', async () => {
