@@ -39,6 +39,8 @@ export interface TransportSupports {
   readonly persistent: boolean
   /** More than one process can connect. */
   readonly shared: boolean
+  /** Since when the oldest message of a queue waits: told of all, of those whose task id has the time in it (ours), or of none. */
+  readonly queueAge: 'all' | 'ours' | 'none'
 }
 
 export interface PublishOptions {
@@ -190,13 +192,15 @@ export interface QueueFacts {
   readonly leased: number | undefined
   /** Connections that take from it. */
   readonly consumers: number | undefined
-  /** Since when the next one to be taken is there, or was sent for the first time: wall clock, ms. Undefined also when none waits. */
+  /** Since when the oldest is there, or was sent for the first time: wall clock, ms; see `supports.queueAge`. Undefined also when none waits. */
   readonly oldestAtMs: number | undefined
 }
 
 /** Single queues. One that is not there is empty. */
 export interface Queues {
   facts(queue: string): Promise<QueueFacts>
+  /** As in the facts, and cheap enough to be asked now and then for each queue. */
+  oldestAtMs(queue: string): Promise<number | undefined>
   /** What was noted of those of these queues that are paused, by queue. */
   paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** Workers are to leave the queue alone; the broker only remembers it. Safe to repeat: the last note counts. */
