@@ -261,7 +261,8 @@ export const configTable = {
   }),
   workerDisableRateLimits: row('Worker', bool, false, { sentence: 'Keep to no rate limits of tasks.' }),
   workerStateDb: row('Worker', nullable(text), null, {
-    sentence: 'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own.',
+    sentence:
+      'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own: `%n` and `%h` as in workerLogFile.',
     flag: '-S, --statedb <path>',
   }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {

@@ -8,7 +8,7 @@ import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import { nodeName } from '../internal/node-name.js'
+import { nodeName, nodePath } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
@@ -175,7 +175,7 @@ export class AppWorker implements Worker, Health {
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
     if (core.config.workerStateDb !== null) {
-      this.#stateFile = new StateFile(core, core.config.workerStateDb, this.#revoked)
+      this.#stateFile = new StateFile(core, nodePath(core.config.workerStateDb, this.hostname), this.#revoked)
       await this.#stateFile.open()
     }
     const pool = await makePool(core, this.#options, {
