@@ -289,7 +289,8 @@ export const configTable = {
     own: true,
   }),
   workerStuckTimeout: row('Worker', nullable(secondsAbove0), 10, {
-    sentence: 'In pools that run tasks in this process: name the task that blocks the event loop for longer.',
+    sentence:
+      'In pools that run tasks in this process: a task that blocks the event loop for longer is named, and ends the worker with exit code 70; null: it may.',
     own: true,
   }),
   workerLogLevel: row('Worker', logLevel, 'info', {
