@@ -1,5 +1,5 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { DatabaseUnusableError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
@@ -26,6 +26,10 @@ export class StateFile {
 
   /** Takes over what is there; no file is a worker that never ran. Throws DatabaseUnusableError for one that cannot be read. */
   async open(): Promise<this> {
+    // As for a log or a pid file: what is to be in a folder may make it.
+    await mkdir(dirname(this.#path), { recursive: true }).catch((cause: unknown) => {
+      throw this.#unusable(cause)
+    })
     let text: string | undefined
     try {
       text = await readFile(this.#path, 'utf8')

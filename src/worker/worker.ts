@@ -8,7 +8,7 @@ import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import { nodeName } from '../internal/node-name.js'
+import { nodeName, nodePath } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
@@ -176,7 +176,7 @@ export class AppWorker implements Worker, Health {
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
     const { workerStateDb } = core.config
-    if (workerStateDb !== null) this.#stateFile = await new StateFile(core, workerStateDb, this.#revoked).open()
+    if (workerStateDb !== null) this.#stateFile = await new StateFile(core, nodePath(workerStateDb, this.hostname), this.#revoked).open()
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
       beforeProcess: () => this.#signals.beforeProcess(),

@@ -24,8 +24,10 @@ const onceMs = 4_500
 export function define(command: Command): void {
   command
     .option('-d, --dump', 'write each event on a line as it comes, until Ctrl-C')
-    .option('--once <duration>', 'listen for so long, then write what was heard of workers and tasks', (text) =>
-      durationText(text, '--once'),
+    .option(
+      '--once <duration>',
+      'listen for so long, then write what was heard of workers and tasks; with --dump, dump for so long',
+      (text) => durationText(text, '--once'),
     )
     .option('--enable', 'first let every worker send task events, as if it ran with -E')
     .option('--metrics-port <port>', 'instead of showing them, tell Prometheus of the whole cluster, at /metrics of this port', (text) =>
@@ -54,6 +56,7 @@ async function events({ dump, once, enable, json, metricsPort, flowerCompat }: E
       ? { onEvent: (event) => terminal.data(json === true ? JSON.stringify(event) : eventLine(event, nameOf(event.uuid))) }
       : {}),
   })
+  const passed = (ms: number): Promise<void> => new Promise((resolve) => core.clock.setTimer(ms, resolve, { keepAlive: true }))
   function nameOf(uuid: unknown): string | undefined {
     return typeof uuid === 'string' ? monitor.state.task(uuid)?.name : undefined
   }
@@ -61,12 +64,10 @@ async function events({ dump, once, enable, json, metricsPort, flowerCompat }: E
   // Awaited here: the monitor is closed when this function returns.
   if (isLive) return await showLive(app, monitor, { color: flags.color })
   if (dump === true) {
-    terminal.note('listening to events; Ctrl-C ends it')
-    return await untilTold()
+    terminal.note(once === undefined ? 'listening to events; Ctrl-C ends it' : 'listening to events')
+    return await (once === undefined ? untilTold() : passed(toMs(once, '--once')))
   }
-  await new Promise<void>((resolve) =>
-    core.clock.setTimer(once === undefined ? onceMs : toMs(once, '--once'), resolve, { keepAlive: true }),
-  )
+  await passed(once === undefined ? onceMs : toMs(once, '--once'))
   const { state } = monitor
   if (json === true) return terminal.data(JSON.stringify({ workers: state.workers(), tasks: state.tasks() }))
   for (const line of table(workerHeadings, state.workers().map(workerCells))) terminal.data(line)
