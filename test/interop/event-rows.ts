@@ -160,11 +160,14 @@ export function testEvents(broker: Broker): void {
       for (let round = 0; round < 2; round++) await elect(fleet)
     })
 
-    test.skipIf(broker !== 'redis' && !isFullRun)('the only Python worker survives elections among Node workers, and each is won by one', async () => {
-      await fleet.startNode(['another'])
-      await knowEachOther(fleet)
-      for (let round = 0; round < 2; round++) await elect(fleet)
-    })
+    test.skipIf(broker !== 'redis' && !isFullRun)(
+      'the only Python worker survives elections among Node workers, and each is won by one',
+      async () => {
+        await fleet.startNode(['another'])
+        await knowEachOther(fleet)
+        for (let round = 0; round < 2; round++) await elect(fleet)
+      },
+    )
 
     test('a worker that starts learns from the others what is revoked, across the languages', async () => {
       const ids = [fresh('revoked'), fresh('revoked')]
