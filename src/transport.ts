@@ -139,10 +139,11 @@ export interface Delivery {
   /** Done: remove the message. Coalesced with other settlements; an error surfaces as the connection's end. */
   ack(): void
   /**
-   * Stores the end of its task as `ResultBackend.store` would, and acks if it was written, at once. It counts as settled until the promise does, and after `true`.
-   * False: the task had ended already. Undefined: neither was done as far as is known, and both are to be done one by one. Never rejects.
+   * Stores the end of its task as `ResultBackend.store` would, and acks if it was written, at once. It counts as settled until `ended` is called, and after `true`.
+   * False: the task had ended already. Undefined: neither was done as far as is known, and both are to be done one by one. A function and no promise: each
+   * task pays for it. `ended` must not throw.
    */
-  ackWith?(end: PlacedEnd): Promise<boolean | undefined>
+  ackWith?(end: PlacedEnd, ended: AckEnded): void
   /** Back to its place in the queue. Uncounted by default; `{ counted: true }` when a run of it ended abnormally (its child was lost). */
   release(options?: { readonly counted?: boolean }): void
   /** To the dead letters, with the original bytes. */
@@ -150,6 +151,9 @@ export interface Delivery {
   /** Back until `untilMs` (wall clock). The prefetch slot is free at once, and the message's bytes leave the worker's memory where the broker can keep them. */
   defer(untilMs: number): void
 }
+
+/** What came of `Delivery.ackWith`. */
+export type AckEnded = (stored: boolean | undefined) => void
 
 export interface DeadLetter {
   /** Names the dead letter in this broker. */

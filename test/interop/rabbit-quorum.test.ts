@@ -89,7 +89,7 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
 
   test('a client that delays before any worker was there declares where it waits', async () => {
     const { url } = await virtualHost()
-    await using app = new Celeriac('early', { brokerUrl: url, ...topicQuorum })
+    await using app = new Celeriac('early', { brokerUrl: url, publishTimeout: 30, ...topicQuorum })
     // Celery's client would get NOT_FOUND, since its workers alone declare it.
     await app.sendTask('interop.where', {}, { queue: 'early', countdown: 3.5 })
     const connection = await lookInto(url)

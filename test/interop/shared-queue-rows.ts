@@ -15,12 +15,12 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         concurrency: 2,
         pythonConfig: { worker_prefetch_multiplier: 4 },
         // All are sent at once: the last one waits for the others.
-        nodeOptions: { publishTimeout: 30 },
+        nodeOptions: { publishTimeout: 180 },
       })
     })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
-    test(`${count} tasks of both clients: each runs once, some at each worker`, async () => {
+    test(`${count} tasks of both clients: each runs once, some at each worker`, { timeout: 400_000 }, async () => {
       const key = fresh('count')
       const byPython = count / 4
       const byNode = count - byPython
@@ -28,7 +28,7 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         fleet.client.ask<string[]>(
           'flood',
           { task: 'interop.count', args: JSON.stringify([key]), options: '{"queue": "shared", "ignore_result": true}', count: byPython },
-          60_000,
+          180_000,
         ),
         Promise.all(
           Array.from({ length: byNode }, async () => {
@@ -41,7 +41,7 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         const [ran, waiting] = await Promise.all([fleet.redis.hlen(`ran:${key}`), fleet.waiting('shared')])
         return ran >= byPython + byNode && waiting === 0
       }
-      await until(nothingLeft, `the end of ${count} tasks\n${fleet.said()}`, 60_000)
+      await until(nothingLeft, `the end of ${count} tasks\n${fleet.said()}`, 180_000)
       await fleet.allAcked()
       const runs = await fleet.redis.hgetall(`ran:${key}`)
       expect(new Set(Object.keys(runs))).toEqual(new Set([...ofPython, ...ofNode]))
