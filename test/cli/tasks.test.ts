@@ -48,6 +48,10 @@ test('a task that waits is not a task that is done, and a wait has an end', asyn
     code: 75,
     stderr: expect.stringContaining('ERR_TIMEOUT'),
   })
+  expect(await project.run(['result', 'no-such-id'])).toMatchObject({
+    code: 75,
+    stderr: expect.stringContaining('nor the results know this id'),
+  })
 })
 
 test('a task that this app does not have is sent, with a word of doubt', async () => {
