@@ -15,6 +15,7 @@ import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
 import { type Health, notReadyWords } from './health.js'
+import { learning } from './known-tasks.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
@@ -198,7 +199,7 @@ export class AppWorker implements Worker, Health {
       const booted = pool.start()
       // Whoever waits for it is told: what comes before may fail first.
       booted.catch(() => {})
-      const backend = await core.connections.backend()
+      const backend = learning(await core.connections.backend())
       await this.#consumeFirst(pool, backend, booted)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
