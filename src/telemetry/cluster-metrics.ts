@@ -42,7 +42,9 @@ export interface ClusterMetricsOptions {
 /** Series of a worker that is gone for so long go, too. */
 const goneMs = 600_000
 const mostHosts = 1_000
-/** Tasks that were received and not started. */
+/** A sender tells of a task after it is sent: a worker may be quicker. So long is waited for it, which alone knows the queue. */
+const sentMs = 1_000
+/** Tasks that were received and not started, and those whose sender was not heard. */
 const mostWaiting = 10_000
 
 export class ClusterMetrics {
@@ -62,6 +64,8 @@ export class ClusterMetrics {
   readonly #schedules = new FewValues(mostHosts)
   /** Since when each task waits, ms. */
   readonly #waiting = new Map<string, number | undefined>()
+  /** What happened to tasks whose queue is not known yet. */
+  readonly #early = new Map<string, { readonly sinceMs: number; readonly events: ClusterEvent[] }>()
   /** What was counted already. */
   readonly #missedBefore = new Map<string, number>()
 
@@ -88,23 +92,20 @@ export class ClusterMetrics {
   take(event: ClusterEvent): void {
     const { type, uuid } = event
     if (!type.startsWith('task-') || typeof uuid !== 'string') return
-    const task = this.#state.task(uuid)
-    if (task === undefined) return
-    const series = { name: task.name ?? '(unknown)', hostname: this.#hosts.of(hostOf(event)), queue: task.queue ?? '(unknown)' }
-    this.#count(event, uuid, task, series)
-    this.#flower?.task({
-      type: flowerTypes.has(type) ? type : 'task-other',
-      worker: series.hostname,
-      uuid,
-      name: series.name,
-      timestamp: event.timestamp,
-      hasEta: typeof event.eta === 'string',
-      runtime: runtimeOf(event),
-    })
+    if (type === 'task-sent') {
+      this.#show(event, uuid)
+      return this.#showEarly(uuid)
+    }
+    const early = this.#early.get(uuid)
+    if (early !== undefined) early.events.push(event)
+    else if (this.#state.task(uuid)?.queue !== undefined) this.#show(event, uuid)
+    else this.#early.set(uuid, { sinceMs: this.#clock.monotonic(), events: [event] })
+    this.#showLate()
   }
 
   /** Undefined: the broker could not be asked, and what it would say is left out. */
   async text(look: ClusterLook | undefined): Promise<string> {
+    this.#showLate()
     await this.#showWorkers()
     for (const gauge of [...Object.values(this.#queues), this.#dead, this.#lastRun]) gauge.reset()
     for (const { queue, length, workers, consumers, processes, oldestSeconds, isPaused } of look?.queues ?? []) {
@@ -120,12 +121,44 @@ export class ClusterMetrics {
     return this.#registry.text()
   }
 
-  #count(event: ClusterEvent, uuid: string, task: TaskView, series: TaskSeries): void {
+  /** Of tasks whose sender has not been heard for so long, and will not be. */
+  #showLate(): void {
+    const now = this.#clock.monotonic()
+    for (const [uuid, { sinceMs }] of this.#early) {
+      if (now - sinceMs < sentMs && this.#early.size <= mostWaiting) return
+      this.#showEarly(uuid)
+    }
+  }
+
+  #showEarly(uuid: string): void {
+    const early = this.#early.get(uuid)
+    this.#early.delete(uuid)
+    for (const event of early?.events ?? []) this.#show(event, uuid)
+  }
+
+  #show(event: ClusterEvent, uuid: string): void {
+    const { type } = event
+    const task = this.#state.task(uuid)
+    const name = task?.name ?? '(unknown)'
+    const series = { name, hostname: this.#hosts.of(hostOf(event)), queue: task?.queue ?? '(unknown)' }
+    this.#count(event, uuid, task, series)
+    this.#flower?.task({
+      type: flowerTypes.has(type) ? type : 'task-other',
+      worker: series.hostname,
+      uuid,
+      name,
+      timestamp: event.timestamp,
+      hasEta: typeof event.eta === 'string',
+      runtime: runtimeOf(event),
+    })
+  }
+
+  #count(event: ClusterEvent, uuid: string, task: TaskView | undefined, series: TaskSeries): void {
     const { type, eta, retries, timestamp } = event
     if (type === 'task-sent') return this.#sent.inc(this.#tasks.labels(series))
     if (type === 'task-received') {
       this.#tasks.count('received', series)
-      return this.#wait(uuid, typeof eta === 'string' ? etaMs(eta) : retries === 0 ? sentMs(uuid, task) : undefined)
+      return this.#wait(uuid, typeof eta === 'string' ? etaMs(eta) : retries === 0 ? sentAt(uuid, task) : undefined)
     }
     const sinceMs = this.#waiting.get(uuid)
     this.#waiting.delete(uuid)
@@ -204,8 +237,9 @@ function runtimeOf({ type, runtime }: ClusterEvent): number | undefined {
   return type === 'task-succeeded' && typeof runtime === 'number' && Number.isFinite(runtime) && runtime >= 0 ? runtime : undefined
 }
 
-function sentMs(uuid: string, { times: { sent } }: TaskView): number | undefined {
-  return sent === undefined ? sentAtMs(uuid) : sent * 1000
+function sentAt(uuid: string, task: TaskView | undefined): number | undefined {
+  const seconds = task?.times.sent
+  return seconds === undefined ? sentAtMs(uuid) : seconds * 1000
 }
 
 function etaMs(eta: string): number | undefined {

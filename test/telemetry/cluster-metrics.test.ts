@@ -58,7 +58,15 @@ test('tasks of Python workers are counted, and their waits measured, from what e
   tell('task-received', 'py@h', { uuid: 'b', name: 'add', retries: 0, eta: '2023-11-14T22:13:24+00:00' })
   tell('task-failed', 'py@h', { uuid: 'b', exception: "ValueError('no')" })
   for (const what of ['retried', 'rejected', 'revoked']) tell(`task-${what}`, 'py@h', { uuid: 'a' })
+  // Who has sent b was not heard.
+  expect(await text()).not.toContain('ValueError')
+  await rig.clock.moveTo(rig.clock.now() + 1_000)
+  // A worker may be quicker than a sender.
+  tell('task-received', 'py@h', { uuid: 'c', name: 'late', retries: 0, eta: null })
+  tell('task-started', 'py@h', { uuid: 'c' })
+  tell('task-sent', 'gen77@web', { uuid: 'c', name: 'late', queue: 'mail' })
   const now = await text()
+  expect(seriesOf(now, 'celery_task_started_total{name="late",hostname="py@h",queue_name="mail"}')).toBe(1)
   expect({
     sent: seriesOf(now, 'celery_task_sent_total{name="add",hostname="gen@web",queue_name="mail"}'),
     received: seriesOf(now, `celery_task_received_total${one}`),
@@ -90,7 +98,7 @@ test('tasks of Python workers are counted, and their waits measured, from what e
   expect(seriesOf(await text(), 'celery_worker_tasks_active{hostname="py@h"}')).toBe(3)
   expect(await flower('flower_worker_number_of_currently_executing_tasks', '{worker="py@h"}')()).toBe(3)
   // Ten minutes after it was heard last, all of it is forgotten.
-  await rig.clock.moveTo(rig.clock.now() + 599_000)
+  await rig.clock.moveTo(rig.clock.now() + 600_000)
   expect(seriesOf(await text(), 'flower_worker_online{worker="py@h"}')).toBe(0)
   await rig.clock.moveTo(rig.clock.now() + 2_000)
   expect((await text()).split('\n').filter((line) => line.includes('py@h'))).toEqual([])
