@@ -320,7 +320,11 @@ export class ChildPool implements Pool, PoolRunOwner {
   #onOutcome(child: PoolChild): void {
     if (this.#backoff.failures > 0) this.#recovered()
     if (child.runs.size <= this.#depthOf(child) / 2) child.full = false
-    if (child.state === 'ready' && child.memoryKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
+    if (child.state === 'ready' && child.memoryKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) {
+      // What it has ahead would make it larger.
+      child.giveBack()
+      this.#retire(child)
+    }
     this.#dispatch()
   }
 
