@@ -95,7 +95,7 @@ function childrenOf(
     env: process.env,
     childConcurrency: config.workerChildConcurrency,
     // With multiplier 1 a worker has no messages that it could send ahead.
-    ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
+    ahead: config.workerPrefetchMultiplier === 1 ? 'none' : config.workerOptimization === 'fair' ? 'in pool' : 'in children',
     ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
     ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
     host,
