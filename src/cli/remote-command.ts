@@ -134,6 +134,7 @@ function showReply(node: string, reply: unknown): string {
   if (isErrorReply(reply)) return `-> ${node}: ERROR\n${indent(reply.error)}`
   const ok: unknown = typeof reply === 'object' && reply !== null && 'ok' in reply && Object.keys(reply).length === 1 ? reply.ok : undefined
   if (typeof ok === 'string') return `-> ${node}: OK\n${indent(ok)}`
+  if (reply === null || reply === undefined) return `-> ${node}: OK`
   if (Array.isArray(reply)) {
     if (reply.length === 0) return `-> ${node}: OK\n${indent('- empty -')}`
     return `-> ${node}: OK\n${indent(reply.map((item) => `* ${typeof item === 'string' ? item : JSON.stringify(item)}`).join('\n'))}`

@@ -122,7 +122,7 @@ amqpTest(
     await lost
     const acked = proxy.after({ direction: 'up', bytes: ack }, () => {}, 40_000)
     const info = await scene.app.result(id).info()
-    expect(info).toMatchObject({ status: 'SUCCESS' })
+    expect(info).toBe('go')
     // RabbitMQ may notice later than the worker that the connection is lost: a message that is sent now may come before that one.
     await again
     await acked

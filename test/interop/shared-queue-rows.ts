@@ -1,6 +1,7 @@
 /** Workers of both languages on one queue, beside each other: nothing is lost, and nothing is run twice. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../conformance/wait.js'
+import { isFullRun } from '../harness/depth.js'
 import { type Broker, Fleet, fresh } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
@@ -67,5 +68,27 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
       await fleet.allAcked()
       for (const id of ids) expect(await fleet.redis.llen(`runs:${id}`)).toBe(5)
     })
+
+    // Limits are ours: on each broker the same code.
+    if (isFullRun)
+      test('a limit of the cluster holds among Node workers, beside a Python worker that knows nothing of it', async () => {
+        const options = { taskQueues: [{ name: 'limited', concurrency: 2 }], limitStore: fleet.storeUrl }
+        await Promise.all([fleet.startNode(['limited'], options), fleet.startNode(['limited'], options), fleet.startPython(['limited'])])
+        const name = fresh('crowd')
+        const { python, node } = fleet.callers
+        const queue = 'limited'
+        const calls = Array.from({ length: 60 }, (_, index) =>
+          (index % 2 === 0 ? python : node).call('interop.crowded', [name, 0.05], {}, { queue }),
+        )
+        const ends: unknown[] = []
+        for (const id of await Promise.all(calls)) ends.push((await node.end(id)).value)
+        const seen = async (language: string) => (await fleet.redis.lrange(`crowds:${name}:${language}`, 0, -1)).map(Number)
+        const [ofNode, ofPython] = [await seen('node'), await seen('python')]
+        expect([ofNode.length, ofPython.length]).toEqual(['node', 'python'].map((one) => ends.filter((end) => end === one).length))
+        expect(ofNode.length + ofPython.length).toBe(60)
+        expect(ofPython.length).toBeGreaterThan(0)
+        expect(Math.max(...ofNode)).toBe(2)
+        await fleet.allAcked()
+      })
   })
 }
