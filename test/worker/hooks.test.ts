@@ -369,3 +369,26 @@ test('log lines of a task carry its name and id, whatever it logs', async () => 
   expect(lines[0]).toMatchObject({ level: 'info', text: 'talk[t]: plain', fields: { task: 'talk', task_id: 't' } })
   expect(lines[2]?.text).toBe('talk[t]: a cycle')
 })
+
+test('signals of heartbeats, of a beat, and of what comes after a run and cannot be done', async () => {
+  const full = { name: 'full', arguments: { 'x-max-length': 0, 'x-overflow': 'reject-publish' } }
+  await using live = new LiveApp({ workerHeartbeatInterval: '50ms', taskPublishRetry: false, taskQueues: [{ name: 'celery' }, full] })
+  const seen = recorded(live, ['heartbeatSent', 'beatInit', 'taskInternalError'])
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  const beat = await live.app.beat().start()
+  await live.work({ hostname: 'w@h', queues: ['celery'] })
+  await add.applyAsync([1, 2], { taskId: 'a', link: add.s(3).set({ queue: 'full' }) })
+  const told = await until(() => {
+    const found = new Map(seen)
+    return found.size === 3 && found
+  })
+  expect(told.get('beatInit')).toEqual({ name: expect.any(String) })
+  expect(told.get('heartbeatSent')).toEqual({ hostname: 'w@h' })
+  expect(told.get('taskInternalError')).toMatchObject({
+    task: 'add',
+    id: 'a',
+    error: { code: 'ERR_BROKER_FULL' },
+    request: { queue: 'celery' },
+  })
+  await beat.stop()
+})
