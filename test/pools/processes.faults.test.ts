@@ -161,9 +161,11 @@ describe('runs that are sent ahead', () => {
     expect(looks).toHaveLength(1)
     const ends = [run('late'), run('crossed')]
     await until(() => looks.length === 2, 'the second request')
+    writeFileSync(`${log}.end`, '')
     await until(() => lines(log).includes('start crossed'), 'the start that crosses it')
     // The patience of the first request ends now; that of the second has just begun.
     looks[0]?.()
+    writeFileSync(`${log}.tell`, '')
     await Promise.all(ends)
     await run('noop')
     expect(lines(log).filter((line) => line === 'start crossed')).toHaveLength(1)
