@@ -177,7 +177,7 @@ export function testEvents(broker: Broker): void {
         expect(await fleet.listed(`note:${name}`, 1)).toEqual([String(round)])
       }
       await fleet.allAcked()
-      expect(await fleet.client.ask('ping', { timeout: 2 })).toHaveLength(3)
+      expect(await fleet.client.ask('broadcast', { command: 'ping', timeout: 30, limit: 3 })).toHaveLength(3)
       expect(fleet.pythonWorkers[0]?.isRunning).toBe(true)
     })
 

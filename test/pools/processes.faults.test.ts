@@ -108,7 +108,7 @@ describe('a child that dies', () => {
     const pool = await startPool({ size: 1 })
     const outcome = await within(pool.run(request(task, body)).outcome, 'outcome')
     expect(outcome).toMatchObject({ status: 'killed', by: 'lost', detail: expect.stringContaining(detail) })
-    resultOf(await within(pool.run(request('noop')).outcome, 'the next task', 1_500))
+    resultOf(await within(pool.run(request('noop')).outcome, 'the next task'))
   })
 
   test('what a task started dies with the process that was lost', async () => {
