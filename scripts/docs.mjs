@@ -64,7 +64,7 @@ async function configPage(root) {
     generatedNote,
     "An option is given to `new Celeriac('shop', { taskAcksLate: false })` under its name here, or as Celery spells it (`task_acks_late`). `broker` and `backend` stand for `brokerUrl` and `resultBackend`.",
     `The environment wins over the program: \`${environmentNames('taskAcksLate').join('`, then `')}\`. Flags of the command line win over both. \`celeriac inspect-config\` shows every value and where it comes from.`,
-    'Times are seconds, or text with a unit: `250ms`, `10s`, `5m`, `2h`, `1d`. An option that is not in this list is refused, not ignored.',
+    'Times are seconds, or text with a unit: `250ms`, `10s`, `5m`, `2h`, `1d`. An option that is not in this list is refused, not ignored. `beatSchedule` has [a page of its own](guide/scheduling.md).',
     `\`celeryDefaults\` is a preset with Celery's own values where ours differ: \`new Celeriac('shop', { ...celeryDefaults })\` has ${Object.entries(
       celeryDefaults,
     )
@@ -86,7 +86,26 @@ async function configPage(root) {
       lines.push(`### ${option}`, row.sentence, facts.join('\n'))
     }
   }
-  return page([...lines, ...(await redisOptions(root)), ...(await amqpOptions(root)), ...(await rpcOptions(root))])
+  return page([
+    ...lines,
+    ...(await redisOptions(root)),
+    ...(await amqpOptions(root)),
+    ...(await rpcOptions(root)),
+    ...(await celeryOptions(root)),
+  ])
+}
+
+/** @param {string} root */
+async function celeryOptions(root) {
+  const { celeryElsewhere, otherBackends } = await fromBuild(root, 'app/config-elsewhere.js')
+  const { celeryName } = await fromBuild(root, 'app/config-names.js')
+  const named = Object.entries(celeryElsewhere).map(([option, instead]) => [celeryName(option), instead])
+  return [
+    "## Celery's settings that have no place here",
+    'They are refused with what there is instead (`ERR_NOT_SUPPORTED`), in either spelling:',
+    refusedTable(Object.fromEntries(named)),
+    `And those of other result backends: ${otherBackends.map((/** @type {string} */ name) => `\`${name}_…\``).join(', ')}.`,
+  ]
 }
 
 /** @param {string} root */

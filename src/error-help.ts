@@ -9,7 +9,7 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_NOT_REGISTERED: "Import the task's module from the app file (or name it in `imports`) and restart the worker.",
   ERR_ALREADY_REGISTERED: 'Give one of the two tasks another name.',
   ERR_APP_NOT_FOUND:
-    'Name the file that exports the app: `celeriac -A ./src/app.ts worker`, or `"celeriac": { "app": "./src/app.ts" }` in package.json.',
+    'Name the file that exports the app: `celeriac -A ./src/app.ts worker`, or `"celeriac": { "app": "./src/app.ts" }` in package.json. Of a file that could not be loaded, `--verbose` shows where.',
   ERR_ARGUMENTS_INVALID: "Call the task with arguments that fit its schema; `issues` has each one's path.",
   ERR_QUEUE_NOT_FOUND: 'Add the queue to `taskQueues`, or set `taskCreateMissingQueues` to true.',
   ERR_QUEUE_MISSING: 'Declare the queue first: a worker declares what it consumes, a sender what it sends to.',

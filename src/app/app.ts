@@ -16,7 +16,7 @@ import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
 import { decodeJson } from '../serializers/json.js'
-import { openTransport } from '../transports/index.js'
+import { checkBroker, openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import type { Beat, BeatOptions } from './beat-handle.js'
 import { BeatSide } from './beat-side.js'
@@ -123,8 +123,10 @@ export class Celeriac implements AsyncDisposable {
           openTransport: (address) =>
             openTransport(address, { clock: systemClock, log: this.#core.log, transportOptions: config.brokerTransportOptions }),
           openLimits: () => openLimits(config),
-          openBackend: (address, { replyTo }) =>
-            openBackend(address, {
+          openBackend: async (address, { replyTo }) => {
+            // What is wrong with a broker that keeps the results, too, is told of the broker.
+            if (config.brokerUrl.includes(address)) checkBroker(address)
+            return openBackend(address, {
               replyTo,
               clock: systemClock,
               transportOptions: config.resultBackendTransportOptions,
@@ -133,7 +135,8 @@ export class Celeriac implements AsyncDisposable {
               // The same server is reached in the same way.
               brokerTransportOptions:
                 hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
-            }),
+            })
+          },
         },
       }),
     }

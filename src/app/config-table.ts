@@ -236,7 +236,7 @@ export const configTable = {
   }),
   workerOptimization: row('Worker', oneOf('default', 'fair'), 'default', {
     sentence:
-      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise very short tasks are sent ahead to it, so that it need not wait for the next.',
+      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise short tasks are sent ahead to it, so that it need not wait for the next.',
     own: true,
     flag: '-O, --optimization <profile>',
   }),
@@ -261,7 +261,8 @@ export const configTable = {
   }),
   workerDisableRateLimits: row('Worker', bool, false, { sentence: 'Keep to no rate limits of tasks.' }),
   workerStateDb: row('Worker', nullable(text), null, {
-    sentence: 'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own.',
+    sentence:
+      'A file in which the worker keeps the ids of revoked tasks over its restarts. Each worker needs one of its own: `%n` and `%h` as in workerLogFile.',
     flag: '-S, --statedb <path>',
   }),
   workerSoftShutdownTimeout: row('Worker', seconds, 0, {
@@ -288,7 +289,8 @@ export const configTable = {
     own: true,
   }),
   workerStuckTimeout: row('Worker', nullable(secondsAbove0), 10, {
-    sentence: 'In pools that run tasks in this process: name the task that blocks the event loop for longer.',
+    sentence:
+      'In pools that run tasks in this process: a task that blocks the event loop for longer is named, and ends the worker with exit code 70; null: it may.',
     own: true,
   }),
   workerLogLevel: row('Worker', logLevel, 'info', {

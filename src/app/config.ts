@@ -1,6 +1,7 @@
 /** From what a user gave to a whole Config: defaults are filled in, every value is checked, unknown names are refused. */
-import { OptionInvalidError, OptionUnknownError } from '../errors.js'
+import { NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
 import type { Address } from '../internal/address.js'
+import { insteadOf } from './config-elsewhere.js'
 import { type aliases, findOption, type SnakeCase } from './config-names.js'
 import { type Config, configTable, type OptionInput, type OptionName, rows } from './config-table.js'
 
@@ -19,7 +20,7 @@ export interface GivenOption {
   readonly spelling: string
 }
 
-/** Throws OptionUnknownError and OptionInvalidError; undefined is "not given". */
+/** Throws OptionUnknownError, OptionInvalidError, and NotSupportedError for what Celery alone has; undefined is "not given". */
 export function resolveConfig(input: ConfigInput = {}): Config {
   return resolveGiven(givenIn(input))
 }
@@ -30,7 +31,12 @@ export function givenIn(input: ConfigInput): readonly GivenOption[] {
   for (const [spelling, value] of Object.entries(input)) {
     if (value === undefined) continue
     const found = findOption(spelling)
-    if (!('option' in found)) throw new OptionUnknownError(spelling, found.suggestion)
+    if (!('option' in found)) {
+      const instead = insteadOf(spelling)
+      throw instead === undefined
+        ? new OptionUnknownError(spelling, found.suggestion)
+        : new NotSupportedError(`the option ${spelling}`, instead)
+    }
     const before = given.get(found.option)
     if (before !== undefined) throw new OptionInvalidError(found.option, 'given under one name', [before.spelling, spelling])
     given.set(found.option, { option: found.option, value, spelling })

@@ -1,4 +1,4 @@
-import { AppNotFoundError } from '../errors.js'
+import { AppNotFoundError, CeleriacError } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
 import type { Config } from './config.js'
 import { findFile } from './find-file.js'
@@ -25,6 +25,7 @@ export async function importTasks(
     try {
       await importModule(file)
     } catch (cause) {
+      if (cause instanceof CeleriacError) throw cause
       throw new AppNotFoundError(`${name} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
     }
   }

@@ -1,7 +1,7 @@
 /** Finds the app that a command line names, or the one that a project has where such files usually are. */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { AppNotFoundError } from '../errors.js'
+import { AppNotFoundError, CeleriacError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import type { Celeriac } from './app.js'
 import { appBrand } from './brand.js'
@@ -37,6 +37,8 @@ export async function loadApp(spec?: string, { cwd = process.cwd() }: { readonly
   try {
     exports = exportsOf(await importModule(file))
   } catch (cause) {
+    // An option or a name that the app has wrong: what is to be done about it, its own code says best.
+    if (cause instanceof CeleriacError) throw cause
     throw new AppNotFoundError(`${shown} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
   }
   return { file, ...(exportName === undefined ? onlyApp(exports, shown) : namedApp(exports, exportName, shown)) }

@@ -16,6 +16,7 @@ export async function buildProgram(used: readonly string[] | 'all'): Promise<Com
   for (const { name, summary, load } of commandTable) {
     const command = program.command(name).description(summary).copyInheritedSettings(program)
     if (used === 'all' || used.includes(name)) (await load())(command)
+    command.showHelpAfterError(`(celeriac ${name} --help shows what there is)`)
     addGlobalFlags(command)
   }
   // Throws instead of ending the process: main.ts gives the exit code.

@@ -29,7 +29,7 @@ export function addAudienceFlags(command: Command): Command {
   return addTimeoutFlag(command)
     .option('-d, --destination <names>', 'these workers, separated by commas', nameList)
     .option('--pattern <pattern>', "workers whose name fits, such as 'mail-*@*'")
-    .option('-j, --json', 'write one JSON object: what each worker answered, by its name')
+    .option('-j, --json', 'write one JSON object: what each worker answered, by its name; with --list, an array of the commands')
 }
 
 export interface Runnable {
@@ -58,7 +58,7 @@ export function defineRemote(
     withApp(command, async (context) => {
       const own = context.core.commands.all().filter((one) => one.kind === kind)
       const all: readonly Runnable[] = [...offered(kind), ...own]
-      if (flags.list === true) return context.terminal.data(listed(all))
+      if (flags.list === true) return context.terminal.data(flags.json === true ? JSON.stringify(all.map(described)) : listed(all))
       // What add() has defined, read() understands.
       await runRemote(runnable(name, kind, all), args, { ...flags, more: read(flags as never) }, context)
     }),
@@ -67,6 +67,8 @@ export function defineRemote(
 
 const offered = (kind: 'inspect' | 'control'): readonly Runnable[] =>
   commandTable.filter((command) => command.kind === kind && command.isInternal === undefined)
+
+const described = ({ name, help, arguments: args }: Runnable) => ({ name, arguments: args, help })
 
 function listed(commands: readonly Runnable[]): string {
   const lines = commands.map(({ name, help, arguments: args }) => [[name, ...args.map(usage)].join(' '), help] as const)
@@ -106,6 +108,7 @@ async function runRemote(
   const audience = { ...(destination === undefined ? {} : { destination }), ...(pattern === undefined ? {} : { pattern }) }
   if (command.isSilent === true) {
     await app.control.cast(command.name, given, audience)
+    if (json === true) terminal.data('{}')
     terminal.note('The workers were told; to this command none answers.')
     return
   }
@@ -131,6 +134,7 @@ function showReply(node: string, reply: unknown): string {
   if (isErrorReply(reply)) return `-> ${node}: ERROR\n${indent(reply.error)}`
   const ok: unknown = typeof reply === 'object' && reply !== null && 'ok' in reply && Object.keys(reply).length === 1 ? reply.ok : undefined
   if (typeof ok === 'string') return `-> ${node}: OK\n${indent(ok)}`
+  if (reply === null || reply === undefined) return `-> ${node}: OK`
   if (Array.isArray(reply)) {
     if (reply.length === 0) return `-> ${node}: OK\n${indent('- empty -')}`
     return `-> ${node}: OK\n${indent(reply.map((item) => `* ${typeof item === 'string' ? item : JSON.stringify(item)}`).join('\n'))}`

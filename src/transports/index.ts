@@ -65,11 +65,19 @@ const drivers: Readonly<Record<string, OpenDriver<string>>> = {
 export async function openTransport(address: Address, options: OpenTransportOptions): Promise<Transport> {
   const { clock, cwd = process.cwd(), transportOptions = {}, log = silent } = options
   const all = { clock, cwd, transportOptions, log }
-  if (typeof address !== 'string') return redis(address, all)
-  const scheme = urlScheme(address)
+  return typeof address === 'string' ? driverOf(address)(address, all) : redis(address, all)
+}
+
+/** Throws UrlInvalidError when no driver is for the URL. Loads none. */
+export function checkBroker(address: Address): void {
+  if (typeof address === 'string') driverOf(address)
+}
+
+function driverOf(url: string): OpenDriver<string> {
+  const scheme = urlScheme(url)
   const open = scheme === undefined || !Object.hasOwn(drivers, scheme) ? undefined : drivers[scheme]
-  if (open === undefined) throw unknownScheme(address, scheme)
-  return open(address, all)
+  if (open === undefined) throw unknownScheme(url, scheme)
+  return open
 }
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} }

@@ -12,15 +12,19 @@ export function onProcessSignals(worker: Worker, { log, config }: Pick<AppCore, 
     worker.stop({ mode }).catch((error: unknown) => log.error({ err: error }, 'the worker could not stop in order'))
   }
   const cut = (): void => {
-    stop(config.workerSoftShutdownTimeout > 0 && !isSoft ? 'soft' : 'cold')
+    const grace = isSoft ? 0 : config.workerSoftShutdownTimeout
     isSoft = true
+    stop(grace > 0 ? 'soft' : 'cold')
+    if (grace > 0) log.warn({}, `Soft shutdown: running tasks have ${grace} s, then they go back to their queue`)
+    else log.warn({}, 'Cold shutdown: running tasks go back to their queue')
   }
   const handlers: Partial<Record<NodeJS.Signals, () => void>> = {
     SIGTERM: () => (config.workerRemapSigterm === 'SIGQUIT' ? cut() : stop('warm')),
     SIGINT: () => {
-      if (interrupted) cut()
-      else stop('warm')
+      if (interrupted) return cut()
       interrupted = true
+      stop('warm')
+      log.info({}, 'Warm shutdown: running tasks may finish. Ctrl-C again gives them back to their queue')
     },
     SIGQUIT: cut,
   }

@@ -1,5 +1,5 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { DatabaseUnusableError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
@@ -17,7 +17,6 @@ export class StateFile {
   readonly #revoked: RevokedTasks
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
-  #isOpen = false
 
   constructor(core: AppCore, path: string, revoked: RevokedTasks) {
     this.#core = core
@@ -26,7 +25,11 @@ export class StateFile {
   }
 
   /** Takes over what is there; no file is a worker that never ran. Throws DatabaseUnusableError for one that cannot be read. */
-  async open(): Promise<void> {
+  async open(): Promise<this> {
+    // As for a log or a pid file: what is to be in a folder may make it.
+    await mkdir(dirname(this.#path), { recursive: true }).catch((cause: unknown) => {
+      throw this.#unusable(cause)
+    })
     let text: string | undefined
     try {
       text = await readFile(this.#path, 'utf8')
@@ -40,7 +43,6 @@ export class StateFile {
     }
     // A folder that cannot be written to is told at the start, not when something would be lost.
     await this.#write()
-    this.#isOpen = true
     this.#revoked.onChange = () => {
       this.#timer ??= this.#core.clock.setTimer(gatherMs, () => {
         this.#timer = undefined
@@ -49,11 +51,10 @@ export class StateFile {
           .catch((error: unknown) => this.#core.log.error({ err: error }, String(error)))
       })
     }
+    return this
   }
 
-  /** Safe where `open()` has failed. */
   async close(): Promise<void> {
-    if (!this.#isOpen) return
     this.#timer?.cancel()
     this.#revoked.onChange = () => {}
     await this.#writing

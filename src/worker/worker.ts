@@ -8,7 +8,7 @@ import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import { nodeName } from '../internal/node-name.js'
+import { nodeName, nodePath } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
@@ -169,15 +169,14 @@ export class AppWorker implements Worker, Health {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
     this.#signals.init(this.#options)
-    await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
+    const now = () => ({ pool: this.#pool, connection: this.#connection, queues: this.#queues })
+    await this.#telemetry.open({ worker: this, tasks: this.#tasks, now })
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
-    if (core.config.workerStateDb !== null) {
-      this.#stateFile = new StateFile(core, core.config.workerStateDb, this.#revoked)
-      await this.#stateFile.open()
-    }
+    const { workerStateDb } = core.config
+    if (workerStateDb !== null) this.#stateFile = await new StateFile(core, nodePath(workerStateDb, this.hostname), this.#revoked).open()
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
       beforeProcess: () => this.#signals.beforeProcess(),

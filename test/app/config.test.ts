@@ -92,6 +92,19 @@ test.each<[object, string]>([
   [{ brokerURL: 'x' }, 'ERR_OPTION_UNKNOWN unknown option "brokerURL". Did you mean "brokerUrl"?'],
   [{ task_ack_late: true }, 'ERR_OPTION_UNKNOWN unknown option "task_ack_late". Did you mean "task_acks_late"?'],
   [{ nonsense: 1 }, 'ERR_OPTION_UNKNOWN unknown option "nonsense".'],
+  [
+    { worker_direct: true },
+    'ERR_NOT_SUPPORTED the option worker_direct is not supported: give the worker a queue of its own: worker -Q celery,box.dq, and send with { queue: "box.dq" }',
+  ],
+  [
+    { workerDirect: true },
+    'ERR_NOT_SUPPORTED the option workerDirect is not supported: give the worker a queue of its own: worker -Q celery,box.dq, and send with { queue: "box.dq" }',
+  ],
+  [
+    { mongodb_backend_settings: {} },
+    'ERR_NOT_SUPPORTED the option mongodb_backend_settings is not supported: there is no result backend mongodb: results are kept by redis://, sqlite:// or rpc://',
+  ],
+  [{ cacheable: 1 }, 'ERR_OPTION_UNKNOWN unknown option "cacheable".'],
   [{ constructor: 1 }, 'ERR_OPTION_UNKNOWN unknown option "constructor".'],
   [
     { broker: 'memory://', broker_url: 'redis://' },

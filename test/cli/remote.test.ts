@@ -40,6 +40,8 @@ test('events of workers are written as they come, and what they tell as a table'
   await project.run(['call', 'greet', 'ada', '--wait', '10', '-q'])
   const heard = await project.run(['events', '--once', '1.5s', '--json'])
   expect(JSON.parse(heard.stdout).workers).toMatchObject([{ hostname: node, isAlive: true, processed: 1 }])
+  const lines = (await project.run(['events', '--dump', '--once', '1.5s', '--json'])).stdout.trim().split('\n')
+  expect(lines.map((line) => JSON.parse(line).type)).toContain('worker-heartbeat')
   dump.child.kill('SIGINT')
   const { stdout, code } = await dump.ended
   const types = stdout
@@ -61,8 +63,14 @@ test('what is wrong on the command line is told with what to write', async () =>
   expect(await said('inspect', 'ping')).toEqual([69, expect.stringContaining('No worker answered')])
   expect(await said('status')).toEqual([69, expect.stringContaining('No worker answered')])
   expect(JSON.parse((await project.run(['list', 'bindings', '--json'])).stdout)).toEqual([
-    { queue: 'celery', exchange: 'celery', 'routing key': 'celery' },
+    { queue: 'celery', exchange: 'celery', routingKey: 'celery' },
   ])
+  expect(JSON.parse((await project.run(['inspect', '--list', '--json'])).stdout)).toContainEqual({
+    name: 'ping',
+    arguments: [],
+    help: expect.any(String),
+  })
+  expect(JSON.parse((await project.run(['report', '--json'])).stdout)).toMatchObject({ broker: ['sqlite://'], results: 'sqlite://' })
   expect((await project.run(['report'])).stdout).toMatch(/software -> celeriac:[\d.]+ node:/)
 })
 

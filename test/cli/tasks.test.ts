@@ -48,6 +48,13 @@ test('a task that waits is not a task that is done, and a wait has an end', asyn
     code: 75,
     stderr: expect.stringContaining('ERR_TIMEOUT'),
   })
+  const waited = await project.run(['call', 'add', '2', '3', '--wait', '50ms', '--json'])
+  expect(waited.code).toBe(75)
+  expect(JSON.parse(waited.stdout)).toEqual({ id: expect.stringMatching(uuid), state: 'PENDING' })
+  expect(await project.run(['result', 'no-such-id'])).toMatchObject({
+    code: 75,
+    stderr: expect.stringContaining('nor the results know this id'),
+  })
 })
 
 test('a task that this app does not have is sent, with a word of doubt', async () => {

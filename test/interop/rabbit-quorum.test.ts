@@ -89,8 +89,7 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
 
   test('a client that delays before any worker was there declares where it waits', async () => {
     const { url } = await virtualHost()
-    // It declares all that a time may need first: 28 queues, of three replicas' kind.
-    await using app = new Celeriac('early', { brokerUrl: url, ...topicQuorum, publishTimeout: 40 })
+    await using app = new Celeriac('early', { brokerUrl: url, publishTimeout: 30, ...topicQuorum })
     // Celery's client would get NOT_FOUND, since its workers alone declare it.
     await app.sendTask('interop.where', {}, { queue: 'early', countdown: 3.5 })
     const connection = await lookInto(url)

@@ -263,11 +263,11 @@ test('tasks are revoked by their stamps: those that wait, those that come, and w
 
 test('what is revoked is kept over a restart in the state file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-state-'))
-  const path = join(folder, 'worker.state')
+  const path = join(folder, 'of/w.state')
   try {
     const broker = `memory://${randomUUID()}`
     {
-      await using live = new LiveApp({ broker, workerStateDb: path })
+      await using live = new LiveApp({ broker, workerStateDb: join(folder, 'of/%n.state') })
       const worker = await live.work({ hostname: 'w@h' })
       await live.app.control.broadcast('revoke', { task_id: ['a', 'b'] }, one)
       await worker.stop()
@@ -289,7 +289,7 @@ test('a state file that is none stops the start, with a sentence', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'celeriac-state-'))
   try {
     writeFileSync(join(folder, 'broken'), 'no json')
-    for (const path of ['broken', 'no/such/folder']) {
+    for (const path of ['broken', 'broken/no-folder']) {
       await using live = new LiveApp({ workerStateDb: join(folder, path) })
       await expect(live.work()).rejects.toMatchObject({ code: 'ERR_DATABASE_UNUSABLE', message: expect.stringContaining('--statedb') })
     }

@@ -12,7 +12,7 @@ afterEach(() => {
 })
 
 async function started(environment: { HOW?: string; GRACE?: string } = {}) {
-  const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...environment } })
+  const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...environment } })
   children.push(child)
   const lines: string[] = []
   let rest = ''
@@ -21,9 +21,13 @@ async function started(environment: { HOW?: string; GRACE?: string } = {}) {
     rest = parts.pop() ?? ''
     lines.push(...parts)
   })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
   const ended = once(child, 'close')
   await until(() => lines.includes('started'))
-  return { child, lines, ended }
+  return { child, lines, ended, said: () => said }
 }
 
 test.each(['SIGTERM', 'SIGINT'] as const)('%s stops warm: what runs ends, what waits stays in its queue, exit code 0', async (signal) => {
@@ -50,12 +54,14 @@ test.each([
   ['a second SIGINT', ['SIGINT', 'SIGINT']],
   ['SIGQUIT after SIGTERM', ['SIGTERM', 'SIGQUIT']],
 ] as const)('%s stops cold: a task that is told to end and throws for it goes back to its queue', async (_, [first, second]) => {
-  const { child, lines, ended } = await started({ HOW: 'throws' })
+  const { child, lines, ended, said } = await started({ HOW: 'throws' })
   child.kill(first)
   await until(() => lines.includes('stopping'))
   if (second !== undefined) child.kill(second)
   expect(await ended).toEqual([0, null])
   expect(lines).toEqual(['started', 'stopping', 'left: 2'])
+  if (first === 'SIGINT') expect(said()).toMatch(/^Warm shutdown: .*Ctrl-C again/)
+  expect(said()).toContain('Cold shutdown: running tasks go back to their queue')
 })
 
 test('a task that ends in order when a cold stop tells it to has ended', async () => {
@@ -85,4 +91,5 @@ test('with a grace a cold stop first waits that long for tasks to end; the next 
   impatient.child.kill('SIGQUIT')
   expect(await impatient.ended).toEqual([0, null])
   expect(impatient.lines).toEqual(['started', 'stopping', 'left: 2'])
+  expect(impatient.said()).toMatch(/^Soft shutdown: running tasks have 20 s.*\nCold shutdown: /)
 })

@@ -58,7 +58,13 @@ async function call(
     return
   }
   if (json !== true) terminal.note(result.id)
-  await result.get({ propagate: false, ...(wait === true ? {} : { timeout: wait }) })
+  try {
+    await result.get({ propagate: false, ...(wait === true ? {} : { timeout: wait }) })
+  } catch (error) {
+    // It is sent: whoever stops waiting for it must know its id.
+    if (json === true) terminal.data(JSON.stringify({ id: result.id, state: await result.state() }))
+    throw error
+  }
   process.exitCode = (await printResult(result, terminal, { json: json === true, traceback: false })) ? exitCodes.ok : exitCodes.failed
 }
 

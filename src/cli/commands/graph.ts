@@ -15,8 +15,6 @@ type Draw = (context: CommandContext, given: string | undefined) => Promise<Grap
 const drawings: Readonly<Record<string, Draw>> = {
   workers: workersGraph,
   routes: routesGraph,
-  workflow: (_, given) =>
-    workflowGraph(jsonOf(needed(given, 'workflow', 'a signature as JSON, a file of it, or - for the standard input'))),
   result: ({ app }, given) => resultGraph(app.result(needed(given, 'result', 'the id of a task'))),
 }
 
@@ -40,7 +38,11 @@ The picture is in the DOT language of Graphviz: celeriac graph routes | dot -Tsv
     .action((what: string, of: string | undefined, { json }: { readonly json?: true }) => {
       const show = (graph: Graph, terminal: Terminal): void => terminal.data(json === true ? JSON.stringify(graph) : toDot(graph))
       // It is all in the JSON: no app is needed.
-      if (what === 'workflow') return show(workflowGraph(jsonOf(needed(of, what, 'a signature'))), openTerminal(globalFlags(command)))
+      if (what === 'workflow')
+        return show(
+          workflowGraph(jsonOf(needed(of, what, 'a signature as JSON, a file of it, or - for the standard input'))),
+          openTerminal(globalFlags(command)),
+        )
       const draw = Object.hasOwn(drawings, what) ? drawings[what] : undefined
       if (draw === undefined) throw unknownDrawing(what)
       return withApp(command, async (context) => show(await draw(context, of), context.terminal))

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { didYouMean } from '../../internal/did-you-mean.js'
 import { isRecord } from '../../protocol/plain.js'
 import { table } from '../events/lines.js'
 import { queueRows } from '../queue-rows.js'
@@ -17,9 +18,14 @@ export function define(command: Command): void {
     )
     .option('--json', 'write one JSON array of objects')
     .addHelpText('after', "\nTold by the app's own options and by the workers that answer.")
-    .action((what: string, { json }: { readonly json?: true }) =>
-      withApp(command, async (context) => {
-        if (!whats.some((one) => one === what)) throw new UsageError(`expected what to list to be one of ${whats.join(', ')}, got: ${what}`)
+    .action((what: string, { json }: { readonly json?: true }) => {
+      if (!whats.some((one) => one === what)) {
+        const near = didYouMean(what, whats)
+        throw new UsageError(
+          `expected celeriac list ${whats.join('|')}, got: ${what}.${near === undefined ? '' : ` Did you mean ${near}?`}`,
+        )
+      }
+      return withApp(command, async (context) => {
         if (what === 'queues') return showQueues(context, await queueRows(context), json === true)
         // One of them, checked.
         const rows = await rowsOf(what as What, context)
@@ -28,12 +34,21 @@ export function define(command: Command): void {
         if (first === undefined) return context.terminal.note('There are none.')
         const headings = Object.keys(first)
         for (const line of table(
-          headings.map((heading) => heading.toUpperCase()),
-          rows.map((row) => headings.map((heading) => String(row[heading] ?? ''))),
+          headings.map((heading) => spaced(heading).toUpperCase()),
+          rows.map((row) => headings.map((heading) => cell(row[heading]))),
         ))
           context.terminal.data(line)
-      }),
-    )
+      })
+    })
+}
+
+/** `routingKey` as words. */
+function spaced(name: string): string {
+  return name.replace(/[A-Z]/g, ' $&')
+}
+
+function cell(value: unknown): string {
+  return Array.isArray(value) ? value.join(' ') : String(value ?? '')
 }
 
 type Row = Readonly<Record<string, unknown>>
@@ -56,15 +71,13 @@ async function bindings({ app, core }: CommandContext): Promise<readonly Row[]> 
     .flatMap((name) =>
       core.routes
         .topology(name)
-        .queues.flatMap((queue) =>
-          queue.bindings.map(({ exchange, routingKey }) => ({ queue: queue.name, exchange, 'routing key': routingKey })),
-        ),
+        .queues.flatMap((queue) => queue.bindings.map(({ exchange, routingKey }) => ({ queue: queue.name, exchange, routingKey }))),
     )
   const asked = Object.values(await app.control.inspect().activeQueues()).flatMap((queues) =>
     (Array.isArray(queues) ? queues : []).map(({ name, exchange, routing_key: key }) => ({
       queue: String(name),
       exchange: isRecord(exchange) ? String(exchange.name) : '',
-      'routing key': String(key),
+      routingKey: String(key),
     })),
   )
   const all = new Map([...own, ...asked].map((row) => [JSON.stringify(row), row]))
@@ -78,5 +91,5 @@ async function tasks({ app }: CommandContext): Promise<readonly Row[]> {
       const name = text.replace(/ \[.*$/, '')
       workers.set(name, [...(workers.get(name) ?? []), node])
     }
-  return [...workers].sort(([a], [b]) => (a < b ? -1 : 1)).map(([task, nodes]) => ({ task, workers: nodes.join(' ') }))
+  return [...workers].sort(([a], [b]) => (a < b ? -1 : 1)).map(([task, nodes]) => ({ task, workers: nodes }))
 }

@@ -51,11 +51,11 @@ const actions: Readonly<Record<string, Action>> = {
   },
 }
 
-const usage = Object.keys(actions).join('|')
+const all = [...Object.keys(actions), 'get', 'expand']
 
 export function define(command: Command): void {
   command
-    .argument('<action>', [...Object.keys(actions), 'get', 'expand'].join(', '))
+    .argument('<action>', all.join(', '))
     .argument('[words...]', 'how many workers or their names, and flags of the worker: -c 4 for all, -c:1-3 4 or -c:mail 4 for some')
     .option('--json', 'write JSON: what became of each worker; may stand among the words')
     .passThroughOptions()
@@ -87,15 +87,18 @@ Example: celeriac -A ./app.ts multi start 3 -c 3 -c:1 10 -Q:2,3 mail`,
     if (action === 'get' || action === 'expand') {
       if (first === undefined) throw new UsageError(`celeriac multi ${action} needs a ${action === 'get' ? 'name' : 'text'} first`)
       const { nodes } = await parse(rest)
-      if (action === 'expand') return tools.terminal.data(nodes.map(({ name }) => nodePath(first, name)).join('\n'))
+      if (action === 'expand') {
+        const texts = nodes.map(({ name }) => nodePath(first, name))
+        return tools.terminal.data(tools.json ? JSON.stringify(texts) : texts.join('\n'))
+      }
       const found = nodes.find(({ name }) => name === first || name.split('@')[0] === first)
       if (found === undefined) throw new UsageError(`there is no worker ${first}: ${nodes.map(({ name }) => name).join(', ')}`)
       return actions.show?.({ nodes: [found], signal: undefined }, tools)
     }
     const chosen = Object.hasOwn(actions, action) ? actions[action] : undefined
     if (chosen === undefined) {
-      const near = didYouMean(action, Object.keys(actions))
-      throw new UsageError(`expected celeriac multi ${usage}, got: ${action}.${near === undefined ? '' : ` Did you mean ${near}?`}`)
+      const near = didYouMean(action, all)
+      throw new UsageError(`expected celeriac multi ${all.join('|')}, got: ${action}.${near === undefined ? '' : ` Did you mean ${near}?`}`)
     }
     await chosen(await parse(words), tools)
   })

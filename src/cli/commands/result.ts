@@ -26,6 +26,7 @@ export function define(command: Command): void {
         const result = app.result(id)
         if (wait !== undefined) await result.get({ propagate: false, ...(wait === true ? {} : { timeout: wait }) })
         const ended = await result.ready()
+        if (!ended && (await result.exists()) === false) terminal.note('note: neither the broker nor the results know this id.')
         const succeeded = await printResult(result, terminal, { json, traceback })
         process.exitCode = !ended ? exitCodes.temporary : succeeded ? exitCodes.ok : exitCodes.failed
       }),
