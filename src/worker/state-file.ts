@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { DatabaseUnusableError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
+import { nodePath } from '../internal/node-name.js'
 import { isRecord } from '../protocol/plain.js'
 import { revokedIds } from './commands/cluster.js'
 import type { RevokedTasks } from './revoked.js'
@@ -17,16 +18,24 @@ export class StateFile {
   readonly #revoked: RevokedTasks
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
-  #isOpen = false
 
-  constructor(core: AppCore, path: string, revoked: RevokedTasks) {
+  /** That of `--statedb`, opened; undefined where the worker keeps none. Throws DatabaseUnusableError for one that cannot be read or written. */
+  static async of(core: AppCore, hostname: string, revoked: RevokedTasks): Promise<StateFile | undefined> {
+    const { workerStateDb } = core.config
+    if (workerStateDb === null) return undefined
+    const file = new StateFile(core, nodePath(workerStateDb, hostname), revoked)
+    await file.#open()
+    return file
+  }
+
+  private constructor(core: AppCore, path: string, revoked: RevokedTasks) {
     this.#core = core
     this.#path = resolve(path)
     this.#revoked = revoked
   }
 
-  /** Takes over what is there; no file is a worker that never ran. Throws DatabaseUnusableError for one that cannot be read. */
-  async open(): Promise<void> {
+  /** Takes over what is there; no file is a worker that never ran. */
+  async #open(): Promise<void> {
     // As for a log or a pid file: what is to be in a folder may make it.
     await mkdir(dirname(this.#path), { recursive: true }).catch((cause: unknown) => {
       throw this.#unusable(cause)
@@ -44,7 +53,6 @@ export class StateFile {
     }
     // A folder that cannot be written to is told at the start, not when something would be lost.
     await this.#write()
-    this.#isOpen = true
     this.#revoked.onChange = () => {
       this.#timer ??= this.#core.clock.setTimer(gatherMs, () => {
         this.#timer = undefined
@@ -55,9 +63,7 @@ export class StateFile {
     }
   }
 
-  /** Safe where `open()` has failed. */
   async close(): Promise<void> {
-    if (!this.#isOpen) return
     this.#timer?.cancel()
     this.#revoked.onChange = () => {}
     await this.#writing
