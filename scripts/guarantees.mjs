@@ -4,7 +4,7 @@
 /** Drivers by their name on the results page, and how the page calls them. @type {Readonly<Record<string, string>>} */
 const columns = { sqlite: 'Embedded', redis: 'Redis', rabbitmq: 'RabbitMQ' }
 
-/** @typedef {{ name: string, supports: { exchangeTypes: readonly string[], priority: string, nativeDelay: boolean, persistent: boolean, shared: boolean } }} Driver */
+/** @typedef {{ name: string, supports: { exchangeTypes: readonly string[], priority: string, nativeDelay: boolean, persistent: boolean, shared: boolean, queueAge: string } }} Driver */
 
 /** The table below `<!-- from the drivers -->`. @param {string} page @param {readonly Driver[]} drivers */
 export function fillAbilities(page, drivers) {
@@ -20,6 +20,10 @@ export function fillAbilities(page, drivers) {
     [
       'Where a task waits for its time',
       ({ nativeDelay }) => (nativeDelay ? 'in the broker' : 'where a worker puts it: the broker, or for a while itself'),
+    ],
+    [
+      'For how long the oldest message waits',
+      ({ queueAge }) => ({ all: 'told', ours: 'told of what celeriac has sent' })[queueAge] ?? 'not told',
     ],
     ['Exchanges', ({ exchangeTypes }) => exchangeTypes.join(', ')],
   ]

@@ -3,6 +3,7 @@
 // Arguments are given to Vitest: `npm test -- test/app`. `--full`, or CELERIAC_TESTS=full, takes every cell of each matrix (test/harness/depth.ts).
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { filesToLookAtAgain, judge } from './second-look.mjs'
 
@@ -14,36 +15,43 @@ const full = process.argv.includes('--full') || process.env.CELERIAC_TESTS === '
 const given = process.argv.slice(2).filter((argument) => argument !== '--full')
 const bin = (/** @type {string} */ path) => `${root}/node_modules/${path}`
 
+/** Nothing that follows could work without it. */
+const build = { name: 'build and types of src', command: [`${root}/scripts/build.mjs`] }
+/** One after the other, beside the tests, in the time in which those wait. */
 const checks = [
-  { name: 'build and types of src', command: [`${root}/scripts/build.mjs`], needed: true },
   { name: 'format and lint', command: [bin('@biomejs/biome/bin/biome'), 'check', '.'] },
-  { name: 'types of tests and examples', command: [bin('typescript/bin/tsc'), '-p', `${root}/tsconfig.test.json`] },
+  // With threads it does the same work several times over.
+  { name: 'types of tests and examples', command: [bin('typescript/bin/tsc'), '-p', `${root}/tsconfig.test.json`, '--singleThreaded'] },
   { name: 'docs are current', command: [`${root}/scripts/docs.mjs`, '--check'] },
   { name: 'package', command: [bin('publint/src/cli.js'), '--strict'] },
 ]
 
 const count = { passed: 0, failed: 0, skipped: 0 }
-/** @type {import('node:child_process').ChildProcess | undefined} */
-let running
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set()
 /** @type {NodeJS.Signals | undefined} */
 let stoppedBy
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
   process.on(signal, () => {
     stoppedBy ??= signal
-    if (running !== undefined) signalGroup(running, signal)
+    for (const child of running) signalGroup(child, signal)
   })
 }
 
 try {
   mkdirSync(folder, { recursive: true })
-  const complete = await runChecks()
-  if (complete && stoppedBy === undefined) await runTests()
-  // What was seen to hold, against what the page says: only after a run of all tests.
-  if (complete && stoppedBy === undefined && given.length === 0) {
-    await runCheck({
-      name: 'docs/reliability-results.md',
-      command: [`${root}/scripts/reliability.mjs`, '--check', ...(full ? ['--full'] : []), `${folder}/faults.jsonl`],
-    })
+  const isBuilt = tell(await runCheck(build))
+  if (isBuilt && stoppedBy === undefined) {
+    const checked = runChecks()
+    const failures = await runTests(checked)
+    for (const each of await checked) tell(each)
+    // What was seen to hold, against what the page says: only after a run of all tests.
+    if (stoppedBy === undefined && given.length === 0) {
+      const name = 'docs/reliability-results.md'
+      const command = [`${root}/scripts/reliability.mjs`, '--check', ...(full ? ['--full'] : []), `${folder}/faults.jsonl`]
+      tell(await runCheck({ name, command }))
+    }
+    tellFailed(failures)
   }
 } finally {
   rmSync(folder, { recursive: true, force: true })
@@ -52,20 +60,25 @@ if (stoppedBy !== undefined) console.log(`stopped by ${stoppedBy}`)
 console.log(`${count.passed} passed, ${count.failed} failed${count.skipped === 0 ? '' : `, ${count.skipped} skipped`}`)
 process.exitCode = stoppedBy !== undefined ? 130 : count.failed > 0 ? 1 : 0
 
-/** False when nothing that follows could work. */
+/** @typedef {{ name: string, ok: boolean, output: string, seconds: number }} Checked */
+
 async function runChecks() {
-  for (const check of checks) {
-    if (stoppedBy !== undefined) return false
-    if (!(await runCheck(check)) && check.needed) return false
-  }
-  return true
+  /** @type {Checked[]} */
+  const done = []
+  for (const check of checks) if (stoppedBy === undefined) done.push(await runCheck(check, { behind: true }))
+  return done
 }
 
-/** @param {{ name: string, command: string[] }} check */
-async function runCheck({ name, command }) {
+/** @param {{ name: string, command: string[] }} check @param {{ behind?: boolean }} [how] @returns {Promise<Checked>} */
+async function runCheck({ name, command }, { behind = false } = {}) {
   const start = performance.now()
-  const { ok, output } = await node(command, { quiet: true })
-  console.log(`${ok ? 'ok    ' : 'FAILED'}  ${name}  (${((performance.now() - start) / 1000).toFixed(1)} s)`)
+  const { ok, output } = await node(command, { quiet: true, behind })
+  return { name, ok, output, seconds: (performance.now() - start) / 1000 }
+}
+
+/** @param {Checked} checked */
+function tell({ name, ok, output, seconds }) {
+  console.log(`${ok ? 'ok    ' : 'FAILED'}  ${name}  (${seconds.toFixed(1)} s)`)
   if (ok) count.passed++
   else {
     count.failed++
@@ -74,18 +87,20 @@ async function runCheck({ name, command }) {
   return ok
 }
 
-async function runTests() {
+/** Those that failed for good. @param {Promise<unknown>} checked */
+async function runTests(checked) {
   const first = await look(given)
   count.passed += first.passed
   count.skipped += first.skipped
   const files = filesToLookAtAgain(first.failures)
-  if (files.length === 0 || stoppedBy !== undefined) return tellFailed(first.failures)
+  if (files.length === 0 || stoppedBy !== undefined) return first.failures
+  await checked
   console.log(`\n${first.failures.length} failed. A second look, with nothing else running: ${files.join(' ')}`)
   const second = await look([...files, '--no-file-parallelism', '--maxConcurrency=1'])
   const { failed, unsteady } = judge(first.failures, second.failures)
   count.passed += unsteady.filter(({ isTest }) => isTest).length
   for (const failure of unsteady) console.log(`UNSTEADY (holds when it runs alone)  ${oneOf(failure)}`)
-  tellFailed(failed)
+  return failed
 }
 
 /** @param {readonly Failure[]} failures */
@@ -123,8 +138,8 @@ async function look(args) {
   return { passed: counted.numPassedTests, skipped: counted.numPendingTests + counted.numTodoTests, failures }
 }
 
-/** @param {string[]} command @returns {Promise<{ ok: boolean, output: string, leftBehind: boolean }>} */
-function node(command, { quiet = false } = {}) {
+/** `behind`: whatever else runs goes first. @param {string[]} command @returns {Promise<{ ok: boolean, output: string, leftBehind: boolean }>} */
+function node(command, { quiet = false, behind = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, command, {
       cwd: root,
@@ -133,13 +148,14 @@ function node(command, { quiet = false } = {}) {
       // A group of its own: what it starts can be stopped with it, however it ends.
       detached: true,
     })
-    running = child
+    running.add(child)
+    if (behind && child.pid !== undefined) setPriority(child.pid, 10)
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
     child.once('error', reject)
     const closed = new Promise((done) => child.once('close', done))
     child.once('exit', async (code) => {
-      running = undefined
+      running.delete(child)
       const leftBehind = !(await groupEnds(child, 3000))
       if (leftBehind) signalGroup(child, 'SIGKILL')
       await closed

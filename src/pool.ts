@@ -158,8 +158,8 @@ export interface PoolHost {
   beforeProcess?(): void
 }
 
-/** Runs one request in this process: passed into pools, never imported by them. Never rejects. */
-export type Execute = (request: TaskRequest, run: ExecuteRun) => Promise<Outcome>
+/** Runs one request in this process: passed into pools, never imported by them. No promise for a task that gives none. Never throws or rejects. */
+export type Execute = (request: TaskRequest, run: ExecuteRun) => Outcome | Promise<Outcome>
 
 /** What a pool gives to the place that runs a request. To be called as methods of it. */
 export interface ExecuteRun {

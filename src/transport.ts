@@ -39,6 +39,8 @@ export interface TransportSupports {
   readonly persistent: boolean
   /** More than one process can connect. */
   readonly shared: boolean
+  /** Since when the oldest message of a queue waits: told of all, of those whose task id has the time in it (ours), or of none. */
+  readonly queueAge: 'all' | 'ours' | 'none'
 }
 
 export interface PublishOptions {
@@ -137,10 +139,11 @@ export interface Delivery {
   /** Done: remove the message. Coalesced with other settlements; an error surfaces as the connection's end. */
   ack(): void
   /**
-   * Stores the end of its task as `ResultBackend.store` would, and acks if it was written, at once. It counts as settled until the promise does, and after `true`.
-   * False: the task had ended already. Undefined: neither was done as far as is known, and both are to be done one by one. Never rejects.
+   * Stores the end of its task as `ResultBackend.store` would, and acks if it was written, at once. It counts as settled until `ended` is called, and after `true`.
+   * False: the task had ended already. Undefined: neither was done as far as is known, and both are to be done one by one. A function and no promise: each
+   * task pays for it. `ended` must not throw.
    */
-  ackWith?(end: PlacedEnd): Promise<boolean | undefined>
+  ackWith?(end: PlacedEnd, ended: AckEnded): void
   /** Back to its place in the queue. Uncounted by default; `{ counted: true }` when a run of it ended abnormally (its child was lost). */
   release(options?: { readonly counted?: boolean }): void
   /** To the dead letters, with the original bytes. */
@@ -148,6 +151,9 @@ export interface Delivery {
   /** Back until `untilMs` (wall clock). The prefetch slot is free at once, and the message's bytes leave the worker's memory where the broker can keep them. */
   defer(untilMs: number): void
 }
+
+/** What came of `Delivery.ackWith`. */
+export type AckEnded = (stored: boolean | undefined) => void
 
 export interface DeadLetter {
   /** Names the dead letter in this broker. */
@@ -190,13 +196,15 @@ export interface QueueFacts {
   readonly leased: number | undefined
   /** Connections that take from it. */
   readonly consumers: number | undefined
-  /** Since when the next one to be taken is there, or was sent for the first time: wall clock, ms. Undefined also when none waits. */
+  /** Since when the oldest is there, or was sent for the first time: wall clock, ms; see `supports.queueAge`. Undefined also when none waits. */
   readonly oldestAtMs: number | undefined
 }
 
 /** Single queues. One that is not there is empty. */
 export interface Queues {
   facts(queue: string): Promise<QueueFacts>
+  /** As in the facts, and cheap enough to be asked now and then for each queue. */
+  oldestAtMs(queue: string): Promise<number | undefined>
   /** What was noted of those of these queues that are paused, by queue. */
   paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** Workers are to leave the queue alone; the broker only remembers it. Safe to repeat: the last note counts. */

@@ -114,6 +114,20 @@ test('only the build and the pages for users are shipped', () => {
   expect(bytes).toBeLessThan(2.5 * 1024 * 1024)
 })
 
+test('what is shipped loads only what is shipped, and all of it is loaded by something', () => {
+  const scripts = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.js'))
+  const named = new Set(
+    scripts.flatMap((path) =>
+      [...readFileSync(join(installed, 'dist', path), 'utf8').matchAll(/(?:from |import |import\(|new URL\()"(\.[^"]+\.js)"/g)].map(
+        ([, target = '']) => join(dirname(path), target),
+      ),
+    ),
+  )
+  expect([...named].filter((path) => !existsSync(join(installed, 'dist', path)))).toEqual([])
+  const entries = ['index.js', 'client.js', 'testing/index.js', 'cli/main.js']
+  expect(scripts.filter((path) => !named.has(path) && !entries.includes(path))).toEqual([])
+})
+
 test('a tasks file, a worker from the command line and a script of three lines give a result; the script ends by itself', async () => {
   const worker = spawn(process.execPath, [cli, '-A', './tasks.ts', 'worker', '--concurrency', '1'], {
     cwd: project,

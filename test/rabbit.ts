@@ -1,4 +1,5 @@
 /** The RabbitMQ node that the test files of a run share. Tests that kill, stop or fill a node start one of their own: `startRabbit` of scripts/services. */
+import amqplib from 'amqplib'
 import { inject } from 'vitest'
 import { needs } from '../scripts/needs.mjs'
 import type { Question } from './shared-servers.js'
@@ -23,6 +24,16 @@ export interface VirtualHost {
 export async function virtualHost(): Promise<VirtualHost> {
   const { url, name } = (await ask({ ask: 'vhost' })) as { url: string; name: string } // test/shared-servers.ts answers
   return { url, name, ctl: async (...args) => String(await ask({ ask: 'ctl', args })) }
+}
+
+/** A connection past every driver. What goes wrong with it or its channels is told by what is asked of them, and nowhere else. */
+export async function lookInto(url: string): Promise<amqplib.ChannelModel> {
+  const connection = await amqplib.connect(url)
+  connection.on('error', () => {})
+  const [channel, confirmChannel] = [connection.createChannel.bind(connection), connection.createConfirmChannel.bind(connection)]
+  connection.createChannel = async () => (await channel()).on('error', () => {})
+  connection.createConfirmChannel = async () => (await confirmChannel()).on('error', () => {})
+  return connection
 }
 
 async function ask(question: Question): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { bool, listOf, nullable, secondsAbove0, text } from '../internal/option-kinds.js'
+import { bool, listOf, nullable, oneOf, secondsAbove0, text } from '../internal/option-kinds.js'
 import { listenAddress, name } from './config-kinds.js'
 import { row } from './config-row.js'
 
@@ -34,11 +34,21 @@ export const eventRows = {
       'Make traces and metrics by OpenTelemetry, where the package `@opentelemetry/api` is installed; see [traces](guide/monitoring.md#traces).',
     own: true,
   }),
+  openTelemetryConventions: row('Events and remote control', oneOf('python', 'messaging', 'messaging/dup'), 'python', {
+    sentence:
+      "What spans are called and which attributes they have: as Python's instrumentation has it, as OpenTelemetry's conventions for messaging do, or those names with the attributes of both. Also set by OpenTelemetry's own `OTEL_SEMCONV_STABILITY_OPT_IN`.",
+    own: true,
+  }),
   workerMetricsPort: row('Events and remote control', nullable(listenAddress), null, {
     sentence:
       'Answer `GET /metrics` with the metrics of the worker, for Prometheus: a port of this machine alone, or `host:port`. Needs `prom-client`; see [metrics](guide/monitoring.md#metrics-for-prometheus).',
     own: true,
     flag: '--metrics-port <port>',
+  }),
+  flowerCompat: row('Events and remote control', bool, false, {
+    sentence: 'Give the metrics for Prometheus under the names of Flower, too.',
+    own: true,
+    flag: '--flower-compat',
   }),
   workerEnableRemoteControl: row('Events and remote control', bool, true, {
     sentence: 'A worker takes requests of `inspect` and `control`.',

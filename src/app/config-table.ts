@@ -236,7 +236,7 @@ export const configTable = {
   }),
   workerOptimization: row('Worker', oneOf('default', 'fair'), 'default', {
     sentence:
-      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise very short tasks are sent ahead to it, so that it need not wait for the next.',
+      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise short tasks are sent ahead to it, so that it need not wait for the next.',
     own: true,
     flag: '-O, --optimization <profile>',
   }),

@@ -206,7 +206,7 @@ export class Control {
     return this.cast('shutdown', {}, options)
   }
 
-  /** The workers choose one of them, which sends the task `action` (a signature) when `topic` is `task`. Needs gossip, and two workers where one of them is Python's. */
+  /** The workers choose one of them, which sends the task `action` (a signature) when `topic` is `task`. Needs gossip; a Python worker that is the only worker dies of it. */
   election(id: string, topic: string, action?: unknown, options: Pick<BroadcastOptions, keyof Audience> = {}): Promise<void> {
     return this.cast('election', { id, topic, action: action ?? null }, options)
   }

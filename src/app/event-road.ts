@@ -6,6 +6,8 @@ import type { AppCore } from './core.js'
 
 /** Messages, each of up to a hundred events, that are kept for a monitor that does not read; the oldest go first. */
 const mostForOne = 10_000
+/** Their bytes: a message of a hundred events has some 50 kB. */
+const mostBytesForOne = 64 * 1024 ** 2
 
 /** Events over this connection. Of kombu's brokers, Redis has nothing but fan-out to reach who listens, and peers declare the exchange so; it keeps nothing. */
 export function eventRoad(core: AppCore, connection: Connection): EventRoad {
@@ -19,6 +21,7 @@ function queueLimits({ eventQueueTtl, eventQueueExpires }: Config): Readonly<Rec
     ...(eventQueueTtl === null ? {} : { 'x-message-ttl': Math.round(eventQueueTtl * 1000) }),
     ...(eventQueueExpires === null ? {} : { 'x-expires': Math.round(eventQueueExpires * 1000) }),
     'x-max-length': mostForOne,
+    'x-max-length-bytes': mostBytesForOne,
   }
 }
 

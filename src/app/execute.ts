@@ -39,9 +39,9 @@ export function executeWith(
     try {
       decoded = core.serializers.decode(request, { accept: core.config.acceptContent })
     } catch (error) {
-      return Promise.resolve(undecodable(error))
+      return undecodable(error)
     }
-    if (!(decoded instanceof Promise)) return Promise.resolve(executeDecoded(place, request, run, decoded))
+    if (!(decoded instanceof Promise)) return executeDecoded(place, request, run, decoded)
     return decoded.then((value) => executeDecoded(place, request, run, value), undecodable)
   }
 }
@@ -98,27 +98,45 @@ class Execution {
     this.#context = new TaskRun({ core, sender, task, info, body, run })
   }
 
-  run(): Promise<Outcome> {
+  run(): Outcome | Promise<Outcome> {
     const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
     const { instrument } = this.core.hooks
     if (instrument?.isActive !== true) return asRunningTask(running, () => this.#runHere())
-    return instrument.run(this.task.name, this.info, () => asRunningTask(running, () => this.#runHere()))
+    return instrument.run(this.task.name, this.info, async () => asRunningTask(running, () => this.#runHere()))
   }
 
-  async #runHere(): Promise<Outcome> {
+  #runHere(): Outcome | Promise<Outcome> {
     const { core } = this
     if (!core.hooks.silent('taskPrerun')) core.hooks.emit('taskPrerun', this.#callOf(), core.log)
-    let outcome: Outcome
     try {
       const bound = boundArguments(this.task, this.body)
-      const args = bound instanceof Promise ? await bound : bound
-      const value = core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
-      this.#retval = isThenable(value) ? await value : value
-      outcome = this.#success(this.#retval)
+      const value = bound instanceof Promise ? bound.then((args) => this.#wrapped(args)) : this.#wrapped(bound)
+      return isThenable(value) ? this.#awaited(value) : this.#returned(value)
     } catch (error) {
-      this.#retval = error
-      outcome = this.#failed(lookable(error))
+      return this.#threw(error)
     }
+  }
+
+  async #awaited(value: PromiseLike<unknown>): Promise<Outcome> {
+    try {
+      return this.#returned(await value)
+    } catch (error) {
+      return this.#threw(error)
+    }
+  }
+
+  #returned(value: unknown): Outcome {
+    this.#retval = value
+    return this.#told(this.#success(value))
+  }
+
+  #threw(error: unknown): Outcome {
+    this.#retval = error
+    return this.#told(this.#failed(lookable(error)))
+  }
+
+  #told(outcome: Outcome): Outcome {
+    const { core } = this
     if (!core.hooks.silent('taskPostrun'))
       core.hooks.emit('taskPostrun', { ...this.#callOf(), state: stateOf(outcome), retval: this.#retval }, core.log)
     return outcome
@@ -131,6 +149,11 @@ class Execution {
 
   #runtimeMs(): number {
     return this.core.clock.monotonic() - this.#startedMs
+  }
+
+  /** Middleware around the function. */
+  #wrapped(args: readonly unknown[]): unknown {
+    return this.core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
   }
 
   #call(args: readonly unknown[]): unknown {

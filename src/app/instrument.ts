@@ -7,6 +7,9 @@ export type TraceHeaders = Readonly<Record<string, unknown>>
 export interface SentCall {
   readonly task: string
   readonly id: string
+  /** Of the first task of its workflow. */
+  readonly rootId: string
+  readonly groupId: string | undefined
   /** The caller's; what is added here goes with the message. */
   readonly headers: Record<string, unknown>
   /** The queue or routing key it goes to; undefined until it is known, and where nothing is sent. */

@@ -27,6 +27,9 @@ export function givenInEnvironment(environment: Environment = process.env): read
     const name = names.find((candidate) => (environment[candidate] ?? '') !== '')
     if (name !== undefined) given.push({ option, value: readText(environment[name] ?? ''), spelling: name })
   }
+  const conventions = semconvOptIn(environment[optIn])
+  if (conventions !== undefined && !given.some(({ option }) => option === 'openTelemetryConventions'))
+    given.push({ option: 'openTelemetryConventions', value: conventions, spelling: optIn })
   const ours = [...known].filter((name) => name.startsWith('CELERIAC_'))
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('CELERIAC_') || known.has(name) || isOther(name)) continue
@@ -52,6 +55,14 @@ export function setInEnvironment(
 /** `CELERIAC_APP` or `CELERY_APP`: what `-A` names when it is not given. */
 export function appFromEnvironment(environment: Environment = process.env): string | undefined {
   return environment.CELERIAC_APP || environment.CELERY_APP || undefined
+}
+
+const optIn = 'OTEL_SEMCONV_STABILITY_OPT_IN'
+
+/** A list for all instrumentations of a process, of which those of messaging concern us; with both, the careful one counts. */
+function semconvOptIn(text = ''): string | undefined {
+  const words = text.split(',').map((word) => word.trim().toLowerCase())
+  return ['messaging/dup', 'messaging'].find((word) => words.includes(word))
 }
 
 /** Names that Celery has for some beside those that follow from the option's. */

@@ -1,5 +1,6 @@
 /** What stands between a call and the broker: telemetry, then the `publish` middleware. */
 import { NotPublishedError } from '../errors.js'
+import { runningTask } from './context.js'
 import type { AppCore } from './core.js'
 import type { Middleware } from './hooks.js'
 import type { SentCall } from './instrument.js'
@@ -23,7 +24,14 @@ async function passedOn<T>(core: AppCore, call: OutgoingCall, id: string, send: 
   if (!hooks.publishes && instrument === undefined) return send(call)
   const given = { task: call.task, args: [...call.args], kwargs: { ...call.kwargs }, headers: { ...call.options.headers } }
   if (instrument === undefined) return throughMiddleware(core, call, given, send)
-  const sent: SentCall = { task: call.task, id, headers: given.headers, destination: undefined }
+  const sent: SentCall = {
+    task: call.task,
+    id,
+    rootId: call.rootId ?? runningTask()?.context.request.rootId ?? id,
+    groupId: call.groupId,
+    headers: given.headers,
+    destination: undefined,
+  }
   const routed = ({ queue, to }: Routed): void => {
     sent.destination = queue ?? to.routingKey
   }

@@ -40,7 +40,7 @@ export class Publisher {
       try {
         const leftMs = deadlineMs - (clock.monotonic() - startedMs)
         await withSignal(this.#publishNow(publication, leftMs) ?? this.#publishOnce(publication, leftMs), signal)
-        if (config.taskSendSentEvent) this.#core.senderEvents().send('task-sent', sentFields(publication))
+        if (config.taskSendSentEvent) this.#tell(publication)
         return
       } catch (error) {
         const waitMs = this.#retryWaitMs(error, attempt, retry)
@@ -48,6 +48,12 @@ export class Publisher {
         if (waitMs > 0) await withSignal(new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true })), signal)
       }
     }
+  }
+
+  #tell(publication: Publication): void {
+    const { task } = publication.message.headers
+    const definition = typeof task === 'string' ? this.#core.registry.get(task) : undefined
+    if (definition?.options.sendEvents !== false) this.#core.senderEvents().send('task-sent', sentFields(publication))
   }
 
   async #publishOnce({ message, routed, notBefore, fences, inbox }: Publication, deadlineMs: number): Promise<void> {

@@ -13,6 +13,7 @@ export interface RunInfo {
   readonly groupIndex?: number | undefined
   readonly replacedTaskNesting?: number | undefined
   readonly stamps?: Readonly<Record<string, unknown>> | undefined
+  readonly etaMs?: number | undefined
   readonly expiresMs: number | null
   readonly softTimeLimitMs: number | null
   readonly timeLimitMs: number | null

@@ -37,6 +37,7 @@ export function requestOf(
     groupIndex: head.groupIndex ?? undefined,
     replacedTaskNesting: head.replacedTaskNesting === 0 ? undefined : head.replacedTaskNesting,
     stamps: head.stampedHeaders === null ? undefined : head.stamps,
+    etaMs: head.etaMs ?? undefined,
     expiresMs: head.expiresMs,
     softTimeLimitMs,
     timeLimitMs,

@@ -23,6 +23,8 @@ export interface ScheduleInfo {
   readonly lastRunAt: Date | null
   readonly lastTaskId: string | null
   readonly totalRunCount: number
+  /** How often it was late, and times of it were left out or made up for; several in a row count once. */
+  readonly missedCount: number
   readonly overlap: string
   readonly misfire: string
   readonly jitter: number

@@ -39,6 +39,8 @@ export interface EntryState {
   readonly lastTaskId: string | null
   /** Celery's total_run_count. */
   readonly runs: number
+  /** How often times of it were missed; several in a row count once. */
+  readonly missed: number
   /** With `queue-one`: the instant that waits for the end of the run before. */
   readonly waitingMs: number | null
   /** On a broker without fences: what is being sent, and may have been when beat was killed. */
@@ -53,6 +55,7 @@ export const newState: EntryState = {
   lastAtMs: null,
   lastTaskId: null,
   runs: 0,
+  missed: 0,
   waitingMs: null,
   sendingMs: null,
 }

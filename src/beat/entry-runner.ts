@@ -94,6 +94,7 @@ export class EntryRunner {
     if (plan.skipped !== undefined) {
       const late = Math.round((nowMs - plan.skipped) / 1000)
       this.#skip(turn, plan.skipped, `missed by ${late} s, and misfire is skip`)
+      turn.state = { ...turn.state, missed: turn.state.missed + 1 }
     }
     for (const instant of plan.run) {
       const since = instant === plan.run[0] ? plan.missedSinceMs : undefined
@@ -102,6 +103,7 @@ export class EntryRunner {
         turn.state = { ...turn.state, dueMs: instant }
         return
       }
+      if (since !== undefined) turn.state = { ...turn.state, missed: turn.state.missed + 1 }
     }
     turn.state = { ...turn.state, dueMs: plan.nextMs ?? null, isOver: plan.nextMs === undefined }
   }
@@ -226,6 +228,7 @@ export function recordAfter(now: EntryRecord, { before, after }: RunReport): Ent
     state: {
       ...after,
       runs: state.runs + after.runs - before.state.runs,
+      missed: state.missed + after.missed - before.state.missed,
       ...(isSameDue ? {} : { dueMs: state.dueMs, isOver: state.isOver, generation: state.generation, waitingMs: state.waitingMs }),
     },
   }

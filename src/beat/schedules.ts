@@ -300,6 +300,7 @@ export class StoredSchedules implements Schedules {
       lastRunAt: dateOf(state.lastAtMs),
       lastTaskId: state.lastTaskId,
       totalRunCount: state.runs,
+      missedCount: state.missed,
       overlap: definition.overlap,
       misfire: typeof definition.misfire === 'string' ? definition.misfire : `all ${definition.misfire.all}`,
       jitter: definition.jitterMs / 1000,

@@ -55,7 +55,8 @@ export async function consumersOf(app: CommandContext['app']): Promise<ReadonlyM
   return counts
 }
 
-async function deadOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number> | undefined> {
+/** By queue; undefined when there are too many to look at. */
+export async function deadOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number> | undefined> {
   const total = await app.deadLetters.count()
   if (total > mostCounted) return undefined
   const counts = new Map<string, number>()

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { DriverNotInstalledError } from '../errors.js'
 
 /**
@@ -9,9 +10,24 @@ export async function importPeer<Module>(feature: string, packageName: string): 
     // The caller's claim about a package that its own tests run.
     return (await import(packageName)) as Module
   } catch (cause) {
-    if (isMissing(cause, packageName)) throw new DriverNotInstalledError(feature, packageName, { cause })
-    throw cause
+    throw explained(cause, feature, packageName)
   }
+}
+
+/**
+ * The same for a CommonJS package of many files that a process loads at its start: `import` takes twice the time, because it reads all of them for the
+ * names of their exports before it runs the first. Programs that import the package have the same copy of it.
+ */
+export function requirePeer<Module>(feature: string, packageName: string): Module {
+  try {
+    return createRequire(import.meta.url)(packageName) as Module // as above
+  } catch (cause) {
+    throw explained(cause, feature, packageName)
+  }
+}
+
+function explained(cause: unknown, feature: string, packageName: string): unknown {
+  return isMissing(cause, packageName) ? new DriverNotInstalledError(feature, packageName, { cause }) : cause
 }
 
 /** The package itself, and not something that it imports. */

@@ -10,6 +10,8 @@ export interface ChildLink {
   send(message: ToChild, body?: string | Uint8Array): void
   /** What was sent goes out now. */
   flush(): void
+  /** What came and was left for later is told now. */
+  read(): void
   /** All that went out lies where the child reads it. */
   readonly isDelivered: boolean
   /** Ends the child and all that it started. Without effect when it is gone. */
@@ -28,6 +30,8 @@ export interface ChildExit {
 /** What a link tells, in this order: messages, one exit, messages that were under way, and one end. */
 export interface ChildLinkEvents {
   onMessage(message: FromChild, body: string | Buffer): void
+  /** Whether what came, in so many pieces, may lie there until `read`. */
+  mayWait(pieces: number): boolean
   /** The first thing that went wrong on the way. */
   onError(text: string): void
   /** Right before `kill` has no effect any more. */

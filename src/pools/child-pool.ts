@@ -4,8 +4,8 @@
  * A child is booting -> ready -> draining (recycled, resized, stopped) -> gone, or dying -> gone when it is killed. The pool keeps `size` of them
  * booting or ready: whatever leaves is replaced at once, unless children die without having run anything: then it backs off.
  *
- * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get one ahead, and some if they are very short, to hide
- * the way to them; a child that turns out to be busy for longer gives back what it has not started.
+ * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get some ahead, to hide the way to them, and what they
+ * say is heard for several at a time; a child that turns out to be busy for longer gives back what it has not started.
  */
 import { availableParallelism } from 'node:os'
 import { ChildBootError } from '../errors.js'
@@ -14,7 +14,7 @@ import type { Logger } from '../internal/logger.js'
 import type { AbortCause, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
 import { BootBackoff, type BootBackoffOptions } from './boot-backoff.js'
 import type { OpenChild } from './child-link.js'
-import { depthFor, patienceFor, shortMs } from './pipelining.js'
+import { depthFor, hearEachMs, patienceFor } from './pipelining.js'
 import { PoolChild } from './pool-child.js'
 import { type Kill, PoolRun, type PoolRunOwner } from './pool-run.js'
 
@@ -160,6 +160,8 @@ export class ChildPool implements Pool, PoolRunOwner {
 
   /** Kills the child of a run and never that of another: what stands behind it in the child is taken back before. */
   killRun(run: PoolRun, kill: Kill): void {
+    // It may have ended.
+    this.#childOf(run)?.hear()
     if (run.state === 'ended' || (run.kill !== undefined && run.kill.onlyWaiting !== true)) return
     const child = this.#childOf(run)
     if (kill.onlyWaiting === true && child !== undefined && (this.#slots > 1 || child.isFirst(run))) return
@@ -243,18 +245,19 @@ export class ChildPool implements Pool, PoolRunOwner {
     }
     child.full = child.runs.size >= this.#depthOf(child)
     if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
-    this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
+    this.#pulse ??= this.clock.setTimer(hearEachMs, () => this.#look())
   }
 
-  /** While something was sent and has not started: takes it back from where it would wait long, and kills what does not start at all. */
+  /** While something was sent and has not started: hears the children, takes it back from where it would wait long, and kills what does not start at all. */
   #look(): void {
     this.#pulse = undefined
     const now = this.clock.monotonic()
     for (const child of this.#children) {
+      child.hear()
       const runs = [...child.runs.values()]
       const [first] = runs
       if (first === undefined || !runs.some((run) => run.state === 'sent')) continue
-      this.#pulse ??= this.clock.setTimer(shortMs, () => this.#look())
+      this.#pulse ??= this.clock.setTimer(hearEachMs, () => this.#look())
       if (this.#slots === 1 && runs.length > 1 && now - first.since > patienceFor(child.averageMs)) child.giveBack()
       if (runs.every((run) => run.state === 'sent') && now - first.since > startPatienceMs) {
         child.kill({ by: 'lost', signal: 'SIGKILL', detail: `it did not start a task within ${startPatienceMs / 1000}s` })

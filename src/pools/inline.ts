@@ -42,6 +42,7 @@ export class InlinePool implements Pool {
   readonly #running = new Set<InlineRun>()
   #concurrency: number
   #waiting: InlineRun[] = []
+  #isStarting = false
   #state: 'new' | 'running' | 'stopping' = 'new'
   #whenIdle: (() => void) | undefined
   #stopping: Promise<void> | undefined
@@ -134,11 +135,15 @@ export class InlinePool implements Pool {
   }
 
   #startNext(): void {
+    // A run that has ended at once comes back here.
+    if (this.#isStarting) return
+    this.#isStarting = true
     while (this.#state === 'running' && this.#running.size < this.#concurrency) {
       const run = this.#waiting.shift()
-      if (run === undefined) return
+      if (run === undefined) break
       this.#start(run)
     }
+    this.#isStarting = false
   }
 }
 
@@ -200,7 +205,9 @@ class InlineRun implements Run {
   begin(onEnd: (run: InlineRun) => void): void {
     this.#onEnd = onEnd
     this.#startLimits()
-    void this.options.execute(this.request, new InlineExecution(this)).then((outcome) => this.#end(outcome))
+    const outcome = this.options.execute(this.request, new InlineExecution(this))
+    if (outcome instanceof Promise) void outcome.then((later) => this.#end(later))
+    else this.#end(outcome)
   }
 
   isAccepted(continuations: Continuations | null): void {

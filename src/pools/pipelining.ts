@@ -1,14 +1,15 @@
 /** When a child gets runs ahead of the one that it runs, by the average of its run times. */
 
-/** Below it the way through the pipe is a large part of a run's time. */
-const veryShortMs = 0.3
 /** A run that is on for longer keeps those behind it waiting too long. */
-export const shortMs = 10
+const shortMs = 15
+/** While a child has work for longer, what it says is heard so often. */
+export const hearEachMs = 20
+/** Of short runs, a child may have so much work ahead: it need not wait for the next, and the worker looks at it once for several. */
+const aheadMs = 60
 
-/** How many runs a child may have: some ahead while they are very short, one ahead while they are short, so that it need not wait for the next. */
+/** How many runs a child may have: so many short ones as make a little work, and else the one that it runs. */
 export function depthFor(averageMs: number, deepest: number): number {
-  if (averageMs < veryShortMs) return deepest
-  return averageMs < shortMs ? Math.min(2, deepest) : 1
+  return averageMs < shortMs ? Math.min(Math.floor(aheadMs / averageMs), deepest) : 1
 }
 
 /** How long the first run of a child may take before those behind it are run elsewhere. */

@@ -3,6 +3,7 @@ import type { Clock } from '../internal/clock.js'
 import type { Outcome, PoolHost } from '../pool.js'
 import { decodeOutcome, decodeState, type FromChild, runMessage } from './child-frames.js'
 import type { ChildExit, ChildLink, OpenChild } from './child-link.js'
+import { hearEachMs } from './pipelining.js'
 import type { Kill, PoolRun } from './pool-run.js'
 
 interface ChildOptions {
@@ -58,6 +59,8 @@ export class PoolChild {
   readonly #events: ChildEvents
   readonly #link: ChildLink
   #drained = false
+  /** Its runs report states, and wait for the answer. */
+  #reports = false
   #isBooted!: () => void
   #isGone!: () => void
   #whoKills: { readonly run: PoolRun | undefined; readonly kill: Kill } | undefined
@@ -73,6 +76,7 @@ export class PoolChild {
     })
     this.#link = options.open({
       onMessage: (message, body) => this.#onMessage(message, body),
+      mayWait: (pieces) => this.#isHeardLater(pieces),
       onError: (text) => {
         this.reportedError ??= text
       },
@@ -103,6 +107,11 @@ export class PoolChild {
     if (run.abortCause !== undefined) this.abort(run)
   }
 
+  /** What it said so far counts now. To be called every `hearEachMs` while it has runs of which no start was heard. */
+  hear(): void {
+    this.#link.read()
+  }
+
   abort(run: PoolRun): void {
     if (run.abortCause !== undefined) this.#link.send({ t: 'abort', n: run.n, cause: run.abortCause })
   }
@@ -124,7 +133,10 @@ export class PoolChild {
       // What was answered is over: if it is asked again by now, that has a look, and the whole patience, of its own.
       if (!this.givingBack || this.#asked !== asked || this.state === 'gone') return
       if (!this.#link.isDelivered) lookLater()
-      else this.#events.onGaveBack(this, this.#take([...this.runs.keys()].slice(1)))
+      else {
+        this.hear()
+        if (this.givingBack && this.#asked === asked) this.#events.onGaveBack(this, this.#take([...this.runs.keys()].slice(1)))
+      }
     }
     // After the timers of a turn, what children wrote is read: the look comes behind that.
     const lookLater = (): void => void this.#options.clock.setTimer(giveBackPatienceMs, () => setImmediate(look))
@@ -197,6 +209,14 @@ export class PoolChild {
     return `${label} ${words}${error}`
   }
 
+  /** Whoever does all its work for each short run that ends takes the CPU away from what runs. Each piece is about one run. */
+  #isHeardLater(pieces: number): boolean {
+    if (this.#reports || this.givingBack || this.#options.concurrency > 1) return false
+    if ((this.runs.size - pieces) * this.averageMs < hearEachMs) return false
+    for (const run of this.runs.values()) if (run.startMatters) return false
+    return true
+  }
+
   #onMessage(head: FromChild, body: string | Buffer): void {
     switch (head.t) {
       case 'ready':
@@ -226,6 +246,7 @@ export class PoolChild {
         this.#events.onGaveBack(this, this.#take(head.runs))
         return
       case 'state':
+        this.#reports = true
         void this.#storeState(head, body)
         return
       default:

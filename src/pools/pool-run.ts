@@ -61,6 +61,11 @@ export class PoolRun implements Run {
     return this.#pid === undefined ? undefined : { pid: this.#pid, sinceMs: this.since }
   }
 
+  /** Somebody waits to hear that it starts. */
+  get startMatters(): boolean {
+    return this.#accepted !== undefined && this.state !== 'started'
+  }
+
   /** Made on first use: most tasks have nobody who asks. */
   get accepted(): Promise<{ readonly pid: number }> {
     this.#accepted ??= new Promise((resolve) => {

@@ -26,6 +26,10 @@ export class ProcessLink implements ChildLink {
   readonly #events: ChildLinkEvents
   readonly #clock: Clock
   readonly #input: Socket | undefined
+  readonly #output: Socket | undefined
+  readonly #decoder = new FrameDecoder()
+  /** What came, as it came. */
+  #unread: Buffer[] = []
   #out: Buffer[] = []
   #exited = false
   #closed = false
@@ -44,9 +48,9 @@ export class ProcessLink implements ChildLink {
     // Its type does not say that there is none where no file descriptor was left for it: the 'error' event follows.
     const pipes = this.#process.stdio as ChildProcess['stdio'] | undefined
     this.#input = pipes?.[3] as Socket | undefined // 'pipe' gives a socket, or nothing when the spawn failed
-    const written = pipes?.[4] as Socket | undefined // likewise
+    this.#output = pipes?.[4] as Socket | undefined // likewise
     this.#input?.on('error', () => {}) // EPIPE of a process that died: its exit follows
-    this.#read(written)
+    this.#listen(this.#output)
     this.send(setup)
   }
 
@@ -74,6 +78,20 @@ export class ProcessLink implements ChildLink {
     this.#input?.write(frames.length === 1 && first !== undefined ? first : Buffer.concat(frames))
   }
 
+  read(): void {
+    const pieces = this.#unread
+    if (pieces.length === 0) return
+    this.#unread = []
+    try {
+      for (const piece of pieces) this.#decoder.push(piece, (frame) => this.#events.onMessage(fromChildHead(frame), frame.body))
+    } catch (error) {
+      // Only a task that wrote to the pool's own file descriptor can do this: nothing that follows can be trusted.
+      this.#events.onError(`the channel to the worker is broken: ${String(error)}`)
+      this.#output?.destroy()
+      this.kill('SIGKILL')
+    }
+  }
+
   kill(signal: NodeJS.Signals): void {
     // After the exit the number may be another's.
     if (this.pid === 0 || this.#exited) return
@@ -90,21 +108,17 @@ export class ProcessLink implements ChildLink {
     this.#input?.destroy()
   }
 
-  #read(output: Socket | undefined): void {
-    const decoder = new FrameDecoder()
+  #listen(output: Socket | undefined): void {
     const allRead = new Promise<void>((resolve) => {
       if (output === undefined) return resolve()
-      output.once('close', resolve)
+      output.once('close', () => {
+        this.read()
+        resolve()
+      })
       output.on('error', () => output.destroy())
-      output.on('data', (chunk: Buffer) => {
-        try {
-          decoder.push(chunk, (frame) => this.#events.onMessage(fromChildHead(frame), frame.body))
-        } catch (error) {
-          // Only a task that wrote to the pool's own file descriptor can do this: nothing that follows can be trusted.
-          this.#events.onError(`the channel to the worker is broken: ${String(error)}`)
-          output.destroy()
-          this.kill('SIGKILL')
-        }
+      output.on('data', (piece: Buffer) => {
+        this.#unread.push(piece)
+        if (!this.#events.mayWait(this.#unread.length)) this.read()
       })
     })
     this.#process.once('error', (error) => {

@@ -61,6 +61,8 @@ export class ThreadLink implements ChildLink {
 
   flush(): void {}
 
+  read(): void {}
+
   /** Threads know one way to end: whatever the signal is. */
   kill(): void {
     if (this.#killed !== undefined || this.#gone) return

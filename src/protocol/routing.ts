@@ -1,5 +1,5 @@
 /** How an exchange finds the queues of a message (AMQP 0-9-1), for the transports that route by themselves. Pure functions. */
-import { NameInvalidError, NotSupportedError, show } from '../errors.js'
+import { BrokerFullError, NameInvalidError, NotSupportedError, show } from '../errors.js'
 import type { Destination, Exchange, ExchangeType, Queue, Topology } from './topology.js'
 
 /** The exchange types that `routes` knows. */
@@ -81,6 +81,12 @@ export interface QueueLimits {
   readonly messageTtlMs: number | undefined
   /** `x-expires`: a queue without consumers for this long goes away. */
   readonly expiresMs: number | undefined
+  /** `x-max-length`: messages that may wait. */
+  readonly maxLength: number
+  /** `x-max-length-bytes`: how large their bodies may be together. */
+  readonly maxBytes: number
+  /** `x-overflow`: of what is too much the sender is told (`reject-publish`); else those that would be delivered next go away. */
+  readonly refusesOverflow: boolean
 }
 
 export function queueLimits(queueArguments: Readonly<Record<string, unknown>>): QueueLimits {
@@ -88,7 +94,35 @@ export function queueLimits(queueArguments: Readonly<Record<string, unknown>>): 
     maxPriority: wholeNumber(queueArguments['x-max-priority']) ?? 255,
     messageTtlMs: wholeNumber(queueArguments['x-message-ttl']),
     expiresMs: wholeNumber(queueArguments['x-expires']),
+    maxLength: wholeNumber(queueArguments['x-max-length']) ?? Number.POSITIVE_INFINITY,
+    maxBytes: wholeNumber(queueArguments['x-max-length-bytes']) ?? Number.POSITIVE_INFINITY,
+    refusesOverflow: /^reject-publish/.test(String(queueArguments['x-overflow'])),
   }
+}
+
+/** What waits in a queue, or is added to it. */
+export interface QueueLoad {
+  readonly messages: number
+  /** Of their bodies. */
+  readonly bytes: number
+}
+
+export function isLimited({ maxLength, maxBytes }: QueueLimits): boolean {
+  return maxLength !== Number.POSITIVE_INFINITY || maxBytes !== Number.POSITIVE_INFINITY
+}
+
+export function isOver({ maxLength, maxBytes }: QueueLimits, { messages, bytes }: QueueLoad): boolean {
+  return messages > maxLength || bytes > maxBytes
+}
+
+/** Throws BrokerFullError when a queue that refuses what is too much has no room for one more. */
+export function refuseOverflow(queue: string, limits: QueueLimits, load: QueueLoad, body: string | Uint8Array): void {
+  if (!isOver(limits, { messages: load.messages + 1, bytes: load.bytes + bodyBytes(body) })) return
+  throw new BrokerFullError(`the message was not published: the queue ${show(queue)} is full (${load.messages} messages wait in it)`)
+}
+
+export function bodyBytes(body: string | Uint8Array): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
 }
 
 /** A message's priority as these transports order it: 0 to the queue's highest. */

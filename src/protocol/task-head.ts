@@ -90,13 +90,13 @@ function checkProperties(properties: Message['properties']): void {
   if (!isAbsent(priority) && !(Number.isInteger(priority) && (priority as number) >= 0 && (priority as number) <= 255)) {
     throw invalid('property "priority"', 'a whole number from 0 to 255', priority)
   }
-  for (const [key, value] of [
-    ['reply_to', replyTo],
-    ['correlation_id', correlationId],
-  ] as const) {
-    if (!isAbsent(value) && !(typeof value === 'string' && isShortText(value)))
-      throw invalid(`property "${key}"`, `empty or ${nameRule}`, value)
-  }
+  checkPropertyText('reply_to', replyTo)
+  checkPropertyText('correlation_id', correlationId)
+}
+
+function checkPropertyText(key: string, value: unknown): void {
+  if (!isAbsent(value) && !(typeof value === 'string' && isShortText(value)))
+    throw invalid(`property "${key}"`, `empty or ${nameRule}`, value)
 }
 
 function customHeaders(headers: Headers): Headers {

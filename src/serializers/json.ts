@@ -90,24 +90,17 @@ const jsonFormat: Format<string> = {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-// An integer that may not fit a number, or a tag (also with its underscores escaped). The first is quick, and almost always says no.
-const mayNeedCare = /\d{16}|__type__|\\u005[fF]/
-const needsCare = /(?<![.\d])\d{16}|__type__|\\u005f/i
 
 /** Throws DecodeError. Integers beyond 2^53 are BigInt, tags are their values (json-tags.ts), `__proto__` is a key like others. */
 export function decodeJson(data: string | Uint8Array): unknown {
   const text = typeof data === 'string' ? data : decodeUtf8(data)
-  if (mayNeedCare.test(text) && needsCare.test(text)) return readTolerantly(text)
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
     return readTolerantly(text)
   }
-  // A text with fewer characters than brackets of that depth needs no look.
-  if (text.length > 2 * maxNesting && isTooDeep(value, 0))
-    throw new DecodeError(`the JSON text is nested more than ${maxNesting} levels deep`)
-  return value
+  return isWhole(value, 0) ? value : readTolerantly(text)
 }
 
 /** Throws DecodeError for bytes that are not UTF-8. */
@@ -119,14 +112,16 @@ export function decodeUtf8(data: Uint8Array): string {
   }
 }
 
-function isTooDeep(value: unknown, depth: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (depth >= maxNesting) return true
+/** True where JSON.parse lost nothing: no integer that may have had more digits, no tag, and no more levels than are allowed. */
+function isWhole(value: unknown, depth: number): boolean {
+  if (typeof value === 'number') return Math.abs(value) <= Number.MAX_SAFE_INTEGER
+  if (typeof value !== 'object' || value === null) return true
+  if (depth >= maxNesting) return false
   if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index++) if (isTooDeep(value[index], depth + 1)) return true
-    return false
+    for (let index = 0; index < value.length; index++) if (!isWhole(value[index], depth + 1)) return false
+    return true
   }
   // What JSON.parse made has own keys only.
-  for (const key in value) if (isTooDeep((value as Readonly<Record<string, unknown>>)[key], depth + 1)) return true
-  return false
+  for (const key in value) if (key === typeKey || !isWhole((value as Readonly<Record<string, unknown>>)[key], depth + 1)) return false
+  return true
 }

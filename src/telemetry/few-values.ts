@@ -13,4 +13,13 @@ export class FewValues {
     this.#seen.add(value)
     return value
   }
+
+  has(value: string): boolean {
+    return this.#seen.has(value)
+  }
+
+  /** It comes no more: its place is free. */
+  forget(value: string): void {
+    this.#seen.delete(value)
+  }
 }

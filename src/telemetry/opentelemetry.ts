@@ -1,6 +1,6 @@
 /**
- * Traces and metrics over @opentelemetry/api, with the names of Python's opentelemetry-instrumentation-celery and, beside them, of the messaging conventions:
- * `apply_async/<task>` where a call is sent, and below it `run/<task>` where it runs.
+ * Traces and metrics over @opentelemetry/api: by default with the names of Python's opentelemetry-instrumentation-celery, `apply_async/<task>` where a call is
+ * sent, and below it `run/<task>` where it runs (see Conventions).
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { AppCore } from '../app/core.js'
@@ -11,7 +11,7 @@ import { importPeer } from '../internal/import-peer.js'
 import { packageVersion } from '../internal/package-version.js'
 import type { Outcome } from '../pool.js'
 import type { RemoteErrorData } from '../protocol/remote-error.js'
-import { messagingSystem } from './messaging-system.js'
+import { Conventions } from './conventions.js'
 import type { Attributes, Context, OtelApi, Span } from './otel-api.js'
 import { OtelMeter } from './otel-meter.js'
 
@@ -27,7 +27,7 @@ class OpenTelemetry implements Instrument {
   readonly #core: AppCore
   readonly #api: OtelApi
   readonly #meter: OtelMeter
-  readonly #system: string
+  readonly #conventions: Conventions
   readonly #version = packageVersion()
   /** What stands behind the API's proxy while no SDK is registered. */
   readonly #nobody: unknown
@@ -38,7 +38,7 @@ class OpenTelemetry implements Instrument {
     this.#core = core
     this.#api = api
     this.#meter = new OtelMeter(api)
-    this.#system = messagingSystem(core.config)
+    this.#conventions = new Conventions(core.config)
     this.#nobody = new api.ProxyTracerProvider().getDelegate()
   }
 
@@ -49,7 +49,6 @@ class OpenTelemetry implements Instrument {
   async publish<T>(call: SentCall, send: () => Promise<T>): Promise<T> {
     const { clock } = this.#core
     const startMs = clock.monotonic()
-    const attributes: Attributes = { 'messaging.system': this.#system, 'messaging.operation.name': 'apply_async' }
     let failure: string | undefined
     try {
       return this.#traces ? await this.#publishTraced(call, send) : await send()
@@ -57,7 +56,7 @@ class OpenTelemetry implements Instrument {
       failure = nameOf(error)
       throw error
     } finally {
-      const all = { ...attributes, 'messaging.destination.name': call.destination, 'error.type': failure }
+      const all = { ...this.#conventions.operation('publish'), 'messaging.destination.name': call.destination, 'error.type': failure }
       this.#meter.record('messaging.client.operation.duration', (clock.monotonic() - startMs) / 1000, all)
       if (failure === undefined) this.#meter.count('messaging.client.sent.messages', all)
     }
@@ -66,11 +65,19 @@ class OpenTelemetry implements Instrument {
   async #publishTraced<T>(call: SentCall, send: () => Promise<T>): Promise<T> {
     const { SpanKind } = this.#api
     const attributes: Attributes = {
-      ...this.#attributes('apply_async', 'send', call.task, call.id),
+      ...this.#attributes('publish', 'send', call),
       'celery.action': 'apply_async',
+      'celery.root_id': call.rootId,
+      'celery.group_id': call.groupId,
+      'messaging.message.conversation_id': call.rootId,
     }
     const { context } = this.#api
-    const span = this.#startSpan(`apply_async/${call.task}`, SpanKind.PRODUCER, attributes, context.active())
+    const span = this.#startSpan(
+      this.#conventions.spanName('publish', call.task, undefined),
+      SpanKind.PRODUCER,
+      attributes,
+      context.active(),
+    )
     const inside = this.#api.trace.setSpan(context.active(), span)
     try {
       this.#api.propagation.inject(inside, call.headers)
@@ -79,7 +86,10 @@ class OpenTelemetry implements Instrument {
       this.#fail(span, { name: nameOf(error), message: error instanceof Error ? error.message : String(error) })
       throw error
     } finally {
-      span.setAttributes({ 'messaging.destination': call.destination, 'messaging.destination.name': call.destination })
+      span.updateName(this.#conventions.spanName('publish', call.task, call.destination))
+      span.setAttributes(
+        this.#conventions.chosen({ 'messaging.destination': call.destination, 'messaging.destination.name': call.destination }),
+      )
       span.end()
     }
   }
@@ -89,8 +99,7 @@ class OpenTelemetry implements Instrument {
     const startMs = clock.monotonic()
     const outcome = this.#traces ? await this.#runTraced(task, info, body) : await body()
     const attributes: Attributes = {
-      'messaging.system': this.#system,
-      'messaging.operation.name': 'run',
+      ...this.#conventions.operation('run'),
       'messaging.destination.name': info.queue,
       'celery.task_name': task,
       'celery.state': stateOf(outcome),
@@ -104,7 +113,7 @@ class OpenTelemetry implements Instrument {
   async #runTraced(task: string, info: RunInfo, body: () => Promise<Outcome>): Promise<Outcome> {
     const { context, propagation, trace, SpanKind, ROOT_CONTEXT } = this.#api
     const attributes: Attributes = {
-      ...this.#attributes('run', 'process', task, info.id),
+      ...this.#attributes('run', 'process', { task, id: info.id, headers: info.headers }),
       'celery.action': 'run',
       'celery.retries': info.retries,
       'celery.task.retries': info.retries,
@@ -112,6 +121,7 @@ class OpenTelemetry implements Instrument {
       'celery.root_id': info.rootId,
       'celery.parent_id': info.parentId ?? undefined,
       'celery.group_id': info.group ?? undefined,
+      'celery.eta': info.etaMs === undefined ? undefined : new Date(info.etaMs).toISOString(),
       'celery.expires': info.expiresMs === null ? undefined : new Date(info.expiresMs).toISOString(),
       'celery.timelimit':
         info.timeLimitMs === null && info.softTimeLimitMs === null ? undefined : [limit(info.timeLimitMs), limit(info.softTimeLimitMs)],
@@ -123,7 +133,7 @@ class OpenTelemetry implements Instrument {
     }
     // In place (`taskAlwaysEager`) a message without a trace runs where it is called; in a worker nothing that is active here has to do with it.
     const caller = propagation.extract(ROOT_CONTEXT, info.headers)
-    const span = this.#startSpan(`run/${task}`, SpanKind.CONSUMER, attributes, caller)
+    const span = this.#startSpan(this.#conventions.spanName('run', task, info.queue), SpanKind.CONSUMER, attributes, caller)
     const inside = trace.setSpan(caller, span)
     const outcome = await context.with(inside, body)
     this.#tell(span, outcome)
@@ -148,6 +158,9 @@ class OpenTelemetry implements Instrument {
         span.addEvent('celery.retry', { 'celery.retry.delay': delay, 'celery.retry.reason': reason })
         return
       }
+      case 'revoked':
+        span.setAttributes({ 'celery.revoked.reason': outcome.reason })
+        return
       case 'killed':
         return this.#fail(span, { name: 'WorkerLostError', message: outcome.detail })
       default:
@@ -180,14 +193,24 @@ class OpenTelemetry implements Instrument {
   }
 
   #startSpan(name: string, kind: number, attributes: Attributes, parent: Context): Span {
-    return this.#api.trace.getTracer('celeriac', this.#version).startSpan(name, { kind, attributes }, parent)
+    const { trace, SpanKind } = this.#api
+    const cause = this.#conventions.hasLinks && kind === SpanKind.CONSUMER ? trace.getSpanContext(parent) : undefined
+    const links = cause === undefined ? [] : [{ context: cause }]
+    const chosen = this.#conventions.chosen(attributes)
+    return trace.getTracer('celeriac', this.#version).startSpan(name, { kind, attributes: chosen, links }, parent)
   }
 
-  #attributes(name: string, type: string, task: string, id: string): Attributes {
+  #attributes(
+    operation: 'publish' | 'run',
+    type: string,
+    { task, id, headers }: { readonly task: string; readonly id: string; readonly headers: Readonly<Record<string, unknown>> },
+  ): Attributes {
+    const { periodic_task_name: schedule } = headers
     return {
+      ...this.#conventions.operation(operation),
       'celery.task_name': task,
-      'messaging.system': this.#system,
-      'messaging.operation.name': name,
+      // Of a task that beat has sent.
+      'celery.schedule': typeof schedule === 'string' ? schedule : undefined,
       'messaging.operation.type': type,
       'messaging.message.id': id,
     }

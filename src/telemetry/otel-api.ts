@@ -10,12 +10,23 @@ export interface Span {
   setAttributes(attributes: Attributes): unknown
   setStatus(status: { readonly code: number; readonly message?: string }): unknown
   recordException(exception: { readonly name: string; readonly message: string; readonly stack?: string | undefined }): void
+  updateName(name: string): unknown
   addEvent(name: string, attributes?: Attributes): unknown
   end(): void
 }
 
+interface SpanOptions {
+  readonly kind: number
+  readonly attributes: Attributes
+  readonly links?: readonly { readonly context: SpanContext }[]
+}
+
+interface SpanContext {
+  readonly '~spanContext'?: never
+}
+
 interface Tracer {
-  startSpan(name: string, options: { readonly kind: number; readonly attributes: Attributes }, context: Context): Span
+  startSpan(name: string, options: SpanOptions, context: Context): Span
 }
 
 export interface Instruments {
@@ -54,6 +65,7 @@ export interface OtelApi {
     getTracerProvider(): TracerProvider
     getTracer(name: string, version: string): Tracer
     setSpan(context: Context, span: Span): Context
+    getSpanContext(context: Context): SpanContext | undefined
   }
   readonly context: {
     active(): Context

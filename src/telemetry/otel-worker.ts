@@ -39,6 +39,17 @@ export async function openOtelWorker(core: AppCore, source: WorkerSource): Promi
         }
       },
     ],
+    [
+      'celeriac.queue.oldest_age',
+      'For how long the oldest message of a queue of the worker waits.',
+      's',
+      async (result) => {
+        for (const queue of source.queues) {
+          const age = await source.oldestSeconds(queue)
+          if (age !== undefined) result.observe(age, { 'messaging.destination.name': queue })
+        }
+      },
+    ],
   ]
   const observed = gauges.map(([name, description, unit, observe]) => {
     const gauge = instruments.createObservableGauge(name, { description, unit })

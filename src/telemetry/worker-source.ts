@@ -12,6 +12,10 @@ export interface WorkerSource {
   readonly queues: readonly string[]
   /** Messages that wait; undefined when the broker does not say. Never rejects. */
   queueLength(queue: string): Promise<number | undefined>
-  /** The same of the dead letters. */
+  /** For how many seconds its oldest message waits, 0 when none does; undefined when the broker does not say. Never rejects. */
+  oldestSeconds(queue: string): Promise<number | undefined>
+  /** Whether the queue is paused for this worker. */
+  isPaused(queue: string): boolean
+  /** As `queueLength`, of the dead letters. */
   deadLetters(): Promise<number | undefined>
 }

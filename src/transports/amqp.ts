@@ -15,6 +15,7 @@ export class AmqpTransport implements Transport {
     nativeDelay: false,
     persistent: true,
     shared: true,
+    queueAge: 'none',
   }
   readonly #target: AmqpTarget
   readonly #options: AmqpBrokerOptions

@@ -19,6 +19,7 @@ export class MemoryTransport implements Transport {
     nativeDelay: true,
     persistent: false,
     shared: false,
+    queueAge: 'all',
   }
   readonly #broker: MemoryBroker
 

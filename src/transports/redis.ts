@@ -15,6 +15,7 @@ export class RedisTransport implements Transport {
     nativeDelay: false,
     persistent: true,
     shared: true,
+    queueAge: 'ours',
   }
   readonly #target: RedisTarget
   readonly #options: RedisBrokerOptions

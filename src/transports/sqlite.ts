@@ -15,6 +15,7 @@ export class SqliteTransport implements Transport {
     nativeDelay: true,
     persistent: true,
     shared: true,
+    queueAge: 'all',
   }
   readonly #location: SqliteLocation
   readonly #clock: Clock

@@ -357,7 +357,7 @@ export class TaskConsumer {
       this.#inPool--
       if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
       this.#pump()
-      return settler.settle(task, outcome).then(() => this.#close(task))
+      settler.settle(task, outcome, () => this.#close(task))
     })
   }
 

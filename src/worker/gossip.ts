@@ -4,12 +4,14 @@ import type { Sender } from '../app/sender.js'
 import { applyOptionsOf, embedFrom } from '../app/signature-options.js'
 import { NotSupportedError } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
+import { softwareInfo } from '../events/heart.js'
 import { receiveEvents } from '../events/receiver.js'
 import type { Timer } from '../internal/clock.js'
 import type { ClusterEvent } from '../protocol/events.js'
 import { isName } from '../protocol/name.js'
 import { checkSignatures, parseSignature } from '../protocol/signature.js'
 import type { Connection, Consumer } from '../transport.js'
+import { type Candidate, candidatesOf, type Heard, leaderOf } from './election-rule.js'
 import { warnOfTwin } from './twin.js'
 
 /** How often is looked for workers that are heard no more. */
@@ -22,19 +24,15 @@ const electionMs = 1_500
 const askedMs = 3_000
 /** Elections that never come to an end are forgotten, the oldest first. */
 const mostElections = 1_000
+/** Of one election: more than any has, and a bound for what somebody might send. */
+const mostHeard = 10_000
 
 interface Peer {
   /** Monotonic ms of its last heartbeat, by this worker's clock. */
   readonly heardMs: number
   readonly freqMs: number
-}
-
-interface Candidate {
-  readonly hostname: string
-  readonly clock: number
-  readonly node: string
-  readonly topic: string
-  readonly action: unknown
+  /** Logical time of its last heartbeat. */
+  readonly clock: number | null
 }
 
 interface GossipParts {
@@ -49,17 +47,20 @@ interface GossipParts {
  * What workers hear of each other: who is there, who is heard no more, and elections.
  *
  * An election begins with a broadcast (the command `election`). Each worker that takes it proposes itself (`worker-elect`); each that hears a proposal says so
- * (`worker-elect-ack`). Half a second later, or two seconds if one that is known has not proposed itself by then, the one with the smallest logical time has won,
- * for all in the same way.
+ * (`worker-elect-ack`). Half a second later, or two seconds if one that is known has not proposed itself by then, the one with the smallest logical time has won
+ * (`election-rule`), for all in the same way.
  *
  * Python's do not wait for proposals, but for as many answers as there are others, and one that has heard a single proposal by then dies of it (IndexError in
  * kombu's sort_heap). Commands and events come to it by different ways, in any order. So a worker of ours proposes itself twice, and answers nobody before that.
- * With times that are before all others it wins over Python's, which may have made up their minds by what they had heard.
+ * With times that are before all others it wins over Python's, unless they were quicker than it.
+ *
+ * A Python worker that knows of one other is content with its own answer to its own proposal. So one that is alone with us hears its heartbeats again, from us:
+ * then it counts itself among the others, and waits for an answer more.
  */
 export class Gossip {
   readonly #parts: GossipParts
   readonly #peers = new Map<string, Peer>()
-  readonly #candidates = new Map<string, Candidate[]>()
+  readonly #heard = new Map<string, Heard[]>()
   /** Elections that this worker was asked for, and when they end whoever is missing. */
   readonly #asked = new Map<string, Timer>()
   /** Elections that this worker answers: it has proposed itself, or was not asked in time. */
@@ -104,9 +105,15 @@ export class Gossip {
       if (this.#haveProposed(id)) this.#decide(id)
       else this.#await(id, electionMs, () => this.#decide(id))
     })
-    // Different times, or Python would compare the actions. Before all of its own, so that whatever it has heard by then, it does not think that it has won.
-    for (const clock of [-1, 0]) this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1, clock })
+    // Before all times of Python's, so that whatever one of them has heard besides, it does not think that it has won.
+    this.#propose(id, topic, action, -1)
     this.#join(id)
+  }
+
+  /** Twice, at different times, or Python would compare the actions. */
+  #propose(id: string, topic: string, action: unknown, clock: number): void {
+    for (const time of [clock, clock + 1])
+      this.#parts.dispatcher.send('worker-elect', { id, topic, action: action ?? null, cver: 1, clock: time })
   }
 
   #await(id: string, ms: number, then: () => void): void {
@@ -127,18 +134,28 @@ export class Gossip {
     switch (event.type) {
       case 'worker-elect':
         return this.#proposed(event)
+      case 'worker-elect-ack':
+        if (isName(event.id)) this.#note(event.id, 'answer')
+        return
       case 'worker-offline':
         this.#peers.delete(event.hostname)
         return
       case 'worker-online':
-      case 'worker-heartbeat': {
-        if (event.hostname === this.#parts.hostname) return this.#own(event)
-        const { core } = this.#parts
-        if (!this.#peers.has(event.hostname)) core.log.debug({ worker: event.hostname }, `${event.hostname} joined the party`)
-        const freq = typeof event.freq === 'number' && event.freq > 0 ? event.freq : 60
-        this.#peers.set(event.hostname, { heardMs: core.clock.monotonic(), freqMs: freq * 1000 })
-      }
+      case 'worker-heartbeat':
+        return event.hostname === this.#parts.hostname ? this.#own(event) : this.#met(event)
     }
+  }
+
+  #met(event: ClusterEvent): void {
+    const { core, dispatcher } = this.#parts
+    const { hostname, clock } = event
+    const known = this.#peers.get(hostname)
+    if (known === undefined) core.log.debug({ worker: hostname }, `${hostname} joined the party`)
+    const freq = typeof event.freq === 'number' && event.freq > 0 ? event.freq : 60
+    this.#peers.set(hostname, { heardMs: core.clock.monotonic(), freqMs: freq * 1000, clock })
+    // Its own words, which come back to us, too.
+    if (this.#peers.size === 1 && known?.clock !== clock && event.sw_ident !== softwareInfo().sw_ident)
+      dispatcher.send('worker-heartbeat', event)
   }
 
   /** Of this worker itself, or of another that has its name. */
@@ -150,29 +167,46 @@ export class Gossip {
 
   #proposed({ id, clock, hostname, pid, topic, action }: ClusterEvent): void {
     if (!isName(id) || !isName(topic)) return
-    const candidates = this.#candidates.get(id) ?? []
     const node = `${hostname}.${pid}`
     // The second time.
-    if (candidates.some((candidate) => candidate.node === node)) return
-    this.#candidates.set(id, [...candidates, { clock: clock ?? 0, hostname, node, topic, action }])
-    forgetOldest(this.#candidates)
+    if (this.#candidates(id).some((candidate) => candidate.node === node)) return
+    if (!this.#heard.has(id)) this.#heard.set(id, [])
+    forgetOldest(this.#heard)
+    this.#note(id, { clock: clock ?? 0, hostname, node, topic, action })
     const owed = this.#owed.get(id)
     if (this.#joined.has(id)) this.#parts.dispatcher.send('worker-elect-ack', { id })
     else if (owed !== undefined) owed.count++
     else if (this.#owed.size < mostElections)
-      this.#owed.set(id, { count: 1, timer: this.#parts.core.clock.setTimer(askedMs, () => this.#join(id)) })
+      this.#owed.set(id, { count: 1, timer: this.#parts.core.clock.setTimer(askedMs, () => this.#joinUnasked(id)) })
+  }
+
+  /** What comes after the end is not remembered. */
+  #note(id: string, one: Heard): void {
+    const heard = this.#heard.get(id)
+    if (heard !== undefined && heard.length < mostHeard) heard.push(one)
+  }
+
+  #candidates(id: string): readonly Candidate[] {
+    return candidatesOf(this.#heard.get(id) ?? [])
+  }
+
+  /** A single candidate that was asked alone wins against a later proposal; Python's would die without any. */
+  #joinUnasked(id: string): void {
+    const [only, another] = this.#candidates(id)
+    if (only !== undefined && another === undefined) this.#propose(id, only.topic, only.action, only.clock + 1)
+    this.#join(id)
   }
 
   /** Whether all that are known to be there have. */
   #haveProposed(id: string): boolean {
-    const proposed = new Set(this.#candidates.get(id)?.map(({ hostname }) => hostname))
+    const proposed = new Set(this.#candidates(id).map(({ hostname }) => hostname))
     return [this.#parts.hostname, ...this.#peers.keys()].every((hostname) => proposed.has(hostname))
   }
 
   #decide(id: string): void {
     this.#asked.get(id)?.cancel()
-    const [leader] = [...(this.#candidates.get(id) ?? [])].sort((a, b) => a.clock - b.clock || (a.node < b.node ? -1 : 1))
-    this.#candidates.delete(id)
+    const leader = leaderOf(this.#heard.get(id) ?? [], this.#peers.size)
+    this.#heard.delete(id)
     this.#asked.delete(id)
     // Another election may have the same id.
     this.#joined.delete(id)

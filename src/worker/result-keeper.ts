@@ -37,15 +37,19 @@ export class ResultKeeper {
     return this.#backend.store(this.#metaOf(task, parts), this.#optionsOf(task))
   }
 
-  /** As `write`, for the end of a task that nothing follows: its message may be gone with it. */
-  end(task: ActiveTask, parts: MetaParts): Promise<boolean> | undefined {
+  /** As `write`, for the end of a task that nothing follows: its message may be gone with it. No promise where there need be none: each task pays for it. */
+  end(task: ActiveTask, parts: MetaParts, ended: (stored: boolean) => void, failed: (cause: unknown) => void): void {
+    const backend = this.#backend
+    if (!backend.supports.results || !isStored(this.#core, task.head, task.definition, parts.status)) return ended(true)
+    const meta = this.#metaOf(task, parts)
+    const options = this.#optionsOf(task)
     const { delivery } = task
-    if (!this.#isAtBroker || !task.acksLate || delivery.ackWith === undefined) return this.write(task, parts)
-    if (!isStored(this.#core, task.head, task.definition, parts.status)) return undefined
-    const [meta, options] = [this.#metaOf(task, parts), this.#optionsOf(task)]
-    const end = this.#backend.placed?.(meta, options)
-    if (end === undefined) return this.#backend.store(meta, options)
-    return delivery.ackWith(end).then((stored) => stored ?? this.#backend.store(meta, options))
+    const end = this.#isAtBroker && task.acksLate && delivery.ackWith !== undefined ? backend.placed?.(meta, options) : undefined
+    if (end === undefined) return void backend.store(meta, options).then(ended, failed)
+    delivery.ackWith?.(end, (stored) => {
+      if (stored === undefined) backend.store(meta, options).then(ended, failed)
+      else ended(stored)
+    })
   }
 
   /** After a `write` that failed. */

@@ -54,12 +54,16 @@ export class Settler {
     this.#continuer = continuerAt(parts)
   }
 
-  /** Never rejects: what cannot be settled goes back to its queue. */
-  settle(task: ActiveTask, outcome: Outcome): Promise<void> {
+  /** What cannot be settled goes back to its queue; then, too, `done` is called once. */
+  settle(task: ActiveTask, outcome: Outcome, done: () => void): void {
+    if (outcome.status === 'success' && outcome.continuations === null && !task.delivery.isLost) this.#succeedPlainly(task, outcome, done)
+    else void this.#settleFollowed(task, outcome).then(done)
+  }
+
+  #settleFollowed(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { instrument } = this.#parts.core.hooks
-    if (outcome.status === 'success' && !task.delivery.isLost) {
-      if (outcome.continuations === null) return this.#succeedPlainly(task, outcome)
-      const embed = instrument === undefined ? this.#headers.embedOf(outcome.continuations) : undefined
+    if (outcome.status === 'success' && outcome.continuations !== null && !task.delivery.isLost && instrument === undefined) {
+      const embed = this.#headers.embedOf(outcome.continuations)
       if (embed !== undefined) return this.#succeedAsPart(task, outcome, embed)
     }
     if (instrument === undefined) return this.#settleFully(task, outcome)
@@ -80,33 +84,32 @@ export class Settler {
   }
 
   /** As `#succeed`, for the many that nothing follows: each promise is paid for by every task. */
-  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }): Promise<void> {
-    const write = this.#results.end(task, succeeded(outcome))
-    if (write === undefined) {
-      this.#succeeded(task, outcome)
-      return nothing
-    }
-    return write.then(
-      (stored) => (stored ? this.#succeeded(task, outcome) : this.#settleFully(task, outcome)),
-      (cause: unknown) => this.#succeedLater(task, outcome, cause),
+  #succeedPlainly(task: ActiveTask, outcome: Outcome & { status: 'success' }, done: () => void): void {
+    this.#results.end(
+      task,
+      succeeded(outcome),
+      (stored) => {
+        if (!stored) return void this.#settleFully(task, outcome).then(done)
+        failpoint('result.after_store')
+        this.#told(task, outcome)
+        done()
+      },
+      (cause) => void this.#succeedLater(task, outcome, cause).then(done),
     )
   }
 
   /** Its result could not be stored at once. */
   async #succeedLater(task: ActiveTask, outcome: Outcome & { status: 'success' }, cause: unknown): Promise<void> {
     try {
-      if (await this.#results.storeAgain(task, succeeded(outcome), cause)) this.#succeeded(task, outcome)
-      else await this.#settleFully(task, outcome)
+      if (!(await this.#results.storeAgain(task, succeeded(outcome), cause))) return await this.#settleFully(task, outcome)
+      failpoint('result.after_store')
+      this.#told(task, outcome)
     } catch (error) {
       await this.#giveUp(task, error)
     }
   }
 
-  #succeeded(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
-    failpoint('result.after_store')
-    this.#told(task, outcome)
-  }
-
+  /** Its end is stored, and nothing follows it. */
   #told(task: ActiveTask, outcome: Outcome & { status: 'success' }): void {
     const { core, events } = this.#parts
     events.ended(task, outcome)
@@ -170,7 +173,7 @@ export class Settler {
 
   /** A task that may not run any more: it was revoked, or has expired. */
   async refuse(task: ActiveTask, reason: 'revoked' | 'expired'): Promise<void> {
-    await this.settle(task, { status: 'revoked', reason, continuations: await this.#continuationsIn(task) })
+    await this.#settleFollowed(task, { status: 'revoked', reason, continuations: await this.#continuationsIn(task) })
   }
 
   /** STARTED, or a state of the task's own. */
@@ -394,5 +397,3 @@ export class Settler {
     await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }
-
-const nothing = Promise.resolve()

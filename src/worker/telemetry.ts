@@ -20,9 +20,9 @@ export class WorkerTelemetry {
   }
 
   /** Throws DriverNotInstalledError when it is to be scraped and prom-client is missing, PortUnavailableError for a port that is taken. */
-  async open(parts: Omit<SourceParts, 'clock'> & { readonly worker: Health }): Promise<void> {
-    const { config, clock } = this.#core
-    const source = sourceOf({ ...parts, clock })
+  async open(parts: Omit<SourceParts, 'clock' | 'connections'> & { readonly worker: Health }): Promise<void> {
+    const { config, clock, connections } = this.#core
+    const source = sourceOf({ ...parts, clock, connections })
     const metrics = config.workerMetricsPort === null ? {} : await this.#openPrometheus(source)
     await this.#openOtel(source)
     this.#ports = await openWorkerPorts(this.#core, parts.worker, metrics)
@@ -30,7 +30,7 @@ export class WorkerTelemetry {
 
   async #openPrometheus(source: WorkerSource): Promise<PortRoutes> {
     const { openPrometheus } = await import('../telemetry/prometheus.js')
-    const prometheus: Prometheus = await openPrometheus(source, this.#core.clock)
+    const prometheus: Prometheus = await openPrometheus(source, { clock: this.#core.clock, flower: this.#core.config.flowerCompat })
     this.#stops.push(() => prometheus.stop())
     this.#events.watch(prometheus)
     return { '/metrics': async () => ({ status: 200, type: prometheus.contentType, body: await prometheus.text() }) }

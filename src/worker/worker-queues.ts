@@ -40,6 +40,11 @@ export class WorkerQueues {
     return this.#pausedSources.has(source)
   }
 
+  /** Of a queue of this worker, by its name. */
+  isPausedFor(name: string): boolean {
+    return this.#paused.has(name)
+  }
+
   /** Asks the broker what is paused, before anything is taken from it. It knows of a pause before any worker does. */
   async learnPauses(connection: Connection, log: Logger): Promise<void> {
     const known = await connection.queues.paused(this.names)

@@ -170,7 +170,8 @@ export class AppWorker implements Worker, Health {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
     this.#signals.init(this.#options)
-    await this.#telemetry.open({ worker: this, tasks: this.#tasks, pool: () => this.#pool, connection: () => this.#connection })
+    const now = () => ({ pool: this.#pool, connection: this.#connection, queues: this.#queues })
+    await this.#telemetry.open({ worker: this, tasks: this.#tasks, now })
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)

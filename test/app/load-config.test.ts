@@ -44,6 +44,17 @@ test('text is read as the option needs it', () => {
   })
 })
 
+test("OpenTelemetry's own list of what to opt for is read, where nothing more special is given", () => {
+  const chosen = (environment: Record<string, string>) =>
+    loadConfig({ openTelemetryConventions: 'messaging/dup' }, environment).openTelemetryConventions
+  const name = 'OTEL_SEMCONV_STABILITY_OPT_IN'
+  expect(chosen({ [name]: 'http, messaging' })).toBe('messaging')
+  expect(chosen({ [name]: 'messaging,messaging/dup' })).toBe('messaging/dup')
+  expect(chosen({ [name]: 'messaging', CELERIAC_OPEN_TELEMETRY_CONVENTIONS: 'python' })).toBe('python')
+  expect(chosen({ [name]: 'http/dup' })).toBe('messaging/dup')
+  expect(loadConfig({}, { [name]: 'http/dup' }).openTelemetryConventions).toBe('python')
+})
+
 test('what is wrong is named as it was given', () => {
   expect(() => loadConfig({}, { CELERY_TASK_ACKS_LATE: 'maybe' })).toThrow(
     new OptionInvalidError('CELERY_TASK_ACKS_LATE', 'true or false', 'maybe'),

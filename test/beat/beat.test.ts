@@ -94,6 +94,7 @@ test.each([
   await rig.pass(301)
   expect(rig.times('tick').slice(times.length)).toEqual([10_800 + 300])
   const outcomes = (await app.schedule.history('tick')).map(({ outcome }) => outcome)
+  expect(await app.schedule.get('tick')).toMatchObject({ missedCount: 1 })
   expect(outcomes).toEqual(misfire === 'skip' ? ['sent', 'skipped'] : ['sent', ...times.map(() => 'sent')])
   await second.stop()
 })

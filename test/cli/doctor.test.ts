@@ -31,9 +31,12 @@ test('workers of one name, and workers that cannot read what is sent, are found'
   await live.work({ hostname: 'same@h' })
   await deaf.work({ hostname: 'deaf@h' })
   const findings = await examineWorkers(contextOf(live.app), { timeoutMs: 1_000, transport: 'memory' })
-  expect(levels(findings)).toEqual({ online: 'fine', names: 'fault', serializers: 'fault', clocks: 'fine' })
+  expect(levels(findings)).toEqual({ online: 'fine', names: 'fault', serializers: 'fault', clocks: 'fine', versions: 'fine' })
   expect(about(findings, 'names')?.evidence).toContain('2 workers are called same@h')
   expect(about(findings, 'serializers')?.evidence).toMatch(/sends tasks as json, and deaf@h accepts msgpack only/)
+  expect(findings.map(({ evidence }) => evidence)).toContainEqual(
+    expect.stringMatching(/deaf@h writes tasks as msgpack.*accepts json only/),
+  )
 })
 
 test('queues that nobody takes from, paused ones and dead letters are found', async () => {
@@ -53,15 +56,51 @@ test('queues that nobody takes from, paused ones and dead letters are found', as
 })
 
 test('options that do not fit each other or the broker are found', async () => {
-  const settings = (options: AppOptions, transport: string): Record<string, string> => {
+  const examine = (options: AppOptions, transport: string): readonly Finding[] => {
     const app = new Celeriac('test', { broker: 'memory://', ...options })
     app.task('long', { timeLimit: '2h' }, () => {})
-    return levels(examineSettings(contextOf(app), transport))
+    app.task('short', { timeLimit: 1 }, () => {})
+    return examineSettings(contextOf(app), transport)
   }
+  const settings = (options: AppOptions, transport: string) => levels(examine(options, transport))
   expect(settings({ taskTimeLimit: 60 }, 'redis')).toEqual({ serializer: 'fine', 'visibility timeout': 'warning' })
   expect(settings({ brokerTransportOptions: { visibility_timeout: 86_400 } }, 'redis')).toMatchObject({ 'visibility timeout': 'fine' })
-  expect(settings({ taskTimeLimit: 60 }, 'amqp')).toMatchObject({ consumer_timeout: 'warning' })
   expect(settings({ acceptContent: ['application/json'], taskSerializer: 'yaml' }, 'memory')).toEqual({ serializer: 'fault' })
+  // What RabbitMQ does not tell is told as such, with how to see it.
+  const timeout = (options: AppOptions) => about(examine(options, 'amqp'), 'consumer_timeout')
+  expect(timeout({})).toMatchObject({
+    level: 'warning',
+    evidence: expect.stringMatching(/long may run for 2h.*30m if that was not changed.*rabbitmqctl eval.*consumerTimeout tells me/),
+  })
+  expect(timeout({ brokerTransportOptions: { consumerTimeout: '3h' } })).toMatchObject({
+    level: 'fine',
+    evidence: expect.stringContaining('after 3h'),
+  })
+  const queue = { name: 'q', arguments: { 'x-consumer-timeout': 600_000 } }
+  expect(timeout({ brokerTransportOptions: { consumer_timeout: 10_800 }, taskQueues: [queue] })).toMatchObject({
+    level: 'warning',
+    evidence: expect.stringContaining('10m (x-consumer-timeout of the queue q)'),
+  })
+  expect(timeout({ taskAcksLate: false })).toMatchObject({ level: 'fine' })
+  const persistence = (options: AppOptions) => about(examine(options, 'amqp'), 'persistence')
+  expect(persistence({})).toMatchObject({ level: 'fine' })
+  expect(
+    persistence({
+      taskDefaultDeliveryMode: 'transient',
+      brokerTransportOptions: { confirm_publish: false },
+      taskQueues: [{ name: 'q', durable: false }],
+    }),
+  ).toMatchObject({ level: 'warning', evidence: expect.stringMatching(/transient.*not confirmed.*the queue q is not durable/) })
+})
+
+test('a task without a limit is longer than every limit', () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  app.task('limited', { timeLimit: 10 }, () => {})
+  app.task('free', () => {})
+  expect(about(examineSettings(contextOf(app), 'redis'), 'visibility timeout')).toMatchObject({
+    level: 'warning',
+    evidence: expect.stringContaining('free has no time limit'),
+  })
 })
 
 test('a Redis that throws tasks away when its memory is full, and keeps nothing on disk, is found', async () => {

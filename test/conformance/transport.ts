@@ -3,6 +3,7 @@
  * to pass fails. The promises about a lost process are in transport-processes.ts.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { newTaskId } from '../../dist/internal/task-id.js'
 import type { Message } from '../../dist/protocol/message.js'
 import type { Exchange, Queue, Topology } from '../../dist/protocol/topology.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
@@ -282,6 +283,44 @@ export function testTransport(driver: TransportDriver): void {
       await publish(message({ id: 'late' }), { routingKey: 'short' })
       await inbox.gets(1)
       expect(inbox.ids).toEqual(['late'])
+    })
+
+    promise('a queue with x-max-length or x-max-length-bytes keeps the latest that it has room for', async () => {
+      const limited = (name: string, limits: Queue['arguments']): Queue => queue(name, { arguments: limits })
+      await connection.declare(topology(limited('short', { 'x-max-length': 3 }), limited('p', { 'x-max-length-bytes': 100 })))
+      for (const id of ['a', 'b', 'c', 'd', 'e']) {
+        await publish(message({ id }), { routingKey: 'short' })
+        await publish(message({ id, body: '[[], {}, null]'.padEnd(40) }), { routingKey: 'p' })
+      }
+      const inbox = await Inbox.open(connection, { queues: ['short'] })
+      const other = await Inbox.open(connection, { queues: ['p'] })
+      await inbox.gets(3)
+      await other.gets(2)
+      expect([inbox.ids, other.ids]).toEqual([
+        ['c', 'd', 'e'],
+        ['d', 'e'],
+      ])
+    })
+
+    promise('a queue with x-overflow: reject-publish takes no more than it has room for', async () => {
+      await connection.declare(topology(queue('short', { arguments: { 'x-max-length': 2, 'x-overflow': 'reject-publish' } })))
+      const taken: string[] = []
+      let refused: unknown
+      // A quorum queue notices some messages later that it is full.
+      for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) {
+        try {
+          await publish(message({ id }), { routingKey: 'short' })
+          taken.push(id)
+        } catch (error) {
+          refused = error
+          break
+        }
+      }
+      expect(refused).toMatchObject({ code: 'ERR_BROKER_FULL' })
+      expect(taken.slice(0, 2)).toEqual(['a', 'b'])
+      const inbox = await Inbox.open(connection, { queues: ['short'] })
+      await inbox.gets(taken.length)
+      expect(inbox.ids).toEqual(taken)
     })
 
     // ── consuming ────────────────────────────────────────────────────────────
@@ -717,6 +756,18 @@ export function testTransport(driver: TransportDriver): void {
       expect([0, undefined]).toContain(delayed)
       if (oldestAtMs !== undefined) expect(oldestAtMs).toBeGreaterThanOrEqual(before)
       expect(await connection.queues.facts('nowhere')).toMatchObject({ waiting: 0, oldestAtMs: undefined })
+    })
+
+    promise('since when the oldest message waits is told as `supports` says', async () => {
+      const { queueAge } = (await broker.transport()).supports
+      const before = clock.now()
+      expect(await connection.queues.oldestAtMs('q')).toBeUndefined()
+      await publish(message({ id: newTaskId(before), priority: 0 }))
+      await publish(message({ id: newTaskId(before + 5_000), priority: 5 }))
+      const oldestAtMs = await connection.queues.oldestAtMs('q')
+      if (queueAge === 'none') expect(oldestAtMs).toBeUndefined()
+      else expect(oldestAtMs).toBe(before)
+      expect((await connection.queues.facts('q')).oldestAtMs).toBe(oldestAtMs)
     })
 
     promise('a queue stays paused for whoever comes later, with its last note, until it is resumed', async () => {

@@ -13,6 +13,8 @@ const oneSecond = 1_000
 /** Of a method frame: its class and number. */
 const ack = /\0\x3c\0\x50/
 const publish = /\0\x3c\0\x28/
+/** A delivery's mark that it was delivered before, the exchange without a name, and the queue. */
+const deliveredAgain = '\x01\0\x06celery'
 
 let url = ''
 let ctl: VirtualHost['ctl']
@@ -114,10 +116,16 @@ amqpTest(
     await scene.worker({ url: proxied, concurrency: 1, args: ['--prefetch-multiplier', '1', '--without-gossip'] })
     const id = await scene.send('hold', ['go'])
     await scene.recorder.started(1, id)
-    const lost = proxy.before({ direction: 'up', bytes: ack }, (link) => link.rst())
+    const lost = proxy.before({ direction: 'up', bytes: ack }, (link) => link.rst(), 40_000)
+    const again = proxy.after({ direction: 'down', bytes: deliveredAgain }, () => {}, 40_000)
     scene.release('go')
     await lost
+    const acked = proxy.after({ direction: 'up', bytes: ack }, () => {}, 40_000)
     const info = await scene.app.result(id).info()
+    expect(info).toBe('go')
+    // RabbitMQ may notice later than the worker that the connection is lost: a message that is sent now may come before that one.
+    await again
+    await acked
     expect(await scene.result(await scene.send('good'))).toBe('good')
     await scene.drained()
     expect(scene.recorder.starts(id)).toHaveLength(1)

@@ -10,6 +10,7 @@ import { expect } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { ProcessPool } from '../../dist/pools/processes.js'
+import { ThreadPool } from '../../dist/pools/threads.js'
 import { matchesGlob } from '../../dist/protocol/mailbox.js'
 import { RevokedTasks } from '../../dist/worker/revoked.js'
 import { request } from '../conformance/pool.js'
@@ -45,45 +46,51 @@ statementTest({ id: 'X1', driver: 'sqlite', promise: 'a task that is revoked whi
   }
 })
 
-statementTest(
-  {
-    id: 'X2',
-    driver: 'prefork',
-    promise: 'terminate that races with the end of a task, again and again: it never hits another task',
-    timeoutMs: 120_000,
-  },
-  async () => {
-    const pool = new ProcessPool({
-      size: 2,
-      entry: fileURLToPath(new URL('../pools/fixtures/child.mjs', import.meta.url)),
-      env: { ...process.env },
-      output: 'ignore',
-      host: { storeState: async () => {} },
-      clock: systemClock,
-      log: { warn() {}, error() {} },
-    })
-    try {
-      await pool.start()
-      // Makes the children known as fast, so that runs are sent ahead.
-      await Promise.all(Array.from({ length: 200 }, () => pool.run(request('noop')).outcome))
-      const races = rounds(300, 1_000)
-      let hit = 0
-      for (let raced = 0; raced < races; raced += 10) {
-        const runs = Array.from({ length: 100 }, (_, n) => ({ isTarget: n % 10 === 0, run: pool.run(request('noop')) }))
-        // At the moment of its start, of its end, and around both.
-        for (const [n, { isTarget, run }] of runs.entries()) {
-          const terminate = (): void => run.terminate('SIGKILL')
-          if (isTarget) void (n % 20 === 0 ? run.accepted : run.outcome).then(() => (n % 30 === 0 ? terminate() : setImmediate(terminate)))
+for (const [driver, Pool, entry] of [
+  ['prefork', ProcessPool, 'child.mjs'],
+  ['threads', ThreadPool, 'thread.mjs'],
+] as const) {
+  statementTest(
+    {
+      id: 'X2',
+      driver,
+      promise: 'terminate that races with the end of a task, again and again: it never hits another task',
+      timeoutMs: 120_000,
+    },
+    async () => {
+      const pool = new Pool({
+        size: 2,
+        entry: fileURLToPath(new URL(`../pools/fixtures/${entry}`, import.meta.url)),
+        env: { ...process.env },
+        output: 'ignore',
+        host: { storeState: async () => {} },
+        clock: systemClock,
+        log: { warn() {}, error() {} },
+      })
+      try {
+        await pool.start()
+        // Makes the children known as fast, so that runs are sent ahead.
+        await Promise.all(Array.from({ length: 200 }, () => pool.run(request('noop')).outcome))
+        const races = rounds(300, 1_000)
+        let hit = 0
+        for (let raced = 0; raced < races; raced += 10) {
+          const runs = Array.from({ length: 100 }, (_, n) => ({ isTarget: n % 10 === 0, run: pool.run(request('noop')) }))
+          // At the moment of its start, of its end, and around both.
+          for (const [n, { isTarget, run }] of runs.entries()) {
+            const terminate = (): void => run.terminate('SIGKILL')
+            if (isTarget)
+              void (n % 20 === 0 ? run.accepted : run.outcome).then(() => (n % 30 === 0 ? terminate() : setImmediate(terminate)))
+          }
+          const outcomes = await Promise.all(runs.map(({ run }) => run.outcome))
+          hit += outcomes.filter(({ status }, n) => status !== 'success' && runs[n]?.isTarget !== true).length
         }
-        const outcomes = await Promise.all(runs.map(({ run }) => run.outcome))
-        hit += outcomes.filter(({ status }, n) => status !== 'success' && runs[n]?.isTarget !== true).length
+        expect(hit).toBe(0)
+      } finally {
+        await pool.stop({ signal: AbortSignal.abort() })
       }
-      expect(hit).toBe(0)
-    } finally {
-      await pool.stop({ signal: AbortSignal.abort() })
-    }
-  },
-)
+    },
+  )
+}
 
 /** Without it, what nobody holds counts as used. */
 function collect(): void {

@@ -1,4 +1,5 @@
 /** Events that nobody reads any more (reliability.md B.12). */
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -70,5 +71,40 @@ statementTest(
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
+  },
+)
+
+statementTest(
+  {
+    id: 'E1',
+    driver: 'sqlite',
+    timeoutMs: 60_000,
+    promise:
+      '25 000 events for a monitor that is dead, and no worker that looks: the file keeps 10 000 messages and a tenth at most, the latest',
+  },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'celeriac-e1-'))
+    try {
+      await using app = new Celeriac('e1', { broker: `sqlite://${folder}/queue.db`, eventQueueTtl: null })
+      const { most, left } = await deadMonitor(app, 5)
+      expect(most).toBeLessThanOrEqual(11_000)
+      expect(await left()).toBeGreaterThanOrEqual(9_000)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+statementTest(
+  {
+    id: 'E1',
+    driver: 'memory',
+    timeoutMs: 60_000,
+    promise: '25 000 events for a monitor that is dead: the broker keeps 10 000 messages at most, the latest',
+  },
+  async () => {
+    await using app = new Celeriac('e1', { broker: `memory://${randomUUID()}`, eventQueueTtl: null })
+    const { most, left } = await deadMonitor(app, 5)
+    expect([most, await left()]).toEqual([10_000, 10_000])
   },
 )

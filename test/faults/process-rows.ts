@@ -7,11 +7,13 @@ import type { Scene } from '../harness/scene.js'
 import { leaseTtlMs } from '../harness/scene-broker.js'
 import { processesOf } from '../harness/worker-process.js'
 
+const pools = ['prefork', 'threads', 'async'] as const
+
 /**
  * Of two workers the first is killed while it runs four tasks and holds others. In the middle of its runs: a task that has just ended, and whose result is
  * not stored yet, would run again as well (B.15, run.after_return).
  */
-export async function killedInTheMiddle(scene: Scene, pool: 'prefork' | 'async'): Promise<Seen> {
+export async function killedInTheMiddle(scene: Scene, pool: (typeof pools)[number]): Promise<Seen> {
   const first = await scene.worker({ pool, concurrency: 4, args: ['-n', 'first@%h'] })
   const held = await scene.sendMany(4, 'hold', ['go'])
   await scene.recorder.started(4)
@@ -30,7 +32,7 @@ export async function killedInTheMiddle(scene: Scene, pool: 'prefork' | 'async')
 }
 
 export function processRows(faultTest: FaultTest): void {
-  for (const pool of ['prefork', 'async'] as const) {
+  for (const pool of pools) {
     faultTest(
       { id: 'P1', variant: pool, promise: 'kill -9 of a worker with 4 running tasks: another runs them again', dupBound: 4 },
       async (scene) => {
@@ -70,7 +72,7 @@ export function processRows(faultTest: FaultTest): void {
     },
   )
 
-  for (const pool of ['prefork', 'async'] as const) {
+  for (const pool of pools) {
     faultTest(
       {
         id: 'P5',
@@ -98,7 +100,7 @@ export function processRows(faultTest: FaultTest): void {
     )
   }
 
-  for (const pool of ['prefork', 'async'] as const) {
+  for (const pool of pools) {
     faultTest(
       {
         id: 'P9',

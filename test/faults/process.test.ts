@@ -35,16 +35,47 @@ faultTest(
   },
 )
 
+for (const pool of ['prefork', 'threads'] as const) {
+  faultTest(
+    {
+      id: 'P14',
+      variant: pool,
+      depth: pool === 'threads' ? 'full' : undefined,
+      promise: 'a task that blocks for ever is killed by its hard limit and fails; the others go on',
+    },
+    async (scene) => {
+      await scene.worker({ pool, concurrency: 2 })
+      const blocked = await scene.send('spinLimited')
+      await scene.sendMany(20, 'work', [10])
+      await scene.drained()
+      expect(await scene.result(blocked)).toMatchObject({ excType: 'TimeLimitExceeded' })
+      // Killed: it never ended, and its end is its failure.
+      expect(scene.recorder.ends(blocked)).toHaveLength(0)
+      scene.ledger.confirmed.delete(blocked)
+    },
+  )
+}
+
 faultTest(
-  { id: 'P14', variant: 'prefork', promise: 'a task that blocks for ever is killed by its hard limit and fails; the others go on' },
+  {
+    id: 'P14',
+    variant: 'threads, terminate',
+    promise: 'a task that blocks for ever in a thread is revoked with terminate: it ends as REVOKED, the others and their worker go on',
+  },
   async (scene) => {
-    await scene.worker({ concurrency: 2 })
-    const blocked = await scene.send('spinLimited')
-    await scene.sendMany(20, 'work', [10])
+    const worker = await scene.worker({ pool: 'threads', concurrency: 2 })
+    const held = await scene.send('hold', ['go'])
+    const blocked = await scene.send('spin')
+    await scene.recorder.started(2)
+    await scene.app.result(blocked).revoke({ terminate: true })
+    expect(await scene.result(blocked)).toMatchObject({ reason: 'terminated' })
+    const others = await scene.sendMany(10, 'work', [10])
+    for (const id of others) expect(await scene.result(id)).toBe(10)
+    expect(scene.recorder.ends(held)).toHaveLength(0)
+    scene.release('go')
     await scene.drained()
-    expect(await scene.result(blocked)).toMatchObject({ excType: 'TimeLimitExceeded' })
-    // Killed: it never ended, and its end is its failure.
-    expect(scene.recorder.ends(blocked)).toHaveLength(0)
+    expect(worker.isRunning).toBe(true)
+    // It never ended.
     scene.ledger.confirmed.delete(blocked)
   },
 )
@@ -83,7 +114,7 @@ for (const [what, task, args, detail] of [
     {
       id: 'P15',
       variant: 'prefork',
-      promise: `a task that ${what}: after 5 deliveries it lies in the dead letters with the signal, and has failed; the worker lives`,
+      promise: `a task that ${what}: after 5 deliveries it lies in the dead letters with what ended it, and has failed; the worker lives`,
       dupBound: 4,
     },
     async (scene) => {
@@ -102,6 +133,29 @@ for (const [what, task, args, detail] of [
     },
   )
 }
+
+faultTest(
+  {
+    id: 'P15',
+    variant: 'threads',
+    depth: 'full',
+    promise:
+      'a task that runs out of memory: after 5 deliveries it lies in the dead letters with what ended it, and has failed; the worker lives',
+    dupBound: 4,
+  },
+  async (scene) => {
+    const worker = await scene.worker({ pool: 'threads', concurrency: 2, options: { workerMaxHeapPerChild: 64 * 1024 } })
+    const id = await scene.send('oom')
+    await scene.sendMany(20, 'work', [5])
+    const [letter] = await scene.deadLettersReach(1, 60_000)
+    expect(letter).toMatchObject({ queue: 'celery', reason: expect.stringMatching(/memory/) })
+    expect(letter?.reason).toContain('5 times')
+    expect(scene.recorder.starts(id)).toHaveLength(5)
+    await scene.drained()
+    expect(await scene.result(id)).toMatchObject({ excType: 'WorkerLostError', message: expect.stringMatching(/memory/) })
+    expect(worker.isRunning).toBe(true)
+  },
+)
 
 faultTest(
   {

@@ -88,27 +88,32 @@ faultTest(
   },
 )
 
-const ends = ['abort', 'SIGSEGV', '0', '3', 'uncaught'] as const
-faultTest(
-  {
-    id: 'P20',
-    variant: 'prefork',
-    promise:
-      'process.abort(), a segmentation fault, process.exit(0) and exit(3) (P11) and an uncaught error (P13) in tasks: each costs its process, and the task runs again; the worker lives',
-    dupBound: ends.length,
-    timeoutMs: 60_000,
-  },
-  async (scene) => {
-    const worker = await scene.worker({ concurrency: 2 })
-    const ids = await Promise.all(ends.map((how) => scene.send('lost', [how])))
-    for (const [n, how] of ends.entries()) expect(await scene.result(ids[n] ?? '', 30_000)).toBe(how)
-    const early = await scene.send('lostEarly', ['3'])
-    expect(await scene.result(early, 30_000)).toMatchObject({ excType: 'WorkerLostError' })
-    scene.ledger.confirmed.delete(early)
-    expect(await scene.result(await scene.send('good'), 30_000)).toBe('good')
-    expect(worker.isRunning).toBe(true)
-  },
-)
+for (const [pool, ends] of [
+  ['prefork', ['abort', 'SIGSEGV', '0', '3', 'uncaught']],
+  ['threads', ['0', '3', 'uncaught']],
+] as const) {
+  faultTest(
+    {
+      id: 'P20',
+      variant: pool,
+      depth: pool === 'threads' ? 'full' : undefined,
+      promise:
+        'process.exit(0) and exit(3) (P11), an uncaught error (P13) and, in a process, abort() and a segmentation fault in tasks: each costs its child, and the task runs again; the worker lives',
+      dupBound: 5,
+      timeoutMs: 60_000,
+    },
+    async (scene) => {
+      const worker = await scene.worker({ pool, concurrency: 2 })
+      const ids = await Promise.all(ends.map((how) => scene.send('lost', [how])))
+      for (const [n, how] of ends.entries()) expect(await scene.result(ids[n] ?? '', 30_000)).toBe(how)
+      const early = await scene.send('lostEarly', ['3'])
+      expect(await scene.result(early, 30_000)).toMatchObject({ excType: 'WorkerLostError' })
+      scene.ledger.confirmed.delete(early)
+      expect(await scene.result(await scene.send('good'), 30_000)).toBe('good')
+      expect(worker.isRunning).toBe(true)
+    },
+  )
+}
 
 for (const [id, how, code, what] of [
   ['P11', '3', 3, 'process.exit(3) in a task'],

@@ -84,6 +84,8 @@ export class AmqpBroker implements SceneBroker {
       if (message === false) break
       found.push(message)
     }
+    // A close alone would give them back a moment after its answer.
+    channel.api.nackAll(true)
     await channel.close()
     return found
   }

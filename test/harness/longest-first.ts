@@ -1,4 +1,7 @@
-/** The order of test files: the longest first, so that no worker is left alone with one of them in the end. Vitest's own order needs a cache of the last run. */
+/**
+ * The order of test files: the longest first, so that no worker is left alone with one of them in the end, and those of one process last. Vitest's own order needs
+ * a cache of the last run.
+ */
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Those that take more than about ten seconds, and of the rest those with processes. Whatever is missing here runs after them: that is only slower. */
@@ -44,8 +47,9 @@ const longest = [
   'beat/',
 ]
 
-const rank = (path: string): number => {
-  const name = path.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '')
+const rank = ({ moduleId, project }: TestSpecification): number => {
+  if (project.name === 'together') return longest.length + 1
+  const name = moduleId.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '')
   const isNamed = (of: string): boolean => (of.endsWith('/') ? name.startsWith(of) : name === of)
   const found = longest.findIndex(isNamed)
   return found === -1 ? longest.length : found
@@ -53,6 +57,6 @@ const rank = (path: string): number => {
 
 export default class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    return [...files].sort((a, b) => rank(a.moduleId) - rank(b.moduleId) || a.moduleId.localeCompare(b.moduleId))
+    return [...files].sort((a, b) => rank(a) - rank(b) || a.moduleId.localeCompare(b.moduleId))
   }
 }

@@ -11,7 +11,7 @@ export interface WorkerSettings {
   readonly app: string
   readonly folder: string
   /** `-P`; prefork by default. */
-  readonly pool?: 'prefork' | 'async' | 'solo'
+  readonly pool?: 'prefork' | 'threads' | 'async' | 'solo'
   /** `-c`; 2 by default. */
   readonly concurrency?: number
   /** Further arguments of the command. */

@@ -7,13 +7,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import amqplib from 'amqplib'
+import type { ChannelModel } from 'amqplib'
 import { Redis } from 'ioredis'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { startRedis } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
 import { WorkerProcess } from '../harness/worker-process.js'
-import { type VirtualHost, virtualHost } from '../rabbit.js'
+import { lookInto, type VirtualHost, virtualHost } from '../rabbit.js'
 import { type Caller, NodeCaller, PythonCaller } from './caller.js'
 import { PythonClient, type PythonSettings, PythonWorker } from './python-process.js'
 
@@ -58,7 +58,7 @@ export class Fleet implements AsyncDisposable {
   readonly #settings: FleetSettings
   readonly #stopRedis: () => Promise<void>
   readonly #host: VirtualHost | undefined
-  #looking: Promise<amqplib.ChannelModel> | undefined
+  #looking: Promise<ChannelModel> | undefined
 
   static async start(settings: FleetSettings): Promise<Fleet> {
     const host = (settings.broker ?? 'redis') === 'redis' ? undefined : await virtualHost()
@@ -135,8 +135,8 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** A connection to RabbitMQ, to look at what is there. */
-  looking(): Promise<amqplib.ChannelModel> {
-    this.#looking ??= amqplib.connect(this.url)
+  looking(): Promise<ChannelModel> {
+    this.#looking ??= lookInto(this.url)
     return this.#looking
   }
 

@@ -9,9 +9,10 @@ import { commandTable } from '../../dist/control/command-table.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { openTransport } from '../../dist/transports/index.js'
 import { until } from '../conformance/wait.js'
+import { isFullRun } from '../harness/depth.js'
 import { cleanEnvironment } from '../harness/worker-process.js'
 import { python } from '../python.js'
-import { Fleet, fresh } from './fleet.js'
+import { type Broker, Fleet, fresh } from './fleet.js'
 import { skipped, title } from './needs.js'
 import { shapeOf } from './shape.js'
 
@@ -21,11 +22,12 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const nodeApp = fileURLToPath(new URL('node/app.mjs', import.meta.url))
 const node = `node0@${hostname()}`
 const snake = `python0@${hostname()}`
+const brokers: readonly Broker[] = isFullRun ? ['redis', 'classic'] : ['redis']
 
-describe.skipIf(skipped)(title('celery inspect and status, with a worker of each language'), () => {
+describe.skipIf(skipped).each(brokers)(title('celery inspect and status on %s, with a worker of each language'), (broker) => {
   let fleet: Fleet
   beforeAll(async () => {
-    fleet = await Fleet.start({ node: ['node'], python: ['python'] })
+    fleet = await Fleet.start({ broker, node: ['node'], python: ['python'] })
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
   })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
@@ -87,10 +89,15 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
       // What stands in a Python worker's pool depends on the kind of pool.
       expect(shapeOf({ ...(ours as object), pool: {} })).toEqual(shapeOf({ ...(theirs as object), pool: {} }))
       expect((ours as { pool: unknown }).pool).toMatchObject({ 'max-concurrency': 1, processes: [expect.any(Number)] })
-      expect((ours as { broker: unknown }).broker).toMatchObject({ transport: 'redis', hostname: '127.0.0.1', port: expect.any(Number) })
+      expect((ours as { broker: unknown }).broker).toMatchObject({
+        transport: (theirs as { broker: { transport: string } }).broker.transport,
+        hostname: '127.0.0.1',
+        port: expect.any(Number),
+      })
     }
     if (command === 'registered') expect(ours).toContain('interop.add')
-    if (command === 'conf') expect(ours).toMatchObject({ broker_url: expect.stringContaining('redis://'), worker_concurrency: 1 })
+    if (command === 'conf')
+      expect(ours).toMatchObject({ broker_url: expect.stringContaining(`${new URL(fleet.url).protocol}//`), worker_concurrency: 1 })
   })
 
   test('memsample and memdump are answered with text, objgraph with what is missing', async () => {
@@ -199,10 +206,10 @@ describe.skipIf(skipped)(title('celery inspect and status, with a worker of each
   })
 })
 
-describe.skipIf(skipped)(title('celery control: the same orders to a worker of each language'), () => {
+describe.skipIf(skipped).each(brokers)(title('celery control on %s: the same orders to a worker of each language'), (broker) => {
   let fleet: Fleet
   beforeAll(async () => {
-    fleet = await Fleet.start({ node: ['node'], python: ['python'], concurrency: 2 })
+    fleet = await Fleet.start({ broker, node: ['node'], python: ['python'], concurrency: 2 })
     // A Python worker is ready a moment before it hears requests.
     await until(async () => Object.keys(await fleet.app.control.ping({ limit: 2, timeout: 2 })).length === 2, 'both hear', 30_000)
   })
@@ -311,7 +318,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     for (let call = 0; call < 4; call++) ids.push((await fleet.app.sendTask('interop.where', {}, { queue: 'both' })).id)
     await fleet.app.sendTask('interop.where', {}, { queue: 'python' }).get({ timeout: 60 })
     await fleet.app.sendTask('interop.where', {}, { queue: 'node' }).get({ timeout: 60 })
-    expect(await fleet.redis.llen('both')).toBe(4)
+    expect(await fleet.waiting('both')).toBe(4)
 
     await control.resume('both', { timeout: 3 })
     for (const id of ids) expect(['node', 'python']).toContain(await fleet.app.result(id).get({ timeout: 60 }))
@@ -330,7 +337,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
       const transport = await openTransport(url, { clock: systemClock })
       return { transport, connection: await transport.connect({ signal: AbortSignal.timeout(20_000) }) }
     }
-    const [redis, sqlite] = [await open(fleet.url), await open(`sqlite://${fleet.folder}/between.db`)]
+    const [own, sqlite] = [await open(fleet.url), await open(`sqlite://${fleet.folder}/between.db`)]
     const topology = (queue: string) => ({
       exchanges: [],
       queues: [{ name: queue, durable: true, exclusive: false, autoDelete: false, arguments: {}, bindings: [] }],
@@ -346,8 +353,8 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
       onMoved: () => {},
     }
     for (const [from, to, queues] of [
-      [redis, sqlite, [['moving', 'there']]],
-      [sqlite, redis, [['there', 'python']]],
+      [own, sqlite, [['moving', 'there']]],
+      [sqlite, own, [['there', 'python']]],
     ] as const) {
       const priorities = { source: from.transport.supports.priority, destination: to.transport.supports.priority }
       const moved = await migrate({ ...rest, source: from.connection, destination: to.connection, priorities, queues: new Map(queues) })
@@ -355,7 +362,7 @@ describe.skipIf(skipped)(title('celery control: the same orders to a worker of e
     }
     expect((await fleet.callers.python.end(id)).error).toBeUndefined()
     expect(await fleet.redis.exists(`note:${name}`)).toBe(1)
-    await redis.connection.close()
+    await own.connection.close()
     await sqlite.connection.close()
   })
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
 import { until } from '../conformance/wait.js'
 import { rounds } from '../harness/depth.js'
-import { virtualHost } from '../rabbit.js'
+import { lookInto, virtualHost } from '../rabbit.js'
 import { Fleet } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 import { testSharedQueue } from './shared-queue-rows.js'
@@ -89,10 +89,10 @@ describe.skipIf(skippedOn('quorum'))(title('calls', 'quorum'), () => {
 
   test('a client that delays before any worker was there declares where it waits', async () => {
     const { url } = await virtualHost()
-    await using app = new Celeriac('early', { brokerUrl: url, ...topicQuorum })
+    await using app = new Celeriac('early', { brokerUrl: url, publishTimeout: 30, ...topicQuorum })
     // Celery's client would get NOT_FOUND, since its workers alone declare it.
     await app.sendTask('interop.where', {}, { queue: 'early', countdown: 3.5 })
-    const connection = await (await import('amqplib')).connect(url)
+    const connection = await lookInto(url)
     try {
       const channel = await connection.createChannel()
       expect((await channel.checkQueue('celery_delayed_1')).messageCount).toBe(1)

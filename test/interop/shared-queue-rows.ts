@@ -1,6 +1,7 @@
 /** Workers of both languages on one queue, beside each other: nothing is lost, and nothing is run twice. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../conformance/wait.js'
+import { isFullRun } from '../harness/depth.js'
 import { type Broker, Fleet, fresh } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
@@ -15,12 +16,12 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         concurrency: 2,
         pythonConfig: { worker_prefetch_multiplier: 4 },
         // All are sent at once: the last one waits for the others.
-        nodeOptions: { publishTimeout: 30 },
+        nodeOptions: { publishTimeout: 180 },
       })
     })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
-    test(`${count} tasks of both clients: each runs once, some at each worker`, async () => {
+    test(`${count} tasks of both clients: each runs once, some at each worker`, { timeout: 400_000 }, async () => {
       const key = fresh('count')
       const byPython = count / 4
       const byNode = count - byPython
@@ -28,7 +29,7 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         fleet.client.ask<string[]>(
           'flood',
           { task: 'interop.count', args: JSON.stringify([key]), options: '{"queue": "shared", "ignore_result": true}', count: byPython },
-          60_000,
+          180_000,
         ),
         Promise.all(
           Array.from({ length: byNode }, async () => {
@@ -41,7 +42,7 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
         const [ran, waiting] = await Promise.all([fleet.redis.hlen(`ran:${key}`), fleet.waiting('shared')])
         return ran >= byPython + byNode && waiting === 0
       }
-      await until(nothingLeft, `the end of ${count} tasks\n${fleet.said()}`, 60_000)
+      await until(nothingLeft, `the end of ${count} tasks\n${fleet.said()}`, 180_000)
       await fleet.allAcked()
       const runs = await fleet.redis.hgetall(`ran:${key}`)
       expect(new Set(Object.keys(runs))).toEqual(new Set([...ofPython, ...ofNode]))
@@ -67,5 +68,27 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
       await fleet.allAcked()
       for (const id of ids) expect(await fleet.redis.llen(`runs:${id}`)).toBe(5)
     })
+
+    // Limits are ours: on each broker the same code.
+    if (isFullRun)
+      test('a limit of the cluster holds among Node workers, beside a Python worker that knows nothing of it', async () => {
+        const options = { taskQueues: [{ name: 'limited', concurrency: 2 }], limitStore: fleet.storeUrl }
+        await Promise.all([fleet.startNode(['limited'], options), fleet.startNode(['limited'], options), fleet.startPython(['limited'])])
+        const name = fresh('crowd')
+        const { python, node } = fleet.callers
+        const queue = 'limited'
+        const calls = Array.from({ length: 60 }, (_, index) =>
+          (index % 2 === 0 ? python : node).call('interop.crowded', [name, 0.05], {}, { queue }),
+        )
+        const ends: unknown[] = []
+        for (const id of await Promise.all(calls)) ends.push((await node.end(id)).value)
+        const seen = async (language: string) => (await fleet.redis.lrange(`crowds:${name}:${language}`, 0, -1)).map(Number)
+        const [ofNode, ofPython] = [await seen('node'), await seen('python')]
+        expect([ofNode.length, ofPython.length]).toEqual(['node', 'python'].map((one) => ends.filter((end) => end === one).length))
+        expect(ofNode.length + ofPython.length).toBe(60)
+        expect(ofPython.length).toBeGreaterThan(0)
+        expect(Math.max(...ofNode)).toBe(2)
+        await fleet.allAcked()
+      })
   })
 }

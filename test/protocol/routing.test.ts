@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { effectivePriority, matchesTopic, messageExpiryMs, queueLimits } from '../../dist/protocol/routing.js'
+import { effectivePriority, isLimited, matchesTopic, messageExpiryMs, queueLimits, refuseOverflow } from '../../dist/protocol/routing.js'
 
 test('a topic pattern matches words: * one, # any number', () => {
   const matching = [
@@ -71,4 +71,13 @@ test('priorities are whole numbers from 0 to the highest of the queue', () => {
 test('a message goes away by the limit of its queue', () => {
   expect(messageExpiryMs(queueLimits({ 'x-message-ttl': 100 }), 1_000)).toBe(1_100)
   expect(messageExpiryMs(queueLimits({}), 1_000)).toBeUndefined()
+})
+
+test('a queue that refuses what is too much says so, and counts bodies in bytes', () => {
+  const limits = queueLimits({ 'x-max-length': 2, 'x-max-length-bytes': 10, 'x-overflow': 'reject-publish' })
+  const refuse = (messages: number, bytes: number, body: string) => () => refuseOverflow('q', limits, { messages, bytes }, body)
+  expect(refuse(1, 0, 'a')).not.toThrow()
+  expect(refuse(2, 0, 'a')).toThrow(/the queue "q" is full \(2 messages wait in it\)/)
+  expect(refuse(0, 0, 'ääääää')).toThrow(/is full/)
+  expect(isLimited(queueLimits({ 'x-overflow': 'reject-publish' }))).toBe(false)
 })

@@ -30,7 +30,14 @@ test('a row of the guarantees names the faults that were seen on each broker, an
 })
 
 test('what a driver says that it can do is the column of its name', () => {
-  const supports = { exchangeTypes: ['direct'], priority: 'lower-first', nativeDelay: false, persistent: true, shared: true }
+  const supports = {
+    exchangeTypes: ['direct'],
+    priority: 'lower-first',
+    nativeDelay: false,
+    persistent: true,
+    shared: true,
+    queueAge: 'ours',
+  }
   const [head, , ...rows] = rowsOf(fillAbilities(table('the drivers'), [{ name: 'redis', supports }]))
   expect(head).toEqual(['', '`redis`'])
   expect(rows.map(([, says]) => says)).toEqual([
@@ -38,6 +45,7 @@ test('what a driver says that it can do is the column of its name', () => {
     'yes',
     'the lower priority',
     'where a worker puts it: the broker, or for a while itself',
+    'told of what celeriac has sent',
     'direct',
   ])
 })

@@ -2,13 +2,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import amqplib from 'amqplib'
+import type { ChannelModel } from 'amqplib'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
 import { startRabbit, startRedis, startSentinel } from '../../scripts/services.mjs'
 import { isTaken } from '../harness/depth.js'
-import { virtualHost, withoutRabbit } from '../rabbit.js'
+import { lookInto, virtualHost, withoutRabbit } from '../rabbit.js'
 
 let folder = ''
 const before = process.env.CELERIAC_TEST_FOLDER
@@ -32,9 +32,8 @@ function refuses(port: number): Promise<boolean> {
   })
 }
 
-async function connected(url: string): Promise<{ connection: amqplib.ChannelModel; closed: Promise<void> }> {
-  const connection = await amqplib.connect(url)
-  connection.on('error', () => {})
+async function connected(url: string): Promise<{ connection: ChannelModel; closed: Promise<void> }> {
+  const connection = await lookInto(url)
   return { connection, closed: new Promise((resolve) => connection.once('close', () => resolve())) }
 }
 
@@ -107,9 +106,10 @@ test.skipIf(withoutRabbit() || !isTaken('full'))(
     const { pid } = node
     try {
       const before = await connected(node.vhostUrl(0))
-      expect(await node.ctl('eval', 'application:get_env(rabbit, heartbeat).')).toBe('{ok,7}\n')
       const channel = await before.connection.createConfirmChannel()
       await channel.assertQueue('kept', { durable: true })
+      // RabbitMQ writes down a queue a moment after it has said that it is there.
+      expect(await node.ctl('eval', 'mnesia:sync_log(), application:get_env(rabbit, heartbeat).')).toBe('{ok,7}\n')
       channel.sendToQueue('kept', Buffer.from('message'), { persistent: true })
       await channel.waitForConfirms()
       await node.kill()

@@ -6,6 +6,7 @@ import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, Periodic
 import { BasicTracerProvider, InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { chain, type TaskContext } from '../../dist/index.js'
+import { serverOf } from '../../dist/telemetry/messaging-system.js'
 import { LiveApp, until } from '../live-app.js'
 
 const spans = new InMemorySpanExporter()
@@ -52,10 +53,12 @@ test('a call and its run are one trace, with the names and attributes of Python 
   expect(sending.attributes).toEqual({
     'celery.action': 'apply_async',
     'celery.task_name': 'add',
+    'celery.root_id': 'a',
     'messaging.system': 'celery',
     'messaging.operation.name': 'apply_async',
     'messaging.operation.type': 'send',
     'messaging.message.id': 'a',
+    'messaging.message.conversation_id': 'a',
     'messaging.destination': 'celery',
     'messaging.destination.name': 'celery',
   })
@@ -151,6 +154,7 @@ test('metrics of sending, running, waiting and of the worker', async () => {
   expect([...found.keys()].sort()).toEqual([
     'celeriac.eventloop.lag',
     'celeriac.queue.depth',
+    'celeriac.queue.oldest_age',
     'celeriac.task.wait.duration',
     'celeriac.worker.active',
     'messaging.client.consumed.messages',
@@ -162,6 +166,59 @@ test('metrics of sending, running, waiting and of the worker', async () => {
   expect(runs).toMatchObject({ value: { count: 1 }, attributes: { 'celery.state': 'SUCCESS', 'messaging.destination.name': 'celery' } })
   const waits = found.get('celeriac.task.wait.duration')?.dataPoints.find((point) => point.attributes['celery.task_name'] === 'measured')
   expect(waits).toMatchObject({ value: { count: 1 } })
+})
+
+test('depth and age of a queue are those of what waits, and their units are told', async () => {
+  await using live = new LiveApp()
+  await live.work({ queues: ['mail', 'held'] })
+  await live.app.control.pause('held', { timeout: 0.2 })
+  await live.app.sendTask('x', {}, { queue: 'held' })
+  const before = performance.now()
+  const point = async (name: string, queue: string): Promise<number> => {
+    numbers.reset()
+    await reader.forceFlush()
+    const all = numbers.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap(({ metrics: found }) => found))
+    const metric = all.find(({ descriptor }) => descriptor.name === name)
+    expect(metric?.descriptor.unit).toBe(name.endsWith('age') ? 's' : '{message}')
+    return Number(metric?.dataPoints.find(({ attributes }) => attributes['messaging.destination.name'] === queue)?.value)
+  }
+  expect([await point('celeriac.queue.depth', 'held'), await point('celeriac.queue.oldest_age', 'mail')]).toEqual([1, 0])
+  const age = await until(async () => (await point('celeriac.queue.oldest_age', 'held')) || undefined)
+  expect(age).toBeGreaterThan(0)
+  expect(age * 1000).toBeLessThan(performance.now() - before + 1_000)
+})
+
+test('a run of a task that beat has sent, with its eta, tells of both', async () => {
+  await using live = new LiveApp()
+  const one = live.app.task('one', () => 1)
+  await live.work()
+  await one.applyAsync([], { eta: new Date(0), headers: { periodic_task_name: 'nightly' } }).get({ timeout: 20 })
+  expect(named(await seen(2), 'run/one').attributes).toMatchObject({
+    'celery.schedule': 'nightly',
+    'celery.eta': '1970-01-01T00:00:00.000Z',
+  })
+})
+
+test.each(['messaging', 'messaging/dup'] as const)('%s has the names of the conventions, and links', async (openTelemetryConventions) => {
+  await using live = new LiveApp({ openTelemetryConventions })
+  const add = live.app.task('add', (x: number) => x)
+  await live.work()
+  await add.delay(1).get({ timeout: 20 })
+  const all = await seen(2)
+  const [sending, run] = [named(all, 'send celery'), named(all, 'process celery')]
+  expect(run.parentSpanContext?.spanId).toBe(idOf(sending))
+  expect(run.links.map((link) => link.context.spanId)).toEqual([idOf(sending)])
+  expect([sending, run].map((span) => span.attributes['messaging.operation.name'])).toEqual(['send', 'process'])
+  const old = openTelemetryConventions === 'messaging' ? undefined : 'celery'
+  expect([sending, run].map((span) => span.attributes['messaging.destination'])).toEqual([old, old])
+  expect(run.attributes).toMatchObject({ 'celery.task_name': 'add', 'messaging.destination.name': 'celery' })
+})
+
+test('the server is told where it can only be one', () => {
+  const server = (...brokerUrl: string[]) => serverOf({ brokerUrl })
+  expect(server('amqp://u:p@rabbit.local/prod')).toEqual({ 'server.address': 'rabbit.local', 'server.port': 5672 })
+  expect(server('rediss://h:7000/1')).toEqual({ 'server.address': 'h', 'server.port': 7000 })
+  expect([server('redis://a', 'redis://b'), server('sqlite:///tmp/x.db'), server('sentinel://a:1;sentinel://b:2')]).toEqual([{}, {}, {}])
 })
 
 test('turned off, there are no spans and no headers', async () => {

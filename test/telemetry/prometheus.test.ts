@@ -10,7 +10,7 @@ let worker: Worker
 let url: string
 
 beforeAll(async () => {
-  live = new LiveApp({ workerMetricsPort: 0, workerHealthPort: 0 })
+  live = new LiveApp({ workerMetricsPort: 0, workerHealthPort: 0, flowerCompat: true })
   live.app.task('ok', () => 1)
   live.app.task('fail', () => {
     throw new Declined('no')
@@ -67,6 +67,37 @@ test('it says how the worker, its queues and its process are', async () => {
   expect(seriesOf(text, 'celeriac_event_loop_lag_seconds{hostname="p@h"}')).toBeGreaterThanOrEqual(0)
   expect(seriesOf(text, 'process_resident_memory_bytes')).toBeGreaterThan(1e6)
   expect(seriesOf(text, 'celeriac_dead_letters')).toBe(2)
+})
+
+test('what waits in a paused queue grows old', async () => {
+  await live.app.control.addConsumer('held')
+  await live.app.control.pause('held', { timeout: 0.2 })
+  await live.app.sendTask('ok', {}, { queue: 'held' })
+  const text = await until(async () => {
+    const now = await scrape()
+    return (seriesOf(now, 'celeriac_queue_oldest_seconds{queue="held"}') ?? 0) > 0 && now
+  })
+  expect(['celery', 'held'].map((queue) => seriesOf(text, `celeriac_queue_paused{queue="${queue}"}`))).toEqual([0, 1])
+  expect(['celery', 'held'].map((queue) => seriesOf(text, `celery_active_worker_count{queue_name="${queue}"}`))).toEqual([1, 0])
+  expect(seriesOf(text, 'celery_queue_length{queue_name="held"}')).toBe(1)
+  expect(seriesOf(text, 'celeriac_queue_oldest_seconds{queue="celery"}')).toBe(0)
+  await live.app.control.cancelConsumer('held')
+  expect(seriesOf(await scrape(), 'celeriac_queue_paused{queue="held"}')).toBeUndefined()
+})
+
+test('with flowerCompat it has the names of Flower, too', async () => {
+  const text = await scrape()
+  const task = '{worker="p@h",task="ok"}'
+  expect({
+    events: ['received', 'started', 'succeeded', 'revoked'].map((what) =>
+      seriesOf(text, `flower_events_total{worker="p@h",type="task-${what}",task="ok"}`),
+    ),
+    runs: seriesOf(text, `flower_task_runtime_seconds_count${task}`),
+    prefetched: seriesOf(text, `flower_worker_prefetched_tasks${task}`),
+    waited: seriesOf(text, `flower_task_prefetch_time_seconds${task}`),
+    online: seriesOf(text, 'flower_worker_online{worker="p@h"}'),
+    executing: seriesOf(text, 'flower_worker_number_of_currently_executing_tasks{worker="p@h"}'),
+  }).toEqual({ events: [1, 1, 1, 1], runs: 1, prefetched: 0, waited: 0, online: 1, executing: 0 })
 })
 
 test('health and metrics share a port that is given to both', async () => {

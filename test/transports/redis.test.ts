@@ -44,6 +44,8 @@ const driver: TransportDriver = {
     'a queue that nobody declared cannot be consumed': lists,
     'names are checked before anything is declared': lists,
     'a queue with x-message-ttl drops what waits longer': bare,
+    'a queue with x-max-length or x-max-length-bytes keeps the latest that it has room for': bare,
+    'a queue with x-overflow: reject-publish takes no more than it has room for': bare,
     'a queue with x-expires goes when nobody consumed it for that long': bare,
     'declaring again is fine; with other properties it names both': bare,
     'an exclusive queue is for its connection alone, and goes with it': bare,

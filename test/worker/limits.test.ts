@@ -3,6 +3,9 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { Celeriac, ConnectionError } from '../../dist/index.js'
+import { isFullRun } from '../harness/depth.js'
+import { Scene } from '../harness/scene.js'
+import { SqliteBroker } from '../harness/sqlite-broker.js'
 import { grantsOf, placeNames, usePlaces } from '../limit-places.js'
 import { LiveApp, until } from '../live-app.js'
 import { virtualHost, withoutRabbit } from '../rabbit.js'
@@ -62,6 +65,29 @@ describe.each(placeNames)('two workers on %s', (place) => {
     expect(await free.delay().get({ timeout: 25 })).toBe('free')
     await Promise.all(results.map((result) => result.get({ timeout: 25 })))
     expect(running.most).toBe(3)
+  })
+})
+
+// What is asked for where is the same in each pool; a child that is killed with its task gives nothing back itself.
+describe.each(isFullRun ? (['prefork', 'threads'] as const) : (['prefork'] as const))('two workers with %s', (pool) => {
+  test('keep to the limit of the cluster, and have the places again of tasks that were killed', { timeout: 90_000 }, async () => {
+    await using scene = await Scene.open((folder) => new SqliteBroker(folder))
+    const options = { taskQueues: [{ name: 'celery', concurrency: 2 }] }
+    await Promise.all(['a@h', 'b@h'].map((name) => scene.worker({ pool, concurrency: 2, args: ['-n', name], options })))
+    const killed = await scene.sendMany(2, 'spin', [], { timeLimit: 0.5 })
+    const ids = await scene.sendMany(12, 'work', [20])
+    for (const id of ids) expect(await scene.result(id)).toBe(20)
+    for (const id of killed) expect(await scene.result(id)).toMatchObject({ excType: 'TimeLimitExceeded' })
+    const running = new Set<string>()
+    for (const { what, id } of scene.recorder.lines()) {
+      // Those that are killed say no end.
+      if (killed.includes(id)) continue
+      if (what === 'start') running.add(id)
+      else running.delete(id)
+      expect(running.size).toBeLessThanOrEqual(2)
+    }
+    expect(scene.recorder.starts()).toHaveLength(14)
+    await scene.stopWorkers()
   })
 })
 

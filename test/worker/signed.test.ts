@@ -61,6 +61,21 @@ test('an unsigned message, and one of an unknown signer, go to the dead letters 
   expect(await pay.delay(2).get({ timeout: 20 })).toBeNull()
 })
 
+test('securityDigest and securitySerializer say what is signed, and how: all must agree', async () => {
+  const broker = `memory://${randomUUID()}`
+  const options = { ...signed(), broker, securitySerializer: 'msgpack', securityAcceptContent: ['msgpack'] } as const
+  await using live = new LiveApp({ ...options, securityDigest: 'sha3_512' })
+  const bodies: string[] = []
+  live.app.on('beforeTaskPublish', ({ body }) => void bodies.push(Buffer.from(String(body), 'base64').toString('latin1')))
+  const echo = live.app.task('echo', (value: unknown) => value)
+  await live.work()
+  expect(await echo.delay({ a: [1, 'ü'] }).get({ timeout: 20 })).toEqual({ a: [1, 'ü'] })
+  expect(bodies[0]?.split('\0\x01').slice(2, 4)).toEqual(['application/x-msgpack', 'binary'])
+  await using other = new LiveApp({ ...options, securityDigest: 'sha256' })
+  const { id } = await other.app.sendTask('echo', { args: [1] })
+  await expect(live.app.result(id).get({ timeout: 20 })).rejects.toThrow(/signature/)
+})
+
 test('a worker that is to accept signed messages and cannot verify any does not start', async () => {
   await using live = new LiveApp({ acceptContent: ['auth'] })
   await expect(live.work()).rejects.toMatchObject({ code: 'ERR_SECURITY', message: expect.stringContaining('securityCertStore') })

@@ -1,8 +1,11 @@
 import type { Command } from 'commander'
+import { type ListenAddress, listenAddress } from '../../app/config-kinds.js'
+import { OptionInvalidError } from '../../errors.js'
 import type { Duration } from '../../internal/duration.js'
 import { toMs } from '../../internal/duration.js'
 import { eventLine, table, taskCells, taskHeadings, workerCells, workerHeadings } from '../events/lines.js'
 import { showLive } from '../events/live.js'
+import { UsageError } from '../usage-error.js'
 import { durationText } from '../values.js'
 import { type CommandContext, withApp } from '../with-app.js'
 
@@ -11,6 +14,8 @@ interface EventsFlags {
   readonly once?: Duration
   readonly enable?: true
   readonly json?: true
+  readonly metricsPort?: ListenAddress
+  readonly flowerCompat?: true
 }
 
 /** As long as two heartbeats, so that every worker is heard. */
@@ -25,6 +30,10 @@ export function define(command: Command): void {
       (text) => durationText(text, '--once'),
     )
     .option('--enable', 'first let every worker send task events, as if it ran with -E')
+    .option('--metrics-port <port>', 'instead of showing them, tell Prometheus of the whole cluster, at /metrics of this port', (text) =>
+      readAddress(text),
+    )
+    .option('--flower-compat', 'with --metrics-port, the names of Flower, too')
     .option('--json', 'with --dump, each event as JSON on a line; otherwise one JSON object with workers and tasks')
   command.addHelpText(
     'after',
@@ -33,8 +42,15 @@ export function define(command: Command): void {
   command.action((flags: EventsFlags) => withApp(command, (context) => events(flags, context)))
 }
 
-async function events({ dump, once, enable, json }: EventsFlags, { app, core, terminal, flags: { color } }: CommandContext): Promise<void> {
+async function events({ dump, once, enable, json, metricsPort, flowerCompat }: EventsFlags, context: CommandContext): Promise<void> {
+  const { app, core, terminal, flags } = context
   if (enable === true) await app.control.enableEvents()
+  if (metricsPort !== undefined) {
+    const { openExporter } = await import('../events/exporter.js')
+    await using exporter = await openExporter(context, metricsPort, { flower: flowerCompat ?? core.config.flowerCompat })
+    terminal.note(`${exporter.url}/metrics tells of the cluster; Ctrl-C ends it`)
+    return await untilTold()
+  }
   await using monitor = await app.monitor({
     ...(dump === true
       ? { onEvent: (event) => terminal.data(json === true ? JSON.stringify(event) : eventLine(event, nameOf(event.uuid))) }
@@ -46,7 +62,7 @@ async function events({ dump, once, enable, json }: EventsFlags, { app, core, te
   }
   const isLive = dump !== true && once === undefined && json !== true && process.stdin.isTTY === true && process.stdout.isTTY === true
   // Awaited here: the monitor is closed when this function returns.
-  if (isLive) return await showLive(app, monitor, { color })
+  if (isLive) return await showLive(app, monitor, { color: flags.color })
   if (dump === true) {
     terminal.note(once === undefined ? 'listening to events; Ctrl-C ends it' : 'listening to events')
     return await (once === undefined ? untilTold() : passed(toMs(once, '--once')))
@@ -57,6 +73,15 @@ async function events({ dump, once, enable, json }: EventsFlags, { app, core, te
   for (const line of table(workerHeadings, state.workers().map(workerCells))) terminal.data(line)
   const tasks = state.tasks()
   if (tasks.length > 0) for (const line of ['', ...table(taskHeadings, tasks.map(taskCells))]) terminal.data(line)
+}
+
+function readAddress(text: string): ListenAddress {
+  try {
+    return listenAddress.parse(text, '--metrics-port')
+  } catch (error) {
+    if (error instanceof OptionInvalidError) throw new UsageError(error.message)
+    throw error
+  }
 }
 
 /** Until Ctrl-C, or until the process is to end. */

@@ -2,13 +2,14 @@
 import { Monitor } from '../../app/monitor.js'
 import type { Reply } from '../../control/client.js'
 import { formatDuration } from '../../internal/duration.js'
+import { packageVersion } from '../../internal/package-version.js'
 import { isRecord } from '../../protocol/plain.js'
 import { safeText } from '../safe-text.js'
 import type { CommandContext } from '../with-app.js'
 import { mostSkewMs } from './broker.js'
 import { contentName } from './content-name.js'
 import { area, type Finding } from './finding.js'
-import { visibilitySeconds } from './settings.js'
+import { visibilitySeconds } from './time-limits.js'
 
 const finding = area('workers')
 
@@ -41,6 +42,7 @@ export async function examineWorkers(
     finding('online', 'fine', `${names.length}: ${names.map((name) => safeText(name)).join(', ')}`),
     ...sameName(pings),
     ...serializers(context, confs),
+    ...written(context, confs),
     ...(transport === 'redis' ? visibility(context, confs) : []),
     clocks(seen),
     ...versions(seen),
@@ -81,6 +83,32 @@ function serializers({ core: { config } }: CommandContext, confs: readonly Reply
   return [finding('serializers', 'fine', `all that answered accept ${sent}, as which this app sends tasks`)]
 }
 
+/** What workers send themselves, and how they write results: this app and its workers have to read it. */
+function written({ core: { config } }: CommandContext, confs: readonly Reply[]): readonly Finding[] {
+  const accepted = config.acceptContent.map(contentName)
+  return confs.flatMap(({ hostname, reply }) => {
+    if (!isRecord(reply)) return []
+    const unread = (
+      [
+        ['task_serializer', 'tasks'],
+        ['result_serializer', 'results'],
+      ] as const
+    ).flatMap(([option, what]) => {
+      const serializer = reply[option]
+      return typeof serializer === 'string' && !accepted.includes(contentName(serializer)) ? [`${what} as ${contentName(serializer)}`] : []
+    })
+    if (unread.length === 0) return []
+    return [
+      finding(
+        'serializers',
+        'fault',
+        safeText(`${hostname} writes ${unread.join(' and ')}, and this app accepts ${accepted.join(', ')} only`),
+        'Set task_serializer and result_serializer of that worker to what this app accepts, or add it to acceptContent',
+      ),
+    ]
+  })
+}
+
 /** Each sweeps after its own: the shortest takes messages away from those who count on a longer one. */
 function visibility(context: CommandContext, confs: readonly Reply[]): readonly Finding[] {
   const own = visibilitySeconds(context)
@@ -115,14 +143,18 @@ function clocks(seen: ReadonlyMap<string, Seen>): Finding {
   )
 }
 
+/** Of each software, and of this program. */
 function versions(seen: ReadonlyMap<string, Seen>): readonly Finding[] {
-  const ours = [...new Set([...seen.values()].map(({ software }) => software).filter((software) => software.startsWith('celeriac')))]
-  if (ours.length < 2) return []
+  if (seen.size === 0) return []
+  const workers = [...new Set([...seen.values()].map(({ software }) => software))].sort()
+  const shown = workers.map((text) => safeText(text)).join(', ')
+  const names = [...new Set([...workers, `celeriac ${packageVersion()}`])].map((software) => software.split(' ', 1)[0])
+  if (new Set(names).size === names.length) return [finding('versions', 'fine', `workers run ${shown}`)]
   return [
     finding(
       'versions',
       'warning',
-      `different versions run at once: ${ours.map((text) => safeText(text)).join(', ')}`,
+      `different versions at once: workers run ${shown}, and this program is celeriac ${packageVersion()}`,
       'Finish the upgrade',
     ),
   ]

@@ -72,6 +72,8 @@ export interface AmqpChannel {
   get(queue: string, options?: { readonly noAck?: boolean }): Promise<AmqpMessage | false>
   ack(message: Tagged, allUpTo?: boolean): void
   nack(message: Tagged, allUpTo?: boolean, requeue?: boolean): void
+  /** Whatever was delivered on this channel and is not settled. */
+  nackAll(requeue: boolean): void
   reject(message: Tagged, requeue?: boolean): void
   prefetch(count: number, global?: boolean): Promise<unknown>
 }

@@ -1,7 +1,7 @@
 /** From a URL to links: the network connection, TLS, the login. */
 import { connect as connectTcp } from 'node:net'
 import { ConnectionError } from '../../errors.js'
-import { importPeer } from '../import-peer.js'
+import { requirePeer } from '../import-peer.js'
 import { readTls } from '../tls.js'
 import { tlsFailure } from '../tls-failure.js'
 import { redactUrl } from '../url.js'
@@ -37,7 +37,7 @@ export class AmqpTarget {
 
   /** Throws DriverNotInstalledError when amqplib is missing, the reason of the signal, or ConnectionError in words. */
   async open({ signal, name, blocksUpToSeconds = 0 }: OpenAmqpLink): Promise<AmqpLink> {
-    const connect = connectOf(await importPeer<AmqplibModule>(`The broker or backend ${this.shown}`, 'amqplib'))
+    const connect = connectOf(requirePeer<AmqplibModule>(`The broker or backend ${this.shown}`, 'amqplib'))
     signal.throwIfAborted()
     const { host, port, username, password, vhost, tls } = this.#address
     const end = new AbortController()

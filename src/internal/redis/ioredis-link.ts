@@ -10,7 +10,8 @@ export interface IoredisClient {
   connect(): Promise<void>
   duplicate(options: Readonly<Record<string, unknown>>): IoredisClient
   disconnect(): void
-  callBuffer(command: string, ...args: (string | number | Buffer)[]): Promise<unknown>
+  /** It flattens the list: one argument each would be copied twice more. */
+  callBuffer(command: string, args: readonly (string | number | Buffer)[]): Promise<unknown>
   subscribe(...channels: string[]): Promise<unknown>
   psubscribe(...patterns: string[]): Promise<unknown>
   unsubscribe(...channels: string[]): Promise<unknown>
@@ -90,7 +91,7 @@ class IoredisWire implements Wire {
     // answers of some that it knows, such as hgetall, into objects.
     const name = command === 'PING' ? 'ping' : command
     // ioredis answers RESP2 with these types and no others when it is asked for buffers.
-    return this.#client.callBuffer(name, ...args.map(asIoredisArgument)) as Promise<Reply>
+    return this.#client.callBuffer(name, args.map(asIoredisArgument)) as Promise<Reply>
   }
 
   subscribe(channels: readonly string[]): Promise<unknown> {

@@ -1,7 +1,7 @@
 /** From a Redis URL or a user's client to where links go: one server, a Unix socket, or the primary that Sentinels name. */
 import { OptionInvalidError } from '../../errors.js'
 import type { Address, OwnClient } from '../address.js'
-import { importPeer } from '../import-peer.js'
+import { requirePeer } from '../import-peer.js'
 import { readTls, type TlsOptions } from '../tls.js'
 import { redactUrl } from '../url.js'
 import type { LinkSettings } from './client-link.js'
@@ -57,7 +57,7 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
     place: placeOf(address),
     recipe: { url, options: rest },
     async open(opening) {
-      const { default: Redis } = await importPeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
+      const { default: Redis } = requirePeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
       const given = await ioredisOptions(address, connectTimeoutMs, options)
       const client = new Redis({ ...given, ...ioredisLinkOptions, connectionName: options.clientName ?? opening.name })
       return explained(openIoredisLink(client, opening, options), address.tls !== undefined, connectTimeoutMs)

@@ -1,6 +1,6 @@
 /**
  * The dead letters of a RabbitMQ broker: one durable queue for all, `celeriac.dead`, of which the broker drops the oldest beyond 10 000. Who looks into it takes the
- * messages out and puts them back by closing the channel: in their order, but for nobody else to be seen meanwhile.
+ * messages out and puts them back: in their order, but for nobody else to be seen meanwhile.
  */
 import { randomUUID } from 'node:crypto'
 import { NotPublishedError, QueueMissingError } from '../../errors.js'
@@ -83,7 +83,8 @@ export class AmqpDeadLetters implements DeadLetters {
         try {
           for await (const raw of taken(channel.api, count)) if (!(await this.#show(raw, channel.api, see))) return
         } finally {
-          // Which gives all that are left back, in their order.
+          // A close alone would give them back, too, but a moment after its answer: the next look would not see them.
+          if (channel.isOpen) channel.api.nackAll(true)
           await channel.close()
         }
       } finally {

@@ -39,6 +39,12 @@ export const amqpBrokerTable = {
     sentence:
       "For how long a task may wait in a worker for its eta: well below the server's `consumer_timeout`. Longer waits are the broker's.",
   },
+  consumerTimeout: {
+    kind: secondsAbove0,
+    default: 1_800,
+    sentence:
+      "The server's `consumer_timeout`, which it does not tell, where it is not the default: no task waits in a worker for its eta for longer than half of it, and `celeriac doctor` compares time limits with it.",
+  },
   nativeDelayedDeliveryQueueType: {
     kind: oneOf('quorum', 'classic'),
     default: defaults.delayedDeliveryQueueType,
@@ -62,14 +68,14 @@ export function readAmqpBrokerOptions(given: Readonly<Record<string, unknown>>):
   readonly broker: AmqpBrokerOptions
   readonly link: AmqpLinkOptions
 } {
-  const { tls, heartbeat, socketConnectTimeout, clientName, etaHeldTime, nativeDelayedDeliveryQueueType, ...broker } = readOptions(
-    given,
-    'brokerTransportOptions',
-    amqpBrokerTable,
-    refusedAmqpBrokerOptions,
-  )
+  const { tls, heartbeat, socketConnectTimeout, clientName, etaHeldTime, consumerTimeout, nativeDelayedDeliveryQueueType, ...broker } =
+    readOptions(given, 'brokerTransportOptions', amqpBrokerTable, refusedAmqpBrokerOptions)
   return {
-    broker: { ...broker, etaHeldMs: etaHeldTime * 1000, delayedDeliveryQueueType: nativeDelayedDeliveryQueueType },
+    broker: {
+      ...broker,
+      etaHeldMs: Math.min(etaHeldTime, consumerTimeout / 2) * 1000,
+      delayedDeliveryQueueType: nativeDelayedDeliveryQueueType,
+    },
     link: { tls, heartbeat, socketConnectTimeout, clientName },
   }
 }

@@ -35,6 +35,11 @@ export class AmqpQueues implements Queues {
     return { waiting: state?.messages ?? 0, delayed: undefined, leased: undefined, consumers: state?.consumers ?? 0, oldestAtMs: undefined }
   }
 
+  /** To look at a message would mean to take it and give it back, which marks it as redelivered. */
+  async oldestAtMs(): Promise<undefined> {
+    return undefined
+  }
+
   async size(queue: string, { due }: { readonly due: boolean }): Promise<number> {
     return (due ? 0 : this.#parts.heldHere(queue)) + ((await this.#state(queue))?.messages ?? 0)
   }

@@ -91,6 +91,7 @@ export class MemoryBroker implements DeadLetters {
     const body = typeof message.body === 'string' ? message.body : message.body.slice()
     const nowMs = this.clock.now()
     const names = this.#route(to)
+    for (const name of names) this.#queues.get(name)?.refuseOverflow(body)
     this.fences.pass(fences)
     for (const name of names) {
       const queue = this.#queues.get(name)
@@ -314,7 +315,7 @@ export class MemoryBroker implements DeadLetters {
 
   #put(stored: StoredMessage): void {
     if (this.#isGone(stored)) return
-    stored.queue.put(stored)
+    for (const dropped of stored.queue.put(stored)) this.done(dropped)
     this.#wakeTakers()
   }
 

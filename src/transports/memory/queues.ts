@@ -29,6 +29,10 @@ export class MemoryQueues implements Queues {
     }
   }
 
+  async oldestAtMs(name: string): Promise<number | undefined> {
+    return this.#stock.queue(name)?.oldestAtMs
+  }
+
   async paused(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
     return new Map([...this.#pauses].filter(([name]) => names.includes(name)))
   }

@@ -17,7 +17,7 @@ import type { RedisLink, RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
+import type { AckEnded, Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
 import { checkServer, examineServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
@@ -233,8 +233,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
   }
 
-  end(delivery: RedisDelivery, end: PlacedEnd): Promise<boolean | undefined> {
-    return this.#leases.letGoAfter(delivery, (ended) => this.#pump.end(delivery.lease, end, ended))
+  end(delivery: RedisDelivery, end: PlacedEnd, ended: AckEnded): void {
+    this.#pump.end(delivery.lease, end, this.#leases.letGoAfter(delivery, ended))
   }
 
   claimSoon(): void {

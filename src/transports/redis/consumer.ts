@@ -32,7 +32,6 @@ export interface ClaimPlan {
 export class RedisConsumer implements Consumer {
   readonly onDeliveries: ConsumeOptions['onDeliveries']
   readonly onRefused: ConsumeOptions['onRefused']
-  readonly held = new Set<RedisDelivery>()
   readonly #host: ConsumerHost
   readonly #layout: Layout
   #queues: readonly string[]
@@ -40,6 +39,7 @@ export class RedisConsumer implements Consumer {
   #listed: readonly string[] = []
   #prefetch: number
   #cancelled: Promise<void> | undefined
+  #held = 0
   #heldBytes = 0
   #meanBytes = 1_000
   /** Asked for and not answered. */
@@ -91,11 +91,11 @@ export class RedisConsumer implements Consumer {
     if (this.isCancelled || !this.#hungry || this.#listed.length === 0) return 0
     // A second claim beside one that is under way finds something in long queues only.
     if (this.#requested > 0 && !this.#isDeep) return 0
-    const free = this.#prefetch - this.held.size - this.#requested
+    const free = this.#prefetch - this.#held - this.#requested
     if (free <= 0) return 0
     const left = mostBytes - this.#heldBytes - this.#requested * this.#meanBytes
     // One large message is always possible when nothing else is held.
-    const fitting = left > 0 ? Math.ceil(left / this.#meanBytes) : this.held.size + this.#requested === 0 ? 1 : 0
+    const fitting = left > 0 ? Math.ceil(left / this.#meanBytes) : this.#held + this.#requested === 0 ? 1 : 0
     return Math.min(largestClaim, free, fitting)
   }
 
@@ -126,13 +126,16 @@ export class RedisConsumer implements Consumer {
   }
 
   hold(delivery: RedisDelivery): void {
-    this.held.add(delivery)
+    delivery.holder = this
+    this.#held++
     this.#heldBytes += delivery.bytes
     this.#meanBytes += (delivery.bytes - this.#meanBytes) / 16
   }
 
   letGo(delivery: RedisDelivery): void {
-    if (!this.held.delete(delivery)) return
+    if (delivery.holder !== this) return
+    delivery.holder = undefined
+    this.#held--
     this.#heldBytes -= delivery.bytes
     if (this.#heard.length > 0) this.#giveHeard()
   }
@@ -146,7 +149,7 @@ export class RedisConsumer implements Consumer {
 
   /** More than half of what it may, and that is little: what it gets next is not needed at once. Where much is held, work gathers by itself. */
   get holdsPlenty(): boolean {
-    return this.#prefetch <= smallPrefetch && this.held.size > this.#prefetch / 2
+    return this.#prefetch <= smallPrefetch && this.#held > this.#prefetch / 2
   }
 
   wake(): void {
@@ -181,7 +184,7 @@ export class RedisConsumer implements Consumer {
   }
 
   #giveHeard(): void {
-    const count = Math.min(this.#heard.length, this.#prefetch - this.held.size)
+    const count = Math.min(this.#heard.length, this.#prefetch - this.#held)
     if (count <= 0) return
     const deliveries = this.#heard.splice(0, count)
     for (const delivery of deliveries) this.hold(delivery)

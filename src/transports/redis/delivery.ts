@@ -1,7 +1,7 @@
 /** A message that this process holds: leased from a list, or heard on a channel. */
 import type { Message } from '../../protocol/message.js'
 import type { PlacedEnd } from '../../protocol/result.js'
-import type { Delivery } from '../../transport.js'
+import type { AckEnded, Delivery } from '../../transport.js'
 import type { Opened } from './envelope.js'
 
 export type Settlement =
@@ -14,7 +14,7 @@ export type Settlement =
 export interface DeliveryOwner {
   settle(delivery: RedisDelivery, settlement: Settlement): void
   /** As `Delivery.ackWith`. */
-  end(delivery: RedisDelivery, end: PlacedEnd): Promise<boolean | undefined>
+  end(delivery: RedisDelivery, end: PlacedEnd, ended: AckEnded): void
 }
 
 export class RedisDelivery implements Delivery {
@@ -31,6 +31,8 @@ export class RedisDelivery implements Delivery {
   readonly bytes: number
   /** Where its lease stands among those that are refreshed; -1 without a lease. */
   slot = -1
+  /** Among whose places it counts. */
+  holder: object | undefined
   readonly #owner: DeliveryOwner
   #isSettled = false
   #isLost = false
@@ -56,10 +58,10 @@ export class RedisDelivery implements Delivery {
     this.#settle(ack)
   }
 
-  ackWith(end: PlacedEnd): Promise<boolean | undefined> {
-    if (this.#isSettled || this.#isLost || this.lease === 0) return Promise.resolve(undefined)
+  ackWith(end: PlacedEnd, ended: AckEnded): void {
+    if (this.#isSettled || this.#isLost || this.lease === 0) return ended(undefined)
     this.#isSettled = true
-    return this.#owner.end(this, end)
+    this.#owner.end(this, end, ended)
   }
 
   /** `ackWith` was not possible: whoever holds it settles it in another way. */

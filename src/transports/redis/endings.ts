@@ -1,6 +1,7 @@
 /** Ends of tasks that are stored together with the acks of their messages: for results that lie in the broker's own database. */
 import { listOf, type Reply } from '../../internal/redis/link.js'
 import type { PlacedEnd } from '../../protocol/result.js'
+import type { AckEnded } from '../../transport.js'
 
 /** Each is as long as a small result at most, and the server does nothing else meanwhile. */
 const mostAtOnce = 200
@@ -9,7 +10,7 @@ export interface Ending {
   readonly lease: number
   readonly end: PlacedEnd
   /** True: stored, and the message is gone. False: the task had ended already. Undefined: neither is known, and whoever asked does both by other ways. */
-  readonly resolve: (stored: boolean | undefined) => void
+  readonly resolve: AckEnded
   /** It may have been done before: its answer was lost. */
   again: boolean
 }
@@ -25,8 +26,12 @@ export class Endings {
     this.#waiting.push(ending)
   }
 
+  /** The next ones that are alike: what they have in common is said once. */
   take(): readonly Ending[] {
-    return this.#waiting.length === 0 ? none : this.#waiting.splice(0, mostAtOnce)
+    const first = this.#waiting[0]
+    if (first === undefined) return none
+    const other = this.#waiting.findIndex(({ end, again }) => again !== first.again || end.seconds !== first.end.seconds)
+    return this.#waiting.splice(0, Math.min(mostAtOnce, other < 0 ? mostAtOnce : other))
   }
 
   /** Their script failed as a whole, or its answer was lost. */

@@ -3,6 +3,7 @@ import { Worker as Thread } from 'node:worker_threads'
 import type { Clock, Timer } from '../../internal/clock.js'
 import type { Logger } from '../../internal/logger.js'
 import { integerOf, listOf, type RedisLink, type RedisTarget } from '../../internal/redis/link.js'
+import type { AckEnded } from '../../transport.js'
 import type { RedisConsumer } from './consumer.js'
 import type { RedisDelivery } from './delivery.js'
 import type { Layout } from './layout.js'
@@ -52,20 +53,18 @@ export class Leases {
     return held.consumer
   }
 
-  /** Its place is free at once; its lease is kept until it is settled, and for longer if it is not (anything but true). One promise: each task pays for it. */
-  letGoAfter(delivery: RedisDelivery, settle: (ended: (done: boolean | undefined) => void) => void): Promise<boolean | undefined> {
+  /** Its place is free at once; its lease is kept until it is settled, and for longer if it is not (anything but true). Gives what is to be called then. */
+  letGoAfter(delivery: RedisDelivery, ended: AckEnded): AckEnded {
     const consumer = this.#held.get(delivery.lease)?.consumer
     consumer?.letGo(delivery)
-    return new Promise((resolve) => {
-      settle((done) => {
-        if (done === true) this.letGo(delivery)
-        else {
-          if (this.#held.has(delivery.lease)) consumer?.hold(delivery)
-          delivery.unsettle()
-        }
-        resolve(done)
-      })
-    })
+    return (done) => {
+      if (done === true) this.letGo(delivery)
+      else {
+        if (this.#held.has(delivery.lease)) consumer?.hold(delivery)
+        delivery.unsettle()
+      }
+      ended(done)
+    }
   }
 
   /** Lets go of all, in the order in which they were claimed. Nothing that is said about them counts any more. */

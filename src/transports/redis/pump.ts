@@ -210,10 +210,12 @@ export class Pump {
       claim?.first ?? 0,
       plan.queues.length,
       endings.length,
+      endings[0]?.end.seconds ?? 0,
+      endings[0]?.again ? 1 : 0,
+      ...acks,
+      ...plan.tails,
     ]
-    for (const lease of acks) args.push(leaseId(lease))
-    for (const tail of plan.tails) args.push(tail)
-    for (const { lease, end, again } of endings) args.push(leaseId(lease), end.text, end.seconds, again ? 1 : 0)
+    for (const { lease, end } of endings) args.push(lease, end.text)
     const keys = [layout.unacked, layout.unackedIndex, ...plan.lists, ...plan.etas]
     for (const { end } of endings) keys.push(end.key)
     if (this.#underWay++ === 0) this.#sinceMs = this.#parts.clock.monotonic()

@@ -30,10 +30,10 @@ export class RedisQueues implements Queues {
   facts(queue: string): Promise<QueueFacts> {
     const { layout, session } = this.#parts
     return session.repeat(async (link) => {
-      const [lengths, delayed, last] = await Promise.all([
+      const [lengths, delayed, oldestAtMs] = await Promise.all([
         Promise.all(layout.lists(queue).map(async (list) => integerOf(await link.call('LLEN', [list])))),
         link.call('ZCARD', [layout.eta(queue)]),
-        Promise.all(layout.lists(queue).map((list) => link.call('LINDEX', [list, -1]))),
+        this.#oldestAtMs(link, queue),
       ])
       return {
         waiting: sum(lengths),
@@ -41,9 +41,13 @@ export class RedisQueues implements Queues {
         leased: await this.#leased(link, queue),
         // A list does not know who reads it.
         consumers: undefined,
-        oldestAtMs: least(last.map((raw) => (raw instanceof Buffer ? ageOf(raw) : undefined))),
+        oldestAtMs,
       }
     })
+  }
+
+  oldestAtMs(queue: string): Promise<number | undefined> {
+    return this.#parts.session.repeat((link) => this.#oldestAtMs(link, queue))
   }
 
   purge(queue: string): Promise<number> {
@@ -84,6 +88,12 @@ export class RedisQueues implements Queues {
     return session.repeat(async (link) => integerOf(await scripts().hurry.run(link, [layout.unackedIndex, layout.eta(queue)], [])))
   }
 
+  /** Of each priority, the next to be taken. */
+  async #oldestAtMs(link: RedisLink, queue: string): Promise<number | undefined> {
+    const last = await Promise.all(this.#parts.layout.lists(queue).map((list) => link.call('LINDEX', [list, -1])))
+    return least(last.map((raw) => (raw instanceof Buffer ? sentAt(raw) : undefined)))
+  }
+
   /** All messages in workers' hands lie in one hash, with where they came from behind them. */
   async #leased(link: RedisLink, queue: string): Promise<number | undefined> {
     const { layout, scripts, topology } = this.#parts
@@ -101,7 +111,7 @@ export class RedisQueues implements Queues {
 }
 
 /** When its task was sent, as an id of ours tells; Python's ids and envelopes do not. */
-function ageOf(raw: Buffer): number | undefined {
+function sentAt(raw: Buffer): number | undefined {
   try {
     return sentAtMs(taskIdOf(readEnvelope(raw).message))
   } catch {

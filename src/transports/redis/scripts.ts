@@ -8,19 +8,20 @@ import { Script } from '../../internal/redis/script.js'
  * Settles what is done, then claims. What is made sure of before anything is written is asked by commands that write nothing here, so that no client is told of
  * changes to what only we read.
  * KEYS: unacked, its index, the lists in the order of service (for each step each queue), the queues' eta sets, metas of tasks that have ended.
- * ARGV: acks, wanted, seconds of a lease, prefix of new leases, number of the first, queues, ends, acked leases.., what stands behind a message of each queue..,
- * for each end its lease, the text of its meta, seconds to keep it (0 is for ever), and 1 when this may have been done before.
+ * ARGV: acks, wanted, seconds of a lease, prefix of leases, number of the first new one, queues, ends, seconds to keep their metas (0 is for ever), 1 when they may
+ * have been stored before, numbers of acked leases.., what stands behind a message of each queue.., for each end the number of its lease and the text of its meta.
  * Returns: settlements that came too late, ms until the next eta (-1: none waits), which ends were not stored (their leases are left) as number (from 1) and why:
  * 0 when the task has ended, -1 when the backend itself has to look; then for each place something was found: its number (from 1: the lists,
  * then the eta sets), how many, and those: as they lay on their list, or as they lay in unacked.
  */
 const pump = `
-local function not_stored(key, text, seconds, again)
-  local function set(...)
-    if seconds == '0' then return redis.pcall('SET', key, text, ...) end
-    return redis.pcall('SET', key, text, 'EX', seconds, ...)
-  end
-  local stored = set('NX')
+local seconds_kept, again = ARGV[8], ARGV[9]
+local function set(key, text, ...)
+  if seconds_kept == '0' then return redis.pcall('SET', key, text, ...) end
+  return redis.pcall('SET', key, text, 'EX', seconds_kept, ...)
+end
+local function not_stored(key, text)
+  local stored = set(key, text, 'NX')
   if not stored then
     local head = redis.pcall('GETRANGE', key, 0, 19)
     local status = type(head) == 'string' and string.match(head, '^{"status": ?"([^\\\\]*)$')
@@ -30,7 +31,7 @@ local function not_stored(key, text, seconds, again)
       if again == '1' and redis.call('GET', key) == text then return nil end
       return 0
     end
-    stored = set()
+    stored = set(key, text)
   end
   if stored.err then return -1 end
   redis.pcall('PUBLISH', key, text)
@@ -40,17 +41,17 @@ local unacked, index = KEYS[1], KEYS[2]
 local acks, wanted, queues = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[6])
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
-local ends = tonumber(ARGV[7])
+local ends, prefix = tonumber(ARGV[7]), ARGV[4]
 local ids, exceptions = {}, {}
-for i = 1, acks do ids[i] = ARGV[7 + i] end
+for i = 1, acks do ids[i] = prefix .. ARGV[9 + i] end
 for i = 1, ends do
-  local at = 7 + acks + queues + 4 * (i - 1)
-  local reason = not_stored(KEYS[#KEYS - ends + i], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  local at = 9 + acks + queues + 2 * i
+  local reason = not_stored(KEYS[#KEYS - ends + i], ARGV[at])
   if reason then
     exceptions[#exceptions + 1] = i
     exceptions[#exceptions + 1] = reason
   else
-    ids[#ids + 1] = ARGV[at + 1]
+    ids[#ids + 1] = prefix .. ARGV[at - 1]
   end
 end
 local late = 0
@@ -65,7 +66,7 @@ if #ids == 0 then
 end
 local lists = #KEYS - 2 - queues - ends
 local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
-local prefix, number = ARGV[4], tonumber(ARGV[5])
+local number = tonumber(ARGV[5])
 local got, out = 0, {late, -1, exceptions}
 for q = 1, queues do
   local eta = KEYS[2 + lists + q]
@@ -100,7 +101,7 @@ for l = 1, lists do
   if got == wanted then break end
   local raws = redis.call('RPOP', KEYS[2 + l], wanted - got)
   if raws and #raws > 0 then
-    local tail = ARGV[7 + acks + (l - 1) % queues + 1]
+    local tail = ARGV[9 + acks + (l - 1) % queues + 1]
     local fields, scores = {}, {}
     out[#out + 1] = l
     out[#out + 1] = #raws

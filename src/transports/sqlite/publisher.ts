@@ -7,10 +7,11 @@ import { insertRows } from '../../internal/sqlite/insert-rows.js'
 import { taskIdKey } from '../../internal/task-id.js'
 import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
-import { effectivePriority, messageExpiryMs, type QueueLimits } from '../../protocol/routing.js'
+import { effectivePriority, messageExpiryMs, type QueueLimits, queueLimits } from '../../protocol/routing.js'
 import type { Destination } from '../../protocol/topology.js'
 import type { Fence, PublishOptions } from '../../transport.js'
 import { passFences } from './fences.js'
+import { Overflow } from './overflow.js'
 import { TopologyCache } from './topology.js'
 
 /** Rung beside the queues' names when a message was published for later, so that consumers look when the next one is due. */
@@ -32,16 +33,18 @@ interface Entry {
 
 interface Row {
   readonly entry: Entry
+  readonly body: string | Uint8Array
   readonly queue: string
   readonly limits: QueueLimits
 }
 
-const unlimited: QueueLimits = { maxPriority: 255, messageTtlMs: undefined, expiresMs: undefined }
+const unlimited = queueLimits({})
 
 export class Publisher {
   readonly #database: SqliteDatabase
   readonly #topology: TopologyCache
   readonly #clock: Clock
+  readonly #overflow = new Overflow()
   #batch: Entry[] = []
 
   constructor(database: SqliteDatabase, topology: TopologyCache, clock: Clock) {
@@ -121,13 +124,18 @@ export class Publisher {
     const now = this.#clock.now()
     const ready: Row[] = []
     const delayed: Row[] = []
+    const room = this.#overflow.room(sql)
     for (const entry of batch) {
       if (entry.abandoned) continue
       try {
         const rows = entry.notBeforeMs !== undefined && entry.notBeforeMs > now ? delayed : ready
-        const queues = this.#topology.route(entry.to)
+        const { body } = entry.message
+        const found: Row[] = []
+        for (const queue of this.#topology.route(entry.to))
+          found.push({ entry, body, queue, limits: this.#topology.limits(queue) ?? unlimited })
+        for (const { queue, limits } of found) room.refuse(queue, limits, body)
         if (entry.fences !== undefined) passFences(sql, entry.fences, now)
-        for (const queue of queues) rows.push({ entry, queue, limits: this.#topology.limits(queue) ?? unlimited })
+        rows.push(...found)
       } catch (error) {
         failures.set(entry, error)
       }
@@ -150,6 +158,7 @@ export class Publisher {
       sql.run('INSERT INTO delayed (due, id, queue) SELECT at, id, queue FROM messages WHERE id >= ?', [firstDelayed])
       sql.ring('tasks', delayedMark)
     }
+    this.#overflow.keep(sql, ready)
     let rung: string | undefined
     for (const { queue } of ready) {
       if (queue === rung) continue
@@ -160,8 +169,8 @@ export class Publisher {
   }
 }
 
-function messageRow(id: number, { entry, queue, limits }: Row, availableMs: number): SqlValue[] {
-  const { properties, body } = entry.message
+function messageRow(id: number, { entry, body, queue, limits }: Row, availableMs: number): SqlValue[] {
+  const { properties } = entry.message
   return [
     id,
     entry.key,

@@ -7,8 +7,13 @@ interface Counts {
   readonly waiting: number
   readonly delayed: number
   readonly leased: number
-  readonly oldest: number | null
 }
+
+/** One look for each priority: to read all that waits would take long. */
+const oldest = `WITH RECURSIVE ranks (rank) AS (
+  SELECT min(rank) FROM waiting WHERE queue = ?1
+  UNION ALL SELECT (SELECT min(rank) FROM waiting WHERE queue = ?1 AND rank > ranks.rank) FROM ranks WHERE rank IS NOT NULL
+) SELECT min((SELECT min(at) FROM waiting WHERE queue = ?1 AND rank = ranks.rank)) AS at FROM ranks WHERE rank IS NOT NULL`
 
 export class SqliteQueues implements Queues {
   readonly #database: SqliteDatabase
@@ -22,9 +27,8 @@ export class SqliteQueues implements Queues {
       sql.first<Counts>(
         `SELECT (SELECT count(*) FROM waiting WHERE queue = ?) AS waiting,
                 (SELECT count(*) FROM delayed WHERE queue = ?) AS delayed,
-                (SELECT count(*) FROM leases JOIN messages USING (id) WHERE queue = ?) AS leased,
-                (SELECT min(at) FROM waiting WHERE queue = ?) AS oldest`,
-        [queue, queue, queue, queue],
+                (SELECT count(*) FROM leases JOIN messages USING (id) WHERE queue = ?) AS leased`,
+        [queue, queue, queue],
       ),
     )
     return {
@@ -33,8 +37,13 @@ export class SqliteQueues implements Queues {
       leased: counts?.leased ?? 0,
       // Only those of queues that go with their last one are noted.
       consumers: undefined,
-      oldestAtMs: counts?.oldest ?? undefined,
+      oldestAtMs: await this.oldestAtMs(queue),
     }
+  }
+
+  async oldestAtMs(queue: string): Promise<number | undefined> {
+    const row = await this.#database.read((sql) => sql.first<{ at: number | null }>(oldest, [queue]))
+    return row?.at ?? undefined
   }
 
   async paused(queues: readonly string[]): Promise<ReadonlyMap<string, string>> {

@@ -167,4 +167,12 @@ app.task('interop.sleep', { bind: true }, async (self, /** @type {number} */ sec
   return seconds
 })
 
+/** Says how many of them run in this language, itself among them, for as long as that is given. */
+app.task('interop.crowded', async (/** @type {string} */ name, /** @type {number} */ seconds) => {
+  await store().rpush(`crowds:${name}:node`, await store().incr(`crowd:${name}:node`))
+  await wait(seconds * 1000)
+  await store().decr(`crowd:${name}:node`)
+  return 'node'
+})
+
 app.task('interop.where', () => 'node')

@@ -186,3 +186,12 @@ def sleep(self, seconds):
 @app.task(name="interop.where")
 def where():
     return "python"
+
+
+@app.task(name="interop.crowded")
+def crowded(name, seconds):
+    """Says how many of them run in this language, itself among them, for as long as that is given."""
+    store.rpush(f"crowds:{name}:python", store.incr(f"crowd:{name}:python"))
+    time.sleep(seconds)
+    store.decr(f"crowd:{name}:python")
+    return "python"

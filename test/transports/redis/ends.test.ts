@@ -66,13 +66,16 @@ function placed(meta = success()): PlacedEnd {
   return end
 }
 
+const ackWith = (delivery: Delivery, end = placed()): Promise<boolean | undefined> =>
+  new Promise((resolve) => delivery.ackWith?.(end, resolve))
+
 const held = async (): Promise<unknown> => link.call('HLEN', ['unacked'])
 
 test('the end is stored as the backend stores it, and the message is gone', async () => {
   const connection = await connect()
   expect(connection.place).toBe(backend.place)
   const delivery = await delivered(connection)
-  expect(await delivery.ackWith?.(placed())).toBe(true)
+  expect(await ackWith(delivery)).toBe(true)
   const together = textOf(await link.call('GET', ['celery-task-meta-a']))
   expect(await held()).toBe(0)
   expect(await link.call('TTL', ['celery-task-meta-a'])).toBeGreaterThan(50)
@@ -86,17 +89,17 @@ test('who waits for the result is told', async () => {
   const waiting = backend.wait(['a'], { signal: AbortSignal.timeout(20_000) })[Symbol.asyncIterator]()
   const first = waiting.next()
   const delivery = await delivered(await connect())
-  await delivery.ackWith?.(placed())
+  await ackWith(delivery)
   expect((await first).value).toMatchObject({ taskId: 'a', status: 'SUCCESS' })
 })
 
 test('a task that had ended already: nothing is written, and the message is still held', async () => {
   const delivery = await delivered(await connect())
   await backend.store({ ...success(), result: new JsonText('1') }, { expiresSeconds: 60 })
-  expect(await delivery.ackWith?.(placed())).toBe(false)
+  expect(await ackWith(delivery)).toBe(false)
   expect((await backend.get('a'))?.result).toBe(1)
   expect(await held()).toBe(1)
-  expect(await delivery.ackWith?.({ ...placed(), key: 'other' })).toBe(true)
+  expect(await ackWith(delivery, { ...placed(), key: 'other' })).toBe(true)
   expect(await held()).toBe(0)
 })
 
@@ -104,7 +107,7 @@ test('a state that is no end is replaced, also as Python writes it', async () =>
   const connection = await connect()
   await link.call('SET', ['celery-task-meta-a', '{"status": "STARTED", "result": null, "task_id": "a"}'])
   const delivery = await delivered(connection)
-  expect(await delivery.ackWith?.(placed())).toBe(true)
+  expect(await ackWith(delivery)).toBe(true)
   expect((await backend.get('a'))?.status).toBe('SUCCESS')
 })
 
@@ -115,7 +118,7 @@ test.each([
   const connection = await connect()
   await link.call(command, args)
   const delivery = await delivered(connection)
-  expect(await delivery.ackWith?.(placed())).toBeUndefined()
+  expect(await ackWith(delivery)).toBeUndefined()
   expect(await held()).toBe(1)
   delivery.release()
   await connection.close()
@@ -131,7 +134,7 @@ test('one whose answer was lost is stored once, and its message is gone', async 
   const connection = await connect(proxy.url(server.url))
   const delivery = await delivered(connection)
   proxy.set({ down: { flow: 'hold' } })
-  const stored = delivery.ackWith?.(placed())
+  const stored = ackWith(delivery)
   await until(async () => (await held()) === 0, 'the server has done it')
   proxy.rst()
   proxy.clear()
@@ -143,7 +146,7 @@ test('when the connection ends before it was asked, nothing is known of it', asy
   const connection = await connect()
   const delivery = await delivered(connection)
   await connection.close()
-  expect(await delivery.ackWith?.(placed())).toBeUndefined()
+  expect(await ackWith(delivery)).toBeUndefined()
 })
 
 test('a hundred at once are one round trip each way, each with its own answer', async () => {
@@ -154,7 +157,7 @@ test('a hundred at once are one round trip each way, each with its own answer', 
   await inbox.gets(100)
   await backend.store(success('t7', '1'), { expiresSeconds: 60 })
   const answers = await Promise.all(
-    inbox.deliveries.map((delivery) => delivery.ackWith?.(placed(success(delivery.message.headers.id as string)))),
+    inbox.deliveries.map((delivery) => ackWith(delivery, placed(success(delivery.message.headers.id as string)))),
   )
   expect(answers.filter((answer) => answer === false).length).toBe(1)
   expect(answers.filter((answer) => answer === true).length).toBe(99)
