@@ -1,14 +1,15 @@
 import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
-import type { StopOptions, Worker, WorkerOptions, WorkerState } from '../app/worker-handle.js'
+import type { Worker, WorkerState } from '../app/worker-handle.js'
+import type { StopOptions, WorkerOptions } from '../app/worker-options.js'
 import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import { nodeName, nodePath } from '../internal/node-name.js'
+import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
@@ -176,8 +177,7 @@ export class AppWorker implements Worker, Health {
     await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
-    const { workerStateDb } = core.config
-    if (workerStateDb !== null) this.#stateFile = await new StateFile(core, nodePath(workerStateDb, this.hostname), this.#revoked).open()
+    this.#stateFile = await StateFile.of(core, this.hostname, this.#revoked)
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
       beforeProcess: () => this.#signals.beforeProcess(),
