@@ -43,7 +43,8 @@ interface Refusal {
 export async function refuses(scene: Scene, worker: WorkerProcess, refusals: readonly Refusal[], beforeEnd?: () => void): Promise<void> {
   for (const [index, { what, message, reason, error }] of refusals.entries()) {
     await scene.publishRaw(message)
-    const letters = await scene.deadLettersReach(index + 1)
+    // A hundred megabytes take their time where others are at work.
+    const letters = await scene.deadLettersReach(index + 1, 90_000)
     const letter = letters.at(-1) as DeadLetter // there are index + 1 of them
     expect(letter.reason, what).toMatch(reason)
     expect(Buffer.from(letter.message.body).equals(Buffer.from(message.body)), `${what}: the original bytes`).toBe(true)
