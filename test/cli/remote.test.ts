@@ -38,7 +38,8 @@ test('events of workers are written as they come, and what they tell as a table'
   await worker.says('ready.')
   const dump = project.start(['events', '--dump', '--json'])
   await dump.says('listening')
-  await project.run(['call', 'greet', 'ada', '--wait', '10', '-q'])
+  expect(await project.run(['call', 'greet', 'ada', '--wait', '60', '-q'])).toMatchObject({ code: 0 })
+  await dump.says('task-succeeded', 'stdout')
   // A worker that is slow for once tells of itself later.
   let workers: unknown[] = []
   const hears = async (): Promise<boolean> => {
