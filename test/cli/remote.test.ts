@@ -40,7 +40,7 @@ test('events of workers are written as they come, and what they tell as a table'
   await project.run(['call', 'greet', 'ada', '--wait', '10', '-q'])
   const heard = await project.run(['events', '--once', '1.5s', '--json'])
   expect(JSON.parse(heard.stdout).workers).toMatchObject([{ hostname: node, isAlive: true, processed: 1 }])
-  const lines = (await project.run(['events', '--dump', '--once', '1.5s', '--json'])).stdout.trim().split('\n')
+  const lines = (await project.run(['events', '--dump', '--once', '800ms', '--json'])).stdout.trim().split('\n')
   expect(lines.map((line) => JSON.parse(line).type)).toContain('worker-heartbeat')
   dump.child.kill('SIGINT')
   const { stdout, code } = await dump.ended
