@@ -236,7 +236,7 @@ export const configTable = {
   }),
   workerOptimization: row('Worker', oneOf('default', 'fair'), 'default', {
     sentence:
-      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise short tasks are sent ahead to it, so that it need not wait for the next.',
+      'With `fair`, a child process or thread has the task that it runs, and no other. Otherwise short tasks are sent ahead to it, so that it need not wait for the next. The worker itself holds more of short tasks in either case; a prefetch multiplier of 1 stops that, too.',
     own: true,
     flag: '-O, --optimization <profile>',
   }),

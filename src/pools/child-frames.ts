@@ -16,7 +16,7 @@
  *                               <-      crashed               an uncaught error: it exits at once
  *
  * The child writes synchronously: when it is dead and all that it said is read, a run without `accepted` never started.
- * Between the end of a run and the start of the next it reads what it was sent: nothing starts behind a `giveBack`.
+ * It starts nothing without having read what it was sent, a millisecond before at most: nothing starts behind a `giveBack` that it had the time to read.
  *
  * A message is a head, which is plain data, and a body that nobody looks into on the way. Between processes they are frames in pipes (frames.ts), and
  * the head is JSON; between threads they are a pair on a port. A thread is told its set-up when it is started.

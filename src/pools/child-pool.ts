@@ -14,7 +14,7 @@ import type { Logger } from '../internal/logger.js'
 import type { AbortCause, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
 import { BootBackoff, type BootBackoffOptions } from './boot-backoff.js'
 import type { OpenChild } from './child-link.js'
-import { depthFor, hearEachMs, patienceFor } from './pipelining.js'
+import { depthFor, hearEachMs, patienceFor, startPatienceMs } from './pipelining.js'
 import { PoolChild } from './pool-child.js'
 import { type Kill, PoolRun, type PoolRunOwner } from './pool-run.js'
 
@@ -27,8 +27,8 @@ export interface ChildPoolOptions {
   readonly maxTasksPerChild?: number
   /** A child is replaced when it has over so many KiB of memory after a task. */
   readonly maxMemoryPerChild?: number
-  /** How many runs a child may have ahead when they are very short; 1: none. Default 16. */
-  readonly pipelineDepth?: number
+  /** Where short runs wait for their turn: in children (the default), in the pool, so that a child has what it runs and no other, or nowhere. */
+  readonly ahead?: 'in children' | 'in pool' | 'none'
   readonly boot?: BootBackoffOptions
   readonly host: PoolHost
   readonly clock: Clock
@@ -47,8 +47,6 @@ export interface ChildKind {
   stop?(): void
 }
 
-/** A child that is free and yet does not start what it was given. */
-const startPatienceMs = 10_000
 /** A run whose child died that often right before the start is taken for the reason. */
 const mostDeaths = 2
 /** Children that boot at the same time before the first one could: the worker itself boots beside them, and with more than CPUs all would be late. */
@@ -61,6 +59,7 @@ export class ChildPool implements Pool, PoolRunOwner {
   readonly #options: ChildPoolOptions
   readonly #kind: ChildKind
   readonly #slots: number
+  readonly #ahead: ChildPoolOptions['ahead']
   readonly #backoff: BootBackoff
   #state: 'new' | 'starting' | 'running' | 'stopping' = 'new'
   #size: number
@@ -80,6 +79,7 @@ export class ChildPool implements Pool, PoolRunOwner {
     this.#options = options
     this.#size = options.size
     this.#slots = options.childConcurrency ?? 1
+    this.#ahead = options.ahead ?? 'in children'
     this.#backoff = new BootBackoff(options.boot)
     this.clock = options.clock
   }
@@ -93,9 +93,9 @@ export class ChildPool implements Pool, PoolRunOwner {
   }
 
   get window(): number {
-    if (this.#slots > 1 || this.#children.length === 0) return this.capacity
+    if (this.#slots > 1 || this.#ahead === 'none' || this.#children.length === 0) return this.capacity
     let depth = Number.POSITIVE_INFINITY
-    for (const child of this.#children) depth = Math.min(depth, this.#depthOf(child))
+    for (const child of this.#children) depth = Math.min(depth, depthFor(child.averageMs))
     return this.#size * depth
   }
 
@@ -220,7 +220,7 @@ export class ChildPool implements Pool, PoolRunOwner {
   }
 
   #depthOf(child: PoolChild): number {
-    return depthFor(child.averageMs, this.#options.pipelineDepth ?? 16)
+    return this.#ahead === 'in children' ? depthFor(child.averageMs) : 1
   }
 
   #leastBusy(fits: (child: PoolChild) => boolean): PoolChild | undefined {
@@ -320,7 +320,11 @@ export class ChildPool implements Pool, PoolRunOwner {
   #onOutcome(child: PoolChild): void {
     if (this.#backoff.failures > 0) this.#recovered()
     if (child.runs.size <= this.#depthOf(child) / 2) child.full = false
-    if (child.state === 'ready' && child.memoryKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
+    if (child.state === 'ready' && child.memoryKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) {
+      // What it has ahead would make it larger.
+      child.giveBack()
+      this.#retire(child)
+    }
     this.#dispatch()
   }
 

@@ -36,6 +36,9 @@ interface ChildRun {
   readonly task: TaskSignal
 }
 
+/** What was read so long ago is taken for all that was sent. */
+const freshMs = 1
+
 /** The runs of one child, in a process or a thread: starts what it is sent, in order, and tells how it ended. See child-frames.ts. */
 export class ChildRuns {
   readonly #parts: ChildRunsParts
@@ -46,6 +49,8 @@ export class ChildRuns {
   #draining = false
   #exiting: Promise<void> | undefined
   #nextStart: NodeJS.Immediate | undefined
+  /** When it was read last what the worker sent. */
+  #readMs = 0
 
   constructor(parts: ChildRunsParts) {
     this.#parts = parts
@@ -85,7 +90,13 @@ export class ChildRuns {
     }
   }
 
+  /** To be called when what was sent is read. */
   startNext(): void {
+    this.#readMs = performance.now()
+    this.#startWaiting()
+  }
+
+  #startWaiting(): void {
     this.#parts.takeAll?.()
     while (this.#running.size < this.#parts.concurrency) {
       const run = this.#waiting.shift()
@@ -113,8 +124,14 @@ export class ChildRuns {
         output.write({ head: continuations === null ? { t: 'accepted', n: run.n } : { t: 'accepted', n: run.n, continuations } })
       },
     })
-    this.#tell(run.n, performance.now() - startedAt, outcome, memory?.())
+    const endedAt = performance.now()
+    this.#tell(run.n, endedAt - startedAt, outcome, memory?.())
     this.#running.delete(run.n)
+    if (this.#waiting.length > 0 && endedAt - this.#readMs < freshMs) {
+      this.#startWaiting()
+      output.flush()
+      return
+    }
     // Not at once: what was sent is read first, so that nothing starts that the worker has taken back.
     this.#nextStart ??= setImmediate(() => {
       this.#nextStart = undefined

@@ -6,9 +6,11 @@ const shortMs = 15
 export const hearEachMs = 20
 /** Of short runs, a child may have so much work ahead: it need not wait for the next, and the worker looks at it once for several. */
 const aheadMs = 60
+/** More at a time would save nothing any more. */
+const deepest = 16
 
 /** How many runs a child may have: so many short ones as make a little work, and else the one that it runs. */
-export function depthFor(averageMs: number, deepest: number): number {
+export function depthFor(averageMs: number): number {
   return averageMs < shortMs ? Math.min(Math.floor(aheadMs / averageMs), deepest) : 1
 }
 
@@ -16,3 +18,6 @@ export function depthFor(averageMs: number, deepest: number): number {
 export function patienceFor(averageMs: number): number {
   return averageMs < shortMs ? Math.max(shortMs, 4 * averageMs) : shortMs
 }
+
+/** A child that is free may take so long to start what it was given. */
+export const startPatienceMs = 10_000

@@ -211,8 +211,9 @@ export class PoolChild {
 
   /** Whoever does all its work for each short run that ends takes the CPU away from what runs. Each piece is about one run. */
   #isHeardLater(pieces: number): boolean {
+    const left = this.runs.size - pieces
+    if (left <= 0 || left * this.averageMs < hearEachMs) return false
     if (this.#reports || this.givingBack || this.#options.concurrency > 1) return false
-    if ((this.runs.size - pieces) * this.averageMs < hearEachMs) return false
     for (const run of this.runs.values()) if (run.startMatters) return false
     return true
   }

@@ -1,5 +1,5 @@
 import type { AppCore } from '../app/core.js'
-import type { WorkerOptions } from '../app/worker-handle.js'
+import type { WorkerOptions } from '../app/worker-options.js'
 import { NotSupportedError } from '../errors.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'
@@ -95,7 +95,7 @@ function childrenOf(
     env: process.env,
     childConcurrency: config.workerChildConcurrency,
     // With multiplier 1 a worker has no messages that it could send ahead.
-    ...(config.workerOptimization === 'fair' || config.workerPrefetchMultiplier === 1 ? { pipelineDepth: 1 } : {}),
+    ahead: config.workerPrefetchMultiplier === 1 ? 'none' : config.workerOptimization === 'fair' ? 'in pool' : 'in children',
     ...(maxTasksPerChild === null ? {} : { maxTasksPerChild }),
     ...(maxMemoryPerChild === null ? {} : { maxMemoryPerChild }),
     host,

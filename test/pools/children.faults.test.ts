@@ -177,6 +177,18 @@ describe.each(kinds)('$name', ({ make, outOfMemory, memory }) => {
     expect(await within(long.outcome, 'the long one')).toMatchObject({ by: 'terminated' })
   })
 
+  test('where short runs wait in the pool, a child has the one that it runs and no other', async () => {
+    // Nothing that was behind a run could be taken back.
+    const pool = await startPool({ ahead: 'in pool', clock: { ...systemClock, setTimer: () => ({ cancel() {} }) } })
+    // Until it wants more than it can run.
+    while (pool.window === pool.capacity) await warmUp(pool, 20)
+    const long = pool.run(request('spin'))
+    const short = Array.from({ length: 40 }, () => pool.run(request('echo', 1)))
+    await within(Promise.all(short.map((run) => run.outcome)), 'the short ones')
+    long.terminate('SIGKILL')
+    expect(await within(long.outcome, 'the long one')).toMatchObject({ by: 'terminated' })
+  })
+
   test('P16: a child over its memory is replaced; nothing is lost', async () => {
     const pool = await startPool({ maxMemoryPerChild: memory.maxMemoryPerChild })
     const outcomes = await within(
