@@ -6,7 +6,7 @@ import LongestFirst from './test/harness/longest-first.js'
  * of the package. Whatever else a file does, it belongs to the others.
  */
 const together = [
-  'test/app/{calling,canvas,canvas-eager,canvas-size,connections,dead-letters,eager,group-result,retries,routes,window}.test.ts',
+  'test/app/{calling,canvas,canvas-eager,connections,dead-letters,eager,group-result,retries,routes,window}.test.ts',
   'test/beat/{beat,broker,clock,overlap,run-time,schedules}.test.ts',
   'test/canvas/{planner,signature,stamping}.test.ts',
   'test/events/*.test.ts',

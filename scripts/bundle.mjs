@@ -7,7 +7,8 @@ import { join, posix, relative } from 'node:path'
 import { rolldown } from 'rolldown'
 
 const core = ['index', 'client', 'testing/index']
-const worker = ['worker/worker', 'cli/commands/worker']
+const worker = ['worker/worker', 'pools/inline']
+const workerCommand = ['cli/commands/worker']
 const child = ['worker/child', 'worker/thread']
 const children = ['pools/processes', 'pools/threads', 'pools/mixed']
 const redis = [
@@ -28,12 +29,15 @@ const rpc = ['backends/rpc', 'backends/rpc/option-table', 'backends/rpc/brokers'
  */
 const chunks = [
   // `celeriac --help` loads no more.
-  ['base', [core, ['cli/main']]],
+  ['base', [['cli/main'], [...core, ...worker, ...child, 'telemetry/opentelemetry']]],
   ['core', [core]],
   ['cli', [['cli/main']]],
-  ['shared', [worker, child, children, redis, amqp, sqlite, memory, beat, ['serializers/msgpack'], ['telemetry/prometheus']]],
-  ['commands', ['worker', 'call', 'status', 'schedule'].map((name) => [`cli/commands/${name}`])],
+  [
+    'shared',
+    [worker, workerCommand, child, children, redis, amqp, sqlite, memory, beat, ['serializers/msgpack'], ['telemetry/prometheus']],
+  ],
   ['worker', [worker]],
+  ['commands', ['worker', 'call', 'status', 'schedule'].map((name) => [`cli/commands/${name}`])],
   ['child', [child]],
   ['children', [children]],
   ['redis', [redis]],
@@ -76,19 +80,21 @@ export async function bundle({ root, outDir }) {
         name: 'chunks-by-reach',
         transform: { filter: { code: 'import.meta.url' }, handler: (code, id) => fromOwnPlace(code, moduleOf(id)) },
         buildEnd() {
-          const edges = (/** @type {string} */ module) => {
-            const info = this.getModuleInfo(join(src, `${module}.ts`))
-            const own = (/** @type {readonly string[]} */ ids) => ids.filter((id) => id.startsWith(src)).map(moduleOf)
-            return { imports: own(info?.importedIds ?? []), dynamic: own(info?.dynamicallyImportedIds ?? []) }
-          }
-          places = placesOf(modules, edges)
+          const own = (/** @type {readonly string[]} */ ids) => ids.filter((id) => id.startsWith(src)).map(moduleOf)
+          const edges = modules.map((module) => {
+            const { importedIds = [], dynamicallyImportedIds = [] } = this.getModuleInfo(join(src, `${module}.ts`)) ?? {}
+            return /** @type {const} */ ([module, { imports: own(importedIds), dynamic: own(dynamicallyImportedIds) }])
+          })
+          places = placesOf(new Map(edges))
         },
         generateBundle: (_options, output) => straightToChunks(output),
       },
     ],
-    onLog: (_level, { code, message }) => {
-      // As meant: elsewhere, the module is reached without that import.
-      if (code !== 'INEFFECTIVE_DYNAMIC_IMPORT') throw new Error(message)
+    onLog: (level, { code, message }) => {
+      // A package that package.json does not name, or a file that is not there.
+      if (code === 'UNRESOLVED_IMPORT') throw new Error(message)
+      // How long it took, and which dynamic imports are of what is in memory anyway, is no news.
+      if (level === 'warn' && code !== 'PLUGIN_TIMINGS' && code !== 'INEFFECTIVE_DYNAMIC_IMPORT') process.stderr.write(`${message}\n`)
     },
   })
   await bundled.write({
@@ -108,20 +114,22 @@ export async function bundle({ root, outDir }) {
   await bundled.close()
 }
 
+/** @typedef {ReadonlyMap<string, { readonly imports: readonly string[], readonly dynamic: readonly string[] }>} Edges */
+
 /**
  * The chunk of each module.
- * @param {readonly string[]} modules
- * @param {(module: string) => { readonly imports: readonly string[], readonly dynamic: readonly string[] }} edges
+ * @param {Edges} edges
  */
-function placesOf(modules, edges) {
+function placesOf(edges) {
   /** @type {Map<string, string>} */
   const places = new Map()
-  const alone = new Set([...modules.flatMap((module) => edges(module).dynamic), ...scripts])
-  for (const [name, parts] of [...chunks, ...[...alone].map((root) => /** @type {const} */ ([root.replaceAll('/', '-'), [[root]]]))]) {
+  const alone = new Set([...[...edges.values()].flatMap(({ dynamic }) => dynamic), ...scripts])
+  const others = [...alone].map((root) => /** @type {const} */ ([root.replaceAll('/', '-'), [[root]]]))
+  for (const [name, groups] of [...chunks, ...others]) {
     /** @type {Map<string, number>} */
     const times = new Map()
-    for (const part of parts) for (const module of reached(part, edges)) times.set(module, (times.get(module) ?? 0) + 1)
-    const enough = Math.min(2, parts.length)
+    for (const group of groups) for (const module of reached(group, edges)) times.set(module, (times.get(module) ?? 0) + 1)
+    const enough = Math.min(2, groups.length)
     for (const [module, count] of times) if (count >= enough && !places.has(module) && !scripts.includes(module)) places.set(module, name)
   }
   return places
@@ -129,12 +137,12 @@ function placesOf(modules, edges) {
 
 /**
  * @param {readonly string[]} from
- * @param {(module: string) => { readonly imports: readonly string[] }} edges
+ * @param {Edges} edges
  */
 function reached(from, edges) {
   const found = new Set(from)
   // A set gives what is added to it while it is walked.
-  for (const module of found) for (const imported of edges(module).imports) found.add(imported)
+  for (const module of found) for (const imported of edges.get(module)?.imports ?? []) found.add(imported)
   return found
 }
 

@@ -1,8 +1,9 @@
 /** `celeriac/client`: a producer only, with no worker code – for a web server or a serverless function. */
 import { Celeriac } from './app/app.js'
 import type { RemoteTask } from './app/remotes.js'
-import { NotSupportedError } from './errors.js'
+import { NotSupportedError, OptionInvalidError } from './errors.js'
 import type { Address } from './internal/address.js'
+import { checkNames } from './internal/known-names.js'
 
 export type { RemoteTask, TasksOf } from './app/remotes.js'
 
@@ -19,6 +20,8 @@ export type ClientOptions = { broker: Address; backend?: Address } | { gateway: 
 export function createClient<T>(options: ClientOptions): AsyncDisposable & { readonly tasks: { [K in keyof T]: RemoteTask<T[K]> } } {
   if ('gateway' in options)
     throw new NotSupportedError('a client of the HTTP gateway', 'this version has no gateway; give { broker } instead')
+  checkNames(options, { broker: true, backend: true })
+  if (options.broker === undefined) throw new OptionInvalidError('broker', 'the URL of a broker', undefined)
   const app = new Celeriac(
     'client',
     options.backend === undefined ? { broker: options.broker } : { broker: options.broker, backend: options.backend },

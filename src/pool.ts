@@ -98,6 +98,8 @@ export interface Run {
   readonly accepted: Promise<{ readonly pid: number }>
   /** Never rejects. */
   readonly outcome: Promise<Outcome>
+  /** The outcome of a run that has ended, where the pool keeps it: of a function that gave no promise it is there when `run` returns. */
+  readonly ended?: Outcome | undefined
   /** Aborts the task's signal; the task decides what to do. */
   abort(cause: AbortCause): void
   /** Ends it as revoked if it has not started, and is not about to. */

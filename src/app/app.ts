@@ -5,13 +5,16 @@ import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
 import { ControlClient } from '../control/client.js'
-import { DecodeError, show } from '../errors.js'
+import { DecodeError, OptionInvalidError, OptionUnknownError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
 import { isSameAddress } from '../internal/address.js'
 import { systemClock } from '../internal/clock.js'
+import { didYouMean } from '../internal/did-you-mean.js'
 import type { Duration } from '../internal/duration.js'
+import { checkNames } from '../internal/known-names.js'
 import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
+import { isRecord } from '../internal/option-kinds.js'
 import { isResultTuple } from '../protocol/result.js'
 import { toIso } from '../protocol/time.js'
 import { Serializers } from '../serializers/index.js'
@@ -43,12 +46,13 @@ import { type ResultAccess, resultsOf } from './result-wait.js'
 import { Routes } from './routes.js'
 import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
-import type { Signals } from './signals.js'
+import { type Signals, signalNames } from './signals.js'
 import { signingOf } from './signing.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
 import { telemetryOf } from './telemetry.js'
-import { type Worker, WorkerHandle, type WorkerOptions } from './worker-handle.js'
+import { type Worker, WorkerHandle } from './worker-handle.js'
+import { checkWorkerOptions, type WorkerOptions } from './worker-options.js'
 
 type Fn<A extends unknown[], R> = (...args: A) => R | Promise<R>
 type SchemaIn<S> = S extends StandardSchemaV1<infer I, unknown> ? I : never
@@ -221,11 +225,15 @@ export class Celeriac implements AsyncDisposable {
     call: { args?: unknown[]; kwargs?: Record<string, unknown> } = {},
     options: ApplyOptions = {},
   ): Enqueued<R> {
+    checkNames(call, { args: true, kwargs: true })
+    const { args = [], kwargs = {} } = call
+    if (!Array.isArray(args)) throw new OptionInvalidError('args', 'a list', args)
+    if (!isRecord(kwargs)) throw new OptionInvalidError('kwargs', 'an object', kwargs)
     return this.#sender.apply<R>({
       task: name,
       definition: this.#core.registry.get(name),
-      args: call.args ?? [],
-      kwargs: call.kwargs ?? {},
+      args,
+      kwargs,
       options,
     })
   }
@@ -262,12 +270,16 @@ export class Celeriac implements AsyncDisposable {
 
   /** Wraps the sending and running of tasks; the first one used is the outermost. */
   use(middleware: Middleware): this {
+    if (typeof middleware.publish !== 'function' && typeof middleware.execute !== 'function')
+      throw new OptionInvalidError('middleware', 'an object with a function publish or execute', middleware)
     this.#core.hooks.use(middleware)
     return this
   }
 
   /** Celery's signals. Nobody waits for a listener, and what it throws is logged. */
   on<E extends keyof Signals>(signal: E, listener: (event: Signals[E]) => void | Promise<void>): this {
+    if (!Object.hasOwn(signalNames, signal)) throw new OptionUnknownError(signal, didYouMean(signal, Object.keys(signalNames)))
+    if (typeof listener !== 'function') throw new OptionInvalidError(`the listener of ${signal}`, 'a function', listener)
     this.#core.hooks.on(signal, listener)
     return this
   }
@@ -297,6 +309,7 @@ export class Celeriac implements AsyncDisposable {
 
   /** A worker for this app. Nothing runs before `start()` or `run()`. */
   worker(options: WorkerOptions = {}): Worker {
+    checkWorkerOptions(options)
     const hostname = nodeName(options.hostname)
     return new WorkerHandle(hostname, async () => {
       const { AppWorker } = await import('../worker/worker.js')

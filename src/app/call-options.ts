@@ -1,10 +1,12 @@
 import type { ApplyOptions } from '../canvas/sig.js'
-import { NotSupportedError, OptionInvalidError, OptionUnknownError } from '../errors.js'
-import { didYouMean } from '../internal/did-you-mean.js'
+import { NotSupportedError, OptionInvalidError } from '../errors.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
+import { isRecord } from '../internal/option-kinds.js'
+import { retryPolicy } from './config-routing.js'
 import { checkLimits } from './task-options.js'
 import { unique } from './unique-options.js'
 
-const names: Readonly<Record<keyof ApplyOptions, true>> = {
+const names: NamesOf<Required<ApplyOptions>> = {
   taskId: true,
   countdown: true,
   eta: true,
@@ -32,10 +34,12 @@ const names: Readonly<Record<keyof ApplyOptions, true>> = {
 
 /** Throws for options that do not exist, contradict each other, or need what this version does not have: none is ever ignored. */
 export function checkCallOptions(options: ApplyOptions): void {
-  for (const name in options) if (!Object.hasOwn(names, name)) throw new OptionUnknownError(name, didYouMean(name, Object.keys(names)))
+  checkNames(options, names)
   if (options.tx !== undefined) throw new NotSupportedError('the option tx', 'it needs a PostgreSQL broker')
   if (options.unique !== undefined) unique.parse(options.unique, 'unique')
   if (options.fairnessKey !== undefined) throw new NotSupportedError('the option fairnessKey', 'this version has no fair queues')
+  if (options.headers !== undefined && !isRecord(options.headers)) throw new OptionInvalidError('headers', 'an object', options.headers)
+  if (options.retry !== undefined && typeof options.retry !== 'boolean') retryPolicy.parse(options.retry, 'retry')
   checkLimits(options)
 }
 

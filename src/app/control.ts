@@ -1,7 +1,9 @@
+import { constants } from 'node:os'
 import type { Audience, Reply } from '../control/client.js'
 import { findCommand } from '../control/command-table.js'
 import { OptionInvalidError } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import { encodeRevoke } from '../protocol/mailbox.js'
 import type { AppCore } from './core.js'
 import { Inspect, type Replies } from './inspect.js'
@@ -28,6 +30,13 @@ export interface BroadcastOptions {
   onReply?: (reply: Reply) => void
 }
 
+const audienceNames: NamesOf<Required<Pick<BroadcastOptions, 'destination' | 'pattern' | 'matcher'>>> = {
+  destination: true,
+  pattern: true,
+  matcher: true,
+}
+const broadcastNames: NamesOf<Required<BroadcastOptions>> = { ...audienceNames, timeout: true, limit: true, onReply: true }
+
 /** What Celery's commands answer. */
 export type CommandOutcome = { readonly ok: string } | { readonly error: string }
 
@@ -50,6 +59,7 @@ export class Control {
     args: Readonly<Record<string, unknown>> = {},
     options: BroadcastOptions = {},
   ): Promise<Replies<Answer>> {
+    checkNames(options, broadcastNames)
     const { timeout = findCommand(method)?.timeout ?? 1, limit, onReply } = options
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
       throw new OptionInvalidError('limit', 'a whole number above 0', limit)
@@ -65,6 +75,7 @@ export class Control {
     args: Readonly<Record<string, unknown>> = {},
     options: Pick<BroadcastOptions, keyof Audience> = {},
   ): Promise<void> {
+    checkNames(options, audienceNames)
     await this.#core.control.tell({ method, arguments: args, ...audienceOf(options) })
   }
 
@@ -72,11 +83,12 @@ export class Control {
    * These tasks will not start, on workers that are up and on those that start later (where the backend can remember it).
    * With `terminate`, running ones are stopped: their process gets `signal` (default SIGTERM), their thread ends; the pools `async` and `solo` abort `ctx.signal`.
    */
-  async revoke(
-    id: string | string[],
-    { terminate = false, signal = 'SIGTERM' }: { terminate?: boolean; signal?: NodeJS.Signals } = {},
-  ): Promise<void> {
+  async revoke(id: string | string[], options: { terminate?: boolean; signal?: NodeJS.Signals } = {}): Promise<void> {
+    checkNames(options, { terminate: true, signal: true })
+    const { terminate = false, signal = 'SIGTERM' } = options
+    checkSignal(signal)
     const ids = Array.isArray(id) ? id : [id]
+    for (const one of ids) checkName('task id', one)
     const { connections, config } = this.#core
     const backend = await connections.backend()
     if (backend.supports.durableRevoke) {
@@ -126,6 +138,7 @@ export class Control {
 
   /** The time limits of a task from now on; what is not given is taken away. */
   timeLimit(task: string, limits: { soft?: Duration; hard?: Duration }, options: BroadcastOptions = {}): Promise<Replies<CommandOutcome>> {
+    checkNames(limits, { soft: true, hard: true })
     const seconds = (limit: Duration | undefined, name: string): number | null => (limit === undefined ? null : toMs(limit, name) / 1000)
     return this.broadcast(
       'time_limit',
@@ -216,6 +229,12 @@ export class Control {
 
 // What these commands answer, in both languages.
 const outcomes = (replies: Replies): Replies<CommandOutcome> => replies as Replies<CommandOutcome>
+
+/** As Node names them, or as Celery's users do: `KILL`. */
+function checkSignal(signal: string): void {
+  if (!Object.hasOwn(constants.signals, signal) && !Object.hasOwn(constants.signals, `SIG${signal}`))
+    throw new OptionInvalidError('signal', 'the name of a signal, such as "SIGTERM"', signal)
+}
 
 function audienceOf({ destination, pattern, matcher }: Pick<BroadcastOptions, 'destination' | 'pattern' | 'matcher'>): Audience {
   if (matcher !== undefined && matcher !== 'glob')

@@ -3,6 +3,7 @@ import type { AsyncResult, GetOptions } from '../canvas/handles.js'
 import { NotSupportedError, ResultsDisabledError, TimeoutError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import type { ResultTuple } from '../protocol/result.js'
 import type { Connections } from './connections.js'
 
@@ -33,13 +34,17 @@ export function needChords(backend: ResultBackend): void {
     )
 }
 
+const names: NamesOf<Required<GetOptions>> = { timeout: true, signal: true, propagate: true, allowInsideTask: true }
+
 export interface Deadline {
   readonly signal: AbortSignal
   release(): void
 }
 
 /** One signal for the caller's own and the timeout. While it is open the process stays alive: drivers hold nothing that would keep it. */
-export function deadlineOf(clock: Clock, { timeout, signal }: Pick<GetOptions, 'timeout' | 'signal'>, what: string): Deadline {
+export function deadlineOf(clock: Clock, options: GetOptions, what: string): Deadline {
+  checkNames(options, names)
+  const { timeout, signal } = options
   const controller = new AbortController()
   const abort = (): void => controller.abort(signal?.reason)
   if (signal?.aborted) abort()

@@ -1,3 +1,4 @@
+import type { NamesOf } from '../internal/known-names.js'
 import type { MessageProperties } from '../protocol/message.js'
 import type { Config } from './config.js'
 import type { RequestInfo } from './context.js'
@@ -100,4 +101,33 @@ export interface Signals {
   beatInit: { readonly name: string }
   /** The beat inside of a worker (`worker --beat`) has started. */
   beatEmbeddedInit: OfWorker
+}
+
+/** Their names as a value. */
+export const signalNames: NamesOf<Signals> = {
+  beforeTaskPublish: true,
+  afterTaskPublish: true,
+  taskPrerun: true,
+  taskPostrun: true,
+  taskSuccess: true,
+  taskFailure: true,
+  taskRetry: true,
+  taskReceived: true,
+  taskRevoked: true,
+  taskRejected: true,
+  taskUnknown: true,
+  taskInternalError: true,
+  celerydInit: true,
+  celerydAfterSetup: true,
+  importModules: true,
+  workerInit: true,
+  workerBeforeCreateProcess: true,
+  workerProcessInit: true,
+  workerProcessShutdown: true,
+  workerReady: true,
+  workerShuttingDown: true,
+  workerShutdown: true,
+  heartbeatSent: true,
+  beatInit: true,
+  beatEmbeddedInit: true,
 }

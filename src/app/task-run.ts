@@ -3,6 +3,7 @@ import type { Sig } from '../canvas/sig.js'
 import { signatureOf } from '../canvas/signature.js'
 import { MaxRetriesExceededError, OptionInvalidError, Retry } from '../errors.js'
 import { toMs } from '../internal/duration.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import type { Logger } from '../internal/logger.js'
 import type { ExecuteRun, RetryRequest } from '../pool.js'
 import { JsonText } from '../protocol/json-text.js'
@@ -22,6 +23,21 @@ import type { RunInfo } from './run-info.js'
 import type { Sender } from './sender.js'
 import type { TaskDefinition } from './task.js'
 import { checkLimits } from './task-options.js'
+
+const retryNames: NamesOf<Required<RetryOptions>> = {
+  countdown: true,
+  eta: true,
+  maxRetries: true,
+  cause: true,
+  args: true,
+  kwargs: true,
+  queue: true,
+  priority: true,
+  expires: true,
+  headers: true,
+  timeLimit: true,
+  softTimeLimit: true,
+}
 
 interface RunParts {
   readonly core: AppCore
@@ -95,6 +111,7 @@ export class TaskRun implements TaskContext {
   }
 
   retry(options: RetryOptions = {}): never {
+    checkNames(options, retryNames, 'retry.')
     throw this.#retrySignal(options)
   }
 

@@ -1,36 +1,4 @@
-import type { Duration } from '../internal/duration.js'
-
-export interface WorkerOptions {
-  /** Default: those of `taskQueues`, else the default queue. */
-  queues?: string[]
-  /** Tasks at the same time: processes of prefork, threads, calls of async. Default: `workerConcurrency`. */
-  concurrency?: number
-  /** Default: `prefork` when `app` is given, else `async`: children load the app from its file. */
-  pool?: 'prefork' | 'threads' | 'async' | 'solo'
-  /** Node name; `%h` is the host name, `%n` the part before the dot, `%d` the domain. Default `celery@%h`. */
-  hostname?: string
-  /** Stops the worker (warm) when it aborts. */
-  signal?: AbortSignal
-  /** Replace a child after so many tasks. */
-  maxTasksPerChild?: number
-  /** Replace a child whose memory is over so many KiB. */
-  maxMemoryPerChild?: number
-  /** Listen to what other workers say of themselves, and take part in elections. Default: on Redis and RabbitMQ, as Celery. */
-  gossip?: boolean
-  /** Ask other workers at the start which tasks are revoked. Default: on Redis and RabbitMQ, as Celery. */
-  mingle?: boolean
-  /** Tell monitors and other workers every `workerHeartbeatInterval` that this one is there. Default true. */
-  heartbeat?: boolean
-  /** The file that exports the app, for `prefork` and `threads`: a path or file URL, with `#name` for one export of several. */
-  app?: string | URL
-}
-
-export interface StopOptions {
-  /** warm: what runs may finish. soft: as warm for `workerSoftShutdownTimeout`, then as cold. cold: what runs is cut off and goes back to its queue. Default warm. */
-  mode?: 'warm' | 'soft' | 'cold'
-  /** Cold after it. Default: no limit for warm. */
-  timeout?: Duration
-}
+import { checkStopOptions, type StopOptions } from './worker-options.js'
 
 /**
  * What a worker is at: `new` until it is started, `reconnecting` between the loss of its broker and the moment in which it consumes again, `draining` from
@@ -81,7 +49,8 @@ export class WorkerHandle implements Worker {
     await (await this.#loaded()).run()
   }
 
-  async stop(options?: StopOptions): Promise<void> {
+  async stop(options: StopOptions = {}): Promise<void> {
+    checkStopOptions(options)
     if (this.#worker !== undefined) await (await this.#worker).stop(options)
   }
 

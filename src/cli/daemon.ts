@@ -3,10 +3,11 @@ import { spawn } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { givenInEnvironment } from '../app/load-config.js'
 import { nodePath } from '../internal/node-name.js'
 import { LogFile } from '../worker/log-file.js'
+import { commander } from './commander.js'
 import { exitCodes } from './exit-codes.js'
 import { applyConfigFlags, globalFlags } from './flags.js'
 import { claimPidFile } from './pid-file.js'
@@ -23,7 +24,7 @@ export function addDaemonFlags(command: Command): void {
   command
     .option('-D, --detach', 'run in the background; ends when that has begun, with its exit code when it could not')
     .option('--pidfile <path>', 'write the process id here, and refuse to run beside a process that has it; %n and %h as in --logfile')
-    .addOption(new Option('--detached').hideHelp())
+    .addOption(new commander.Option('--detached').hideHelp())
 }
 
 /** What the process in the background has said when it ended before it had begun. */

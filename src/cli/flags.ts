@@ -1,8 +1,9 @@
 /** Flags that every command has, and flags that are options of the app. */
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { configTable, type OptionName, rows } from '../app/config-table.js'
 import { setInEnvironment } from '../app/load-config.js'
 import { OptionInvalidError } from '../errors.js'
+import { commander } from './commander.js'
 import { UsageError } from './usage-error.js'
 
 /** The options of the app that each command takes as flags; those of the worker belong to it alone. */
@@ -40,7 +41,7 @@ export function addConfigFlags(command: Command, options: readonly OptionName[])
   for (const option of options) {
     const { flag, sentence } = configTable[option] as (typeof rows)[number][1] // rows differ only in what their kind takes and gives
     if (flag === undefined) continue
-    const added = new Option(flag, describe(sentence))
+    const added = new commander.Option(flag, describe(sentence))
     command.addOption(added.isBoolean() ? added : added.argParser((text) => checked(option, flag, text)))
   }
 }
@@ -62,7 +63,7 @@ export function applyConfigFlags(command: Command): void {
   const given: Partial<Record<OptionName, string>> = {}
   const values: Readonly<Record<string, unknown>> = command.optsWithGlobals()
   for (const [option, { flag }] of rows) {
-    const value = flag === undefined ? undefined : values[new Option(flag).attributeName()]
+    const value = flag === undefined ? undefined : values[new commander.Option(flag).attributeName()]
     if (typeof value === 'string') given[option] = value
     else if (value === true) given[option] = 'true'
   }

@@ -1,12 +1,13 @@
 /** The command line as Commander's program. Commands that are not used stay one line of help: their files are not loaded. */
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { packageVersion } from '../internal/package-version.js'
 import { commandTable } from './command-table.js'
+import { commander } from './commander.js'
 import { addGlobalFlags } from './flags.js'
 
 /** With the commands of these names loaded; `all` is for documentation. */
 export async function buildProgram(used: readonly string[] | 'all'): Promise<Command> {
-  const program = new Command('celeriac')
+  const program = new commander.Command('celeriac')
     .description('Celery for TypeScript: send tasks and run them.')
     .version(packageVersion(), '--version', 'show the version')
     .enablePositionalOptions()

@@ -29,7 +29,12 @@ export function addAudienceFlags(command: Command): Command {
   return addTimeoutFlag(command)
     .option('-d, --destination <names>', 'these workers, separated by commas', nameList)
     .option('--pattern <pattern>', "workers whose name fits, such as 'mail-*@*'")
-    .option('-j, --json', 'write one JSON object: what each worker answered, by its name; with --list, an array of the commands')
+    .option('-j, --json', 'write one JSON object: what each worker answered, by its name')
+}
+
+/** The workers that the flags choose, without the other flags of the command. */
+export function audienceOf({ destination, pattern }: AudienceFlags): Pick<AudienceFlags, 'destination' | 'pattern'> {
+  return { ...(destination === undefined ? {} : { destination }), ...(pattern === undefined ? {} : { pattern }) }
 }
 
 export interface Runnable {
@@ -51,7 +56,7 @@ export function defineRemote(
   read: (flags: never) => Readonly<Record<string, unknown>>,
 ): void {
   command.argument('[command]', 'what to ask for, by Celery’s name: see below'.replace('’', "'")).argument('[args...]', 'its arguments')
-  addAudienceFlags(command).option('-l, --list', 'list the commands, those of the app too')
+  addAudienceFlags(command).option('-l, --list', 'list the commands, those of the app too; with --json as an array')
   add(command)
   command.addHelpText('after', `\nCommands:\n${listed(offered(kind))}\nThe app's own commands are among those of --list.`)
   command.action((name: string | undefined, args: string[], flags: RemoteFlags) =>
@@ -101,11 +106,11 @@ function runnable(name: string | undefined, kind: 'inspect' | 'control', all: re
 async function runRemote(
   command: Runnable,
   args: readonly string[],
-  { timeout, destination, pattern, json, more }: AudienceFlags & { readonly more: Readonly<Record<string, unknown>> },
+  { timeout, json, more, ...flags }: AudienceFlags & { readonly more: Readonly<Record<string, unknown>> },
   { app, terminal }: CommandContext,
 ): Promise<void> {
   const given = { ...argumentsOf(command, args), ...more }
-  const audience = { ...(destination === undefined ? {} : { destination }), ...(pattern === undefined ? {} : { pattern }) }
+  const audience = audienceOf(flags)
   if (command.isSilent === true) {
     await app.control.cast(command.name, given, audience)
     if (json === true) terminal.data('{}')

@@ -1,7 +1,7 @@
 /** What a command writes: data to stdout, words for people to stderr. */
 import { styleText } from 'node:util'
-import { CommanderError } from 'commander'
 import { errorHelp } from '../error-help.js'
+import { commander } from './commander.js'
 import { errorCode, exitCodeOf, exitCodes, systemCode } from './exit-codes.js'
 import { UsageError } from './usage-error.js'
 
@@ -21,7 +21,7 @@ export function openTerminal({ quiet }: { readonly quiet: boolean }): Terminal {
 
 /** Tells of the error on stderr and gives the exit code for it. Commander has written its own already. */
 export function report(error: unknown, { verbose, color }: { readonly verbose: boolean; readonly color: boolean }): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  if (error instanceof commander.CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   const label = color ? styleText('red', 'error') : 'error'
   if (error instanceof UsageError) {
     process.stderr.write(`${label}  ${error.message}\n`)

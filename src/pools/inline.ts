@@ -121,7 +121,7 @@ export class InlinePool implements Pool {
 
   #start(run: InlineRun): void {
     // Ended while it waited: terminated.
-    if (run.ended) return
+    if (run.ended !== undefined) return
     this.#running.add(run)
     run.slot = this.#watchdog?.enter(run.request.id)
     run.begin(this.#onEnd)
@@ -148,15 +148,15 @@ export class InlinePool implements Pool {
 }
 
 class InlineRun implements Run {
-  readonly outcome: Promise<Outcome>
-  ended = false
+  ended: Outcome | undefined
   continuations: Continuations | null = null
   #isAccepted = false
   #sinceMs = 0
   #accepted: Promise<{ readonly pid: number }> | undefined
   #accept: ((value: { readonly pid: number }) => void) | undefined
   #task: TaskSignal | undefined
-  #resolve!: (outcome: Outcome) => void
+  #outcome: Promise<Outcome> | undefined
+  #resolve: ((outcome: Outcome) => void) | undefined
   #onEnd: ((run: InlineRun) => void) | undefined
   #timer: Timer | undefined
   /** Its place in the watchdog's memory. */
@@ -165,13 +165,17 @@ class InlineRun implements Run {
   constructor(
     readonly request: TaskRequest,
     readonly options: InlinePoolOptions,
-  ) {
-    this.outcome = new Promise((resolve) => {
-      this.#resolve = resolve
+  ) {}
+
+  /** Made on first use, as `accepted` and the signal are: together they would cost as much as all the rest of a small task. */
+  get outcome(): Promise<Outcome> {
+    this.#outcome ??= new Promise((resolve) => {
+      if (this.ended !== undefined) resolve(this.ended)
+      else this.#resolve = resolve
     })
+    return this.#outcome
   }
 
-  /** Made on first use, as the signal is: together they would cost as much as all the rest of a small task. */
   get accepted(): Promise<{ readonly pid: number }> {
     this.#accepted ??= new Promise((resolve) => {
       if (this.#isAccepted) resolve({ pid: process.pid })
@@ -190,7 +194,7 @@ class InlineRun implements Run {
   }
 
   abort(cause: AbortCause): void {
-    if (!this.ended) this.task.abort(cause)
+    if (this.ended === undefined) this.task.abort(cause)
   }
 
   terminate(): void {
@@ -236,10 +240,10 @@ class InlineRun implements Run {
   }
 
   #end(outcome: Outcome): void {
-    if (this.ended) return
-    this.ended = true
+    if (this.ended !== undefined) return
+    this.ended = outcome
     this.#timer?.cancel()
-    this.#resolve(outcome)
+    this.#resolve?.(outcome)
     this.#onEnd?.(this)
   }
 }

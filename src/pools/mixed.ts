@@ -83,7 +83,8 @@ export class MixedPool implements Pool {
     part.held++
     const run = part.pool.run(request)
     // Before whoever has the run learns of its end, and asks for room.
-    void run.outcome.then(() => part.held--)
+    if (run.ended !== undefined) part.held--
+    else void run.outcome.then(() => part.held--)
     return run
   }
 

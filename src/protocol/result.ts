@@ -1,7 +1,7 @@
 /** What a result backend keeps of a task, as data and as the JSON that Python reads (celery/backends/base.py). */
 import { DecodeError, show } from '../errors.js'
 import { decodeJson, encodeJson } from '../serializers/json.js'
-import type { JsonText } from './json-text.js'
+import { JsonText } from './json-text.js'
 import { isName } from './name.js'
 import { isRecord, setOwn } from './plain.js'
 
@@ -53,9 +53,12 @@ export function isReady(status: State): boolean {
 
 /** A meta as JSON, its keys in Python's order. Throws EncodeError with a path that starts at `result`, `args`, `kwargs` or `stamps`. */
 export function encodeMeta(meta: ResultMeta): string {
+  const { status, result, traceback, children, dateDone } = meta
+  // What nearly every meta has is written without asking a serializer.
   let text =
-    `{"status":${JSON.stringify(meta.status)},"result":${encodeJson(meta.result, 'result')}` +
-    `,"traceback":${JSON.stringify(meta.traceback)},"children":${JSON.stringify(meta.children)},"date_done":${JSON.stringify(meta.dateDone)}`
+    `{"status":${JSON.stringify(status)},"result":${result instanceof JsonText ? result.text : encodeJson(result, 'result')}` +
+    `,"traceback":${traceback === null ? 'null' : JSON.stringify(traceback)}` +
+    `,"children":${children?.length === 0 ? '[]' : JSON.stringify(children)},"date_done":${JSON.stringify(dateDone)}`
   if (meta.groupId !== undefined) text += `,"group_id":${JSON.stringify(meta.groupId)}`
   if (meta.parentId !== undefined) text += `,"parent_id":${JSON.stringify(meta.parentId)}`
   if (meta.name !== undefined) text += extended(meta)

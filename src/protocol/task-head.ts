@@ -52,29 +52,29 @@ export function decodeHead(message: Message): TaskHead {
   if (!isRecord(headers)) throw new InvalidMessageError(`expected the headers to be an object, got: ${show(headers)}`)
   if (headers.task === undefined) throw new InvalidMessageError('unknown protocol: the message has no header "task"')
   checkProperties(properties)
-  const id = name(headers, 'id')
+  const id = name('id', headers.id)
   const [timeLimit, softTimeLimit] = limits(headers.timelimit)
   return {
     id,
-    task: name(headers, 'task'),
-    shadow: optionalText(headers, 'shadow'),
-    etaMs: time(headers, 'eta'),
-    expiresMs: time(headers, 'expires'),
-    group: optionalName(headers, 'group'),
-    groupIndex: index(headers, 'group_index'),
-    retries: index(headers, 'retries') ?? 0,
+    task: name('task', headers.task),
+    shadow: optionalText('shadow', headers.shadow),
+    etaMs: time('eta', headers.eta),
+    expiresMs: time('expires', headers.expires),
+    group: optionalName('group', headers.group),
+    groupIndex: index('group_index', headers.group_index),
+    retries: index('retries', headers.retries) ?? 0,
     timeLimit,
     softTimeLimit,
-    rootId: optionalName(headers, 'root_id') ?? id,
-    parentId: optionalName(headers, 'parent_id'),
+    rootId: headers.root_id === id ? id : (optionalName('root_id', headers.root_id) ?? id),
+    parentId: optionalName('parent_id', headers.parent_id),
     argsrepr: display(headers.argsrepr),
     kwargsrepr: display(headers.kwargsrepr),
     origin: display(headers.origin),
-    ignoreResult: flag(headers, 'ignore_result'),
-    replacedTaskNesting: index(headers, 'replaced_task_nesting') ?? 0,
-    stampedHeaders: textList(headers, 'stamped_headers'),
-    stamps: record(headers, 'stamps') ?? {},
-    compression: optionalText(headers, 'compression'),
+    ignoreResult: flag('ignore_result', headers.ignore_result),
+    replacedTaskNesting: index('replaced_task_nesting', headers.replaced_task_nesting) ?? 0,
+    stampedHeaders: textList('stamped_headers', headers.stamped_headers),
+    stamps: record('stamps', headers.stamps) ?? noHeaders,
+    compression: optionalText('compression', headers.compression),
     resent: headers[resentHeader] === true,
     customHeaders: customHeaders(headers),
   }
@@ -101,7 +101,7 @@ function checkPropertyText(key: string, value: unknown): void {
 
 function customHeaders(headers: Headers): Headers {
   let custom: Record<string, unknown> | undefined
-  for (const key of Object.keys(headers)) {
+  for (const key in headers) {
     if (isTaskHeader(key) || isBrokerHeader(key)) continue
     custom ??= {}
     setOwn(custom, key, headers[key])
@@ -109,16 +109,14 @@ function customHeaders(headers: Headers): Headers {
   return custom ?? noHeaders
 }
 
-function name(headers: Headers, key: string): string {
-  const value = headers[key]
+function name(key: string, value: unknown): string {
   if (!isName(value)) throw invalid(`header "${key}"`, nameRule, value)
   return value
 }
 
-const optionalName = (headers: Headers, key: string): string | null => (isAbsent(headers[key]) ? null : name(headers, key))
+const optionalName = (key: string, value: unknown): string | null => (isAbsent(value) ? null : name(key, value))
 
-function optionalText(headers: Headers, key: string): string | null {
-  const value = headers[key]
+function optionalText(key: string, value: unknown): string | null {
   if (isAbsent(value) || value === '') return null
   if (typeof value !== 'string' || !isShortText(value)) throw invalid(`header "${key}"`, `null or ${nameRule}`, value)
   return value
@@ -127,8 +125,7 @@ function optionalText(headers: Headers, key: string): string | null {
 /** For people's eyes only: what is not text is not shown, and stops nothing. */
 const display = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
-function time(headers: Headers, key: string): number | null {
-  const value = headers[key]
+function time(key: string, value: unknown): number | null {
   if (isAbsent(value)) return null
   try {
     if (typeof value === 'string') return parseIso(value)
@@ -138,15 +135,13 @@ function time(headers: Headers, key: string): number | null {
   throw invalid(`header "${key}"`, 'null or an ISO 8601 time such as 2026-11-22T16:46:37.620000+00:00', value)
 }
 
-function index(headers: Headers, key: string): number | null {
-  const value = headers[key]
+function index(key: string, value: unknown): number | null {
   if (isAbsent(value)) return null
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw invalid(`header "${key}"`, 'a whole number of 0 or more', value)
   return value as number // a safe integer, checked above
 }
 
-function flag(headers: Headers, key: string): boolean | null {
-  const value = headers[key]
+function flag(key: string, value: unknown): boolean | null {
   if (isAbsent(value)) return null
   if (typeof value !== 'boolean') throw invalid(`header "${key}"`, 'true, false or null', value)
   return value
@@ -167,16 +162,14 @@ function seconds(value: unknown): number | null {
   return value
 }
 
-function textList(headers: Headers, key: string): readonly string[] | null {
-  const value = headers[key]
+function textList(key: string, value: unknown): readonly string[] | null {
   if (isAbsent(value)) return null
   if (!Array.isArray(value) || !value.every((element) => typeof element === 'string'))
     throw invalid(`header "${key}"`, 'null or an array of texts', value)
   return value
 }
 
-function record(headers: Headers, key: string): Headers | null {
-  const value = headers[key]
+function record(key: string, value: unknown): Headers | null {
   if (isAbsent(value)) return null
   if (!isRecord(value)) throw invalid(`header "${key}"`, 'null or an object', value)
   return value

@@ -42,6 +42,7 @@ export interface ClusterMetricsOptions {
 /** Series of a worker that is gone for so long go, too. */
 const goneMs = 600_000
 const mostHosts = 1_000
+const mostQueues = 500
 /** A sender tells of a task after it is sent: a worker may be quicker. So long is waited for it, which alone knows the queue. */
 const sentMs = 1_000
 /** Tasks that were received and not started, and those whose sender was not heard. */
@@ -66,6 +67,7 @@ export class ClusterMetrics {
   readonly #waiting = new Map<string, number | undefined>()
   /** What happened to tasks whose queue is not known yet. */
   readonly #early = new Map<string, { readonly sinceMs: number; readonly events: ClusterEvent[] }>()
+  readonly #queuesHeard = new Set<string>()
   /** What was counted already. */
   readonly #missedBefore = new Map<string, number>()
 
@@ -86,6 +88,11 @@ export class ClusterMetrics {
 
   get contentType(): string {
     return this.#registry.contentType
+  }
+
+  /** Those that tasks were sent to, also where nobody takes from. */
+  get queuesHeard(): Iterable<string> {
+    return this.#queuesHeard
   }
 
   /** The state has taken it in. */
@@ -155,7 +162,10 @@ export class ClusterMetrics {
 
   #count(event: ClusterEvent, uuid: string, task: TaskView | undefined, series: TaskSeries): void {
     const { type, eta, retries, timestamp } = event
-    if (type === 'task-sent') return this.#sent.inc(this.#tasks.labels(series))
+    if (type === 'task-sent') {
+      if (task?.queue !== undefined && this.#queuesHeard.size < mostQueues) this.#queuesHeard.add(task.queue)
+      return this.#sent.inc(this.#tasks.labels(series))
+    }
     if (type === 'task-received') {
       this.#tasks.count('received', series)
       return this.#wait(uuid, typeof eta === 'string' ? etaMs(eta) : retries === 0 ? sentAt(uuid, task) : undefined)

@@ -3,7 +3,9 @@ import type { Celeriac } from '../app/app.js'
 import type { RequestInfo } from '../app/context.js'
 import type { NamedTask, Task } from '../app/task.js'
 import type { ApplyOptions } from '../canvas/sig.js'
+import { OptionInvalidError } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
+import { checkNames } from '../internal/known-names.js'
 
 export interface DrainOptions {
   /** Only these queues. Default: all that something was sent to. */
@@ -47,6 +49,9 @@ export interface TestApp extends AsyncDisposable {
  * expect(await t.drain({ withRetries: true })).toEqual({ succeeded: 1, failed: 0, retried: 0 })
  */
 export async function testApp(app: Celeriac, options: { mode?: 'manual' | 'eager' } = {}): Promise<TestApp> {
+  checkNames(options, { mode: true })
+  if (options.mode !== undefined && options.mode !== 'manual' && options.mode !== 'eager')
+    throw new OptionInvalidError('mode', '"manual" or "eager"', options.mode)
   const { AppUnderTest } = await import('./app-under-test.js')
   return AppUnderTest.open(app, options)
 }

@@ -6,7 +6,7 @@ import { DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Pool } from '../pool.js'
+import type { Outcome, Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
@@ -64,6 +64,7 @@ export class TaskConsumer {
   readonly #active = new Set<ActiveTask>()
   readonly #waiting = new WaitingTasks()
   #inPool = 0
+  #isPumping = false
   #draining = false
   /** Those that the backend is asked about. */
   #asking = 0
@@ -150,8 +151,7 @@ export class TaskConsumer {
   /** The broker's driver could not even read it. */
   readonly refused = (queue: string, reason: string): void => {
     this.#parts.refusals.tell('unreadable', { queue }, `a message of queue ${queue} goes to the dead letters: ${reason}`)
-    const { hooks, log } = this.#parts.core
-    hooks.tell('taskRejected', log, () => ({ queue, error: new DecodeError(reason) }))
+    this.#parts.core.hooks.tell('taskRejected', this.#parts.core.log, () => ({ queue, error: new DecodeError(reason) }))
   }
 
   get activeCount(): number {
@@ -274,7 +274,7 @@ export class TaskConsumer {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
       return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
-    if (this.#isRevoked(task)) return this.#after(task, settler.refuse(task, 'revoked'))
+    if (this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
     if (head.expiresMs !== null && head.expiresMs <= now) return this.#after(task, settler.refuse(task, 'expired'))
     if (task.definition === undefined) return this.#unknown(task)
@@ -296,10 +296,6 @@ export class TaskConsumer {
     this.#close(task)
   }
 
-  #isRevoked({ head }: ActiveTask): boolean {
-    return this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)
-  }
-
   #unknown(task: ActiveTask): void {
     const { core, settler } = this.#parts
     core.hooks.tell('taskUnknown', core.log, () => signalOf(task))
@@ -316,9 +312,20 @@ export class TaskConsumer {
   }
 
   #pump(): void {
+    // A run that has ended at once comes back here.
+    if (this.#isPumping) return
+    this.#isPumping = true
+    try {
+      this.#prefetchAgain()
+      this.#gate.serve()
+      this.#runWaiting()
+    } finally {
+      this.#isPumping = false
+    }
+  }
+
+  #runWaiting(): void {
     const { pool } = this.#parts
-    this.#prefetchAgain()
-    this.#gate.serve()
     while (this.#inPool + this.#gate.reserved < pool.window) {
       const task = this.#waiting.next(pool)
       if (task === undefined) return
@@ -340,7 +347,8 @@ export class TaskConsumer {
     task.run = run
     const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
     // Most tasks change nothing when they start, and pay for no promise of it.
-    if (!task.acksLate || tracks || events.wantsStarts || failpoints)
+    const tellsStart = !task.acksLate || tracks || events.wantsStarts || failpoints
+    if (tellsStart)
       void run.accepted.then(({ pid }) => {
         task.started = true
         events.started(task)
@@ -351,14 +359,18 @@ export class TaskConsumer {
             .report(task, 'STARTED', { pid, hostname })
             .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
       })
+    // Nor do those that have ended pay for one of their end. Their start is told first.
+    if (run.ended !== undefined && !tellsStart) return this.#ended(task, run.ended)
     this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    void run.outcome.then((outcome) => {
-      failpoint('run.after_return')
-      this.#inPool--
-      if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
-      this.#pump()
-      settler.settle(task, outcome, () => this.#close(task))
-    })
+    void run.outcome.then((outcome) => this.#ended(task, outcome))
+  }
+
+  #ended(task: ActiveTask, outcome: Outcome): void {
+    failpoint('run.after_return')
+    this.#inPool--
+    if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
+    this.#pump()
+    this.#parts.settler.settle(task, outcome, () => this.#close(task))
   }
 
   /** Tells tasks that run on although another worker has their message by now. */
@@ -370,12 +382,10 @@ export class TaskConsumer {
   }
 
   #after(task: ActiveTask, settled: Promise<void>): void {
+    const { id } = task.head
     settled
       .catch((error: unknown) => {
-        this.#parts.core.log.error(
-          { err: error, task_id: task.head.id },
-          `task ${task.head.id} could not be settled and goes back to its queue`,
-        )
+        this.#parts.core.log.error({ err: error, task_id: id }, `task ${id} could not be settled and goes back to its queue`)
         task.delivery.release()
       })
       .finally(() => this.#close(task))

@@ -13,6 +13,13 @@ export interface Known {
 const noIds: ReadonlySet<string> = new Set()
 const noMetas: ReadonlyMap<string, ResultMeta> = new Map()
 
+/** Has the backend learn what is revoked, with the links that it needs for it, before the first task has come and would wait for it. */
+export function learning(backend: ResultBackend): ResultBackend {
+  // What fails here fails again for those who need it, and is told by them.
+  Promise.resolve(knownOf(backend, [])).catch(() => {})
+  return backend
+}
+
 /** All are asked about at once. No promise where the backend has the answer at hand; never throws. */
 export function knownOf(backend: ResultBackend, tasks: readonly ActiveTask[]): Known | Promise<Known> {
   const again = backend.supports.results ? tasks.filter(mayHaveRun).map((task) => task.head.id) : []

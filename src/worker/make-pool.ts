@@ -1,5 +1,5 @@
 import type { AppCore } from '../app/core.js'
-import type { WorkerOptions } from '../app/worker-handle.js'
+import type { WorkerOptions } from '../app/worker-options.js'
 import { NotSupportedError } from '../errors.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Execute, Pool, PoolHost } from '../pool.js'

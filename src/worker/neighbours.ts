@@ -1,6 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import type { Sender } from '../app/sender.js'
-import type { WorkerOptions } from '../app/worker-handle.js'
+import type { WorkerOptions } from '../app/worker-options.js'
 import type { Connection, Consumer } from '../transport.js'
 import { callElected, Gossip } from './gossip.js'
 import { mingle } from './mingle.js'

@@ -1,6 +1,6 @@
 /** What was asked of a worker that its pools cannot do: refused at the start, or told where it still means something. */
 import type { AppCore } from '../app/core.js'
-import type { WorkerOptions } from '../app/worker-handle.js'
+import type { WorkerOptions } from '../app/worker-options.js'
 import { NotSupportedError } from '../errors.js'
 import type { PoolKind } from './further-pools.js'
 

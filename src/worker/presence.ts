@@ -1,6 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import { eventRoad } from '../app/event-road.js'
-import type { WorkerOptions } from '../app/worker-handle.js'
+import type { WorkerOptions } from '../app/worker-options.js'
 import { ConnectionError } from '../errors.js'
 import { EventDispatcher } from '../events/dispatcher.js'
 import { Heart } from '../events/heart.js'

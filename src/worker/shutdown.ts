@@ -1,5 +1,5 @@
 import type { AppCore } from '../app/core.js'
-import type { StopOptions } from '../app/worker-handle.js'
+import type { StopOptions } from '../app/worker-options.js'
 import type { Timer } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
 import type { Pool } from '../pool.js'

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { AppCore } from '../app/core.js'
 import { DatabaseUnusableError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
+import { nodePath } from '../internal/node-name.js'
 import { isRecord } from '../protocol/plain.js'
 import { revokedIds } from './commands/cluster.js'
 import type { RevokedTasks } from './revoked.js'
@@ -18,14 +19,23 @@ export class StateFile {
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  constructor(core: AppCore, path: string, revoked: RevokedTasks) {
+  /** That of `--statedb`, opened; undefined where the worker keeps none. Throws DatabaseUnusableError for one that cannot be read or written. */
+  static async of(core: AppCore, hostname: string, revoked: RevokedTasks): Promise<StateFile | undefined> {
+    const { workerStateDb } = core.config
+    if (workerStateDb === null) return undefined
+    const file = new StateFile(core, nodePath(workerStateDb, hostname), revoked)
+    await file.#open()
+    return file
+  }
+
+  private constructor(core: AppCore, path: string, revoked: RevokedTasks) {
     this.#core = core
     this.#path = resolve(path)
     this.#revoked = revoked
   }
 
-  /** Takes over what is there; no file is a worker that never ran. Throws DatabaseUnusableError for one that cannot be read. */
-  async open(): Promise<this> {
+  /** Takes over what is there; no file is a worker that never ran. */
+  async #open(): Promise<void> {
     // As for a log or a pid file: what is to be in a folder may make it.
     await mkdir(dirname(this.#path), { recursive: true }).catch((cause: unknown) => {
       throw this.#unusable(cause)
@@ -51,7 +61,6 @@ export class StateFile {
           .catch((error: unknown) => this.#core.log.error({ err: error }, String(error)))
       })
     }
-    return this
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import type { Signals } from '../app/signals.js'
-import type { StopOptions, WorkerOptions } from '../app/worker-handle.js'
+import type { StopOptions, WorkerOptions } from '../app/worker-options.js'
 import type { Pool } from '../pool.js'
 
 const harder = ['warm', 'soft', 'cold'] as const

@@ -1,20 +1,22 @@
 import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
-import type { StopOptions, Worker, WorkerOptions, WorkerState } from '../app/worker-handle.js'
+import type { Worker, WorkerState } from '../app/worker-handle.js'
+import type { StopOptions, WorkerOptions } from '../app/worker-options.js'
 import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
-import { nodeName, nodePath } from '../internal/node-name.js'
+import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
 import { type Health, notReadyWords } from './health.js'
+import { learning } from './known-tasks.js'
 import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
@@ -175,8 +177,7 @@ export class AppWorker implements Worker, Health {
     await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
     this.#queues = new WorkerQueues(core.routes, this.queues)
     this.#startedMs = core.clock.monotonic()
-    const { workerStateDb } = core.config
-    if (workerStateDb !== null) this.#stateFile = await new StateFile(core, nodePath(workerStateDb, this.hostname), this.#revoked).open()
+    this.#stateFile = await StateFile.of(core, this.hostname, this.#revoked)
     const pool = await makePool(core, this.#options, {
       execute: executeWith(core, this.#sender),
       beforeProcess: () => this.#signals.beforeProcess(),
@@ -198,7 +199,7 @@ export class AppWorker implements Worker, Health {
       const booted = pool.start()
       // Whoever waits for it is told: what comes before may fail first.
       booted.catch(() => {})
-      const backend = await core.connections.backend()
+      const backend = learning(await core.connections.backend())
       await this.#consumeFirst(pool, backend, booted)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })

@@ -32,7 +32,7 @@ export const mul = app.task('tasks.mul', { args: z.tuple([z.number(), z.number()
 
 async function calls() {
   const r = await add.delay(2, 3)
-  const n: number = await r.get({ timeout: 10 })
+  const n: number = await r.get({ timeout: 30 })
   const m: number = await add.delay(2, 3).get()
   await add.applyAsync([2, 3], { countdown: '10s', queue: 'hi', linkError: show.si(1) })
   await add2.applyAsync({ x: 1, y: 2 })

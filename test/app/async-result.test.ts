@@ -73,7 +73,7 @@ test('get() rejects with a TaskFailure that tells what the task threw', async ()
   })
   await live.work()
   const sent = await buy.applyAsync(['tea'], { taskId: 'b' })
-  const failure = await sent.get({ timeout: 5 }).catch((error: unknown) => error)
+  const failure = await sent.get({ timeout: 30 }).catch((error: unknown) => error)
   expect(failure).toBeInstanceOf(TaskFailure)
   expect(failure).toMatchObject({
     code: 'ERR_TASK_FAILURE',
@@ -162,7 +162,7 @@ test.each<[string, () => never, Partial<TaskFailure>]>([
   await live.work()
   const failure = await fail
     .delay()
-    .get({ timeout: 5 })
+    .get({ timeout: 30 })
     .catch((error: unknown) => error)
   expect(failure).toBeInstanceOf(TaskFailure)
   expect(failure).toMatchObject(expected)
@@ -176,11 +176,11 @@ test('get() inside a task is refused, and says what to do instead', async () => 
   await live.work()
   const failure = await outer
     .delay()
-    .get({ timeout: 5 })
+    .get({ timeout: 30 })
     .catch((error: unknown) => error as TaskFailure)
   expect(failure).toMatchObject({ excType: new SyncSubtaskError('x').name })
   expect((failure as TaskFailure).message).toMatch(/called inside a task.*Chain the second task with link or chain.*allowInsideTask: true/)
-  expect(await allowed.delay().get({ timeout: 5 })).toBe(1)
+  expect(await allowed.delay().get({ timeout: 30 })).toBe(1)
 })
 
 test('what a worker does between tasks is not inside one, whoever set it off', async () => {
@@ -189,7 +189,7 @@ test('what a worker does between tasks is not inside one, whoever set it off', a
   const child = live.app.task('child', () => 1)
   const parent = live.app.task('parent', async () => (await child.applyAsync([], { taskId: 'child' })).id)
   live.app.on('taskReceived', async ({ task }) => {
-    if (task === 'child') seen.push(await live.app.result('child').get({ timeout: 5 }))
+    if (task === 'child') seen.push(await live.app.result('child').get({ timeout: 30 }))
   })
   await live.work()
   await parent.delay()
@@ -209,7 +209,7 @@ test('a finished task: state, ready, info, children', async () => {
     null,
     [],
   ])
-  await sent.get({ timeout: 5 })
+  await sent.get({ timeout: 30 })
   expect([await sent.state(), await sent.ready(), await sent.successful(), await sent.failed()]).toEqual(['SUCCESS', true, true, false])
   expect([await sent.info(), await sent.traceback(), await sent.children()]).toEqual([{ a: 1 }, null, []])
 })
@@ -268,7 +268,7 @@ test.each(['SUCCESS', 'FAILURE', 'REVOKED', 'RETRY', 'PENDING', '', 'a\nb'])('a 
     await self.updateState(state, {})
   })
   await live.work()
-  await expect(cheat.delay().get({ timeout: 5 })).rejects.toThrow(/state/)
+  await expect(cheat.delay().get({ timeout: 30 })).rejects.toThrow(/state/)
 })
 
 test('a report that is not data rejects at once, with its path', async () => {
@@ -288,7 +288,7 @@ test('exists() tells an unknown id from one that waits, runs or has ended', asyn
   await until(() => gates.length === 1)
   expect(await sent.exists()).toBe(true)
   gates[0]?.()
-  await sent.get({ timeout: 5 })
+  await sent.get({ timeout: 30 })
   expect(await sent.exists()).toBe(true)
   await sent.forget()
   expect(await sent.exists()).toBe(false)
@@ -306,7 +306,7 @@ test('forget() removes the result', async () => {
   const one = live.app.task('one', () => 1)
   await live.work()
   const sent = await one.delay()
-  await sent.get({ timeout: 5 })
+  await sent.get({ timeout: 30 })
   await sent.forget()
   expect([await sent.state(), await sent.info()]).toEqual(['PENDING', null])
 })
@@ -322,7 +322,7 @@ test('a revoked task that waits does not run, on workers that start later either
   const sent = await one.delay()
   await sent.revoke()
   // Whoever waits is told now, not when a worker comes.
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({ constructor: TaskRevokedError, taskId: sent.id, reason: 'revoked' })
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({ constructor: TaskRevokedError, taskId: sent.id, reason: 'revoked' })
   await live.work()
   await until(() => live.said('Discarding revoked task').length === 1)
   expect([ran, await sent.state(), await sent.ready(), await live.app.control.purge()]).toEqual([false, 'REVOKED', true, 0])
@@ -334,7 +334,7 @@ test('a revoked task that waits for its eta is told at once, and does not run', 
   await live.work()
   const sent = await one.applyAsync([], { countdown: 60 })
   await sent.revoke()
-  await expect(sent.get({ timeout: 5 })).rejects.toBeInstanceOf(TaskRevokedError)
+  await expect(sent.get({ timeout: 30 })).rejects.toBeInstanceOf(TaskRevokedError)
 })
 
 test('a revoked task that a worker holds, but has no place for, does not run', async () => {
@@ -344,9 +344,9 @@ test('a revoked task that a worker holds, but has no place for, does not run', a
   const [first, second] = [await task.delay('1'), await task.delay('2')]
   await until(() => gates.length === 1 && live.said(`[${second.id}] received`).length === 1)
   await second.revoke()
-  await expect(second.get({ timeout: 5 })).rejects.toMatchObject({ reason: 'revoked' })
+  await expect(second.get({ timeout: 30 })).rejects.toMatchObject({ reason: 'revoked' })
   gates[0]?.()
-  expect(await first.get({ timeout: 5 })).toBe('1')
+  expect(await first.get({ timeout: 30 })).toBe('1')
   expect(gates).toHaveLength(1)
 })
 
@@ -358,9 +358,9 @@ test('revoke() leaves a task alone that runs; with terminate its signal aborts, 
   await until(() => gates.length === 2)
   await kept.revoke()
   await cut.revoke({ terminate: true })
-  await expect(cut.get({ timeout: 5 })).rejects.toMatchObject({ constructor: TaskRevokedError, reason: 'terminated' })
+  await expect(cut.get({ timeout: 30 })).rejects.toMatchObject({ constructor: TaskRevokedError, reason: 'terminated' })
   gates[0]?.()
-  expect(await kept.get({ timeout: 5 })).toBe('kept')
+  expect(await kept.get({ timeout: 30 })).toBe('kept')
 })
 
 test('a task that is terminated is not retried by itself', async () => {
@@ -374,7 +374,7 @@ test('a task that is terminated is not retried by itself', async () => {
   const sent = await task.delay()
   await until(() => runs === 1)
   await sent.revoke({ terminate: true })
-  await expect(sent.get({ timeout: 5 })).rejects.toBeInstanceOf(TaskRevokedError)
+  await expect(sent.get({ timeout: 30 })).rejects.toBeInstanceOf(TaskRevokedError)
   expect(runs).toBe(1)
 })
 
@@ -388,7 +388,7 @@ test('a task that heeds its termination by returning has succeeded', async () =>
   const sent = await task.delay()
   await until(async () => (await sent.state()) === 'STARTED')
   await live.app.control.revoke([sent.id], { terminate: true })
-  expect(await sent.get({ timeout: 5 })).toBe('half')
+  expect(await sent.get({ timeout: 30 })).toBe('half')
 })
 
 test('results that are off are refused with the reason', async () => {
@@ -438,5 +438,5 @@ test('a result of another app, by its id alone', async () => {
   const { id } = await one.delay()
   const [broker = ''] = Celeriac.internals(live.app).core.config.brokerUrl
   await using other = new Celeriac('other', { broker })
-  expect(await other.result<{ a: number[] }>(id).get({ timeout: 5 })).toEqual({ a: [1] })
+  expect(await other.result<{ a: number[] }>(id).get({ timeout: 30 })).toEqual({ a: [1] })
 })

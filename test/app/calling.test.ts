@@ -19,7 +19,7 @@ test.each([
   await live.work()
   const sentAt = Date.now()
   const due = 'eta' in options ? options.eta.getTime() : sentAt + 40
-  expect(await now.applyAsync([], options).get({ timeout: 5 })).toBeGreaterThanOrEqual(due)
+  expect(await now.applyAsync([], options).get({ timeout: 30 })).toBeGreaterThanOrEqual(due)
 })
 
 test.each([
@@ -30,7 +30,7 @@ test.each([
   await using live = new LiveApp()
   const one = live.app.task('one', () => 1)
   await live.work()
-  expect(await one.applyAsync([], options).get({ timeout: 5 })).toBe(1)
+  expect(await one.applyAsync([], options).get({ timeout: 30 })).toBe(1)
 })
 
 test.each([
@@ -48,7 +48,7 @@ test.each([
   const pastMs = Date.now() + 2
   await until(() => Date.now() > pastMs)
   await live.work()
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({ constructor: TaskRevokedError, reason: 'expired' })
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({ constructor: TaskRevokedError, reason: 'expired' })
   expect([ran, await sent.state()]).toEqual([false, 'REVOKED'])
   expect(live.said('Discarding expired task')).toHaveLength(1)
 })
@@ -71,7 +71,7 @@ test('a task that expires while it waits for a place in the pool does not start'
   const pastMs = Date.now() + 20
   await until(() => Date.now() > pastMs)
   go()
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({ reason: 'expired' })
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({ reason: 'expired' })
 })
 
 test('queue: the task waits in it, and only a worker of that queue runs it', async () => {
@@ -81,7 +81,7 @@ test('queue: the task waits in it, and only a worker of that queue runs it', asy
   await live.work({ queues: ['lo'] })
   expect(await sent.state()).toBe('PENDING')
   await live.work({ queues: ['hi'] })
-  expect(await sent.get({ timeout: 5 })).toBe('hi')
+  expect(await sent.get({ timeout: 30 })).toBe('hi')
 })
 
 test('exchange and routing key: a topic exchange brings the task to the queues that are bound to it', async () => {
@@ -130,7 +130,7 @@ test.each(['json', 'msgpack', 'yaml'])('serializer %s: arguments come as they we
   const echo = live.app.task('echo', (...args: unknown[]) => args)
   await live.work()
   const given = [1, 'é', null, true, [1.5], { a: { b: [] } }]
-  expect(await echo.applyAsync(given, { serializer }).get({ timeout: 5 })).toEqual(given)
+  expect(await echo.applyAsync(given, { serializer }).get({ timeout: 30 })).toEqual(given)
   const { message } = await messageOf(live.app, 'echo', { serializer })
   expect(message.contentType).toContain(serializer)
 })
@@ -140,7 +140,7 @@ test('a serializer that the worker does not accept makes a dead letter, unread',
   const echo = live.app.task('echo', (x: unknown) => x)
   await live.work()
   const sent = await echo.applyAsync([1], { serializer: 'msgpack' })
-  await expect(sent.get({ timeout: 5 })).rejects.toThrow(/refusing to decode content of type/)
+  await expect(sent.get({ timeout: 30 })).rejects.toThrow(/refusing to decode content of type/)
   expect(await live.app.deadLetters.list()).toMatchObject([{ reason: expect.stringContaining('application/x-msgpack') }])
 })
 
@@ -154,7 +154,7 @@ test.each(['gzip', 'zlib', 'brotli'])('compression %s: the message is smaller, t
   await using live = new LiveApp()
   const length = live.app.task('length', (text: string) => text.length)
   await live.work()
-  expect(await length.applyAsync(['x'.repeat(50_000)], { compression }).get({ timeout: 5 })).toBe(50_000)
+  expect(await length.applyAsync(['x'.repeat(50_000)], { compression }).get({ timeout: 30 })).toBe(50_000)
   const { message } = await messageOf(live.app, 'length', { compression }, ['x'.repeat(50_000)])
   expect(message.body.length).toBeLessThan(2_000)
 })
@@ -170,7 +170,7 @@ test('a soft time limit aborts the signal of the task, with its reason', async (
     await new Promise((_, reject) => self.signal.addEventListener('abort', () => reject(self.signal.reason), { once: true }))
   })
   await live.work()
-  await expect(slow.applyAsync([], { softTimeLimit: '20ms' }).get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(slow.applyAsync([], { softTimeLimit: '20ms' }).get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'SoftTimeLimitExceeded',
     excModule: 'billiard.exceptions',
   })
@@ -190,9 +190,9 @@ test('limits: the call wins over the task, the task over the config', async () =
   const own = live.app.task('own', { bind: true, softTimeLimit: 50 }, left)
   const none = live.app.task('none', { bind: true }, left)
   await live.work()
-  expect(await own.applyAsync([], { softTimeLimit: 10 }).get({ timeout: 5 })).toBeCloseTo(10, 0)
-  expect(await own.delay().get({ timeout: 5 })).toBeCloseTo(50, 0)
-  expect(await none.delay().get({ timeout: 5 })).toBeCloseTo(100, 0)
+  expect(await own.applyAsync([], { softTimeLimit: 10 }).get({ timeout: 30 })).toBeCloseTo(10, 0)
+  expect(await own.delay().get({ timeout: 30 })).toBeCloseTo(50, 0)
+  expect(await none.delay().get({ timeout: 30 })).toBeCloseTo(100, 0)
 })
 
 test.each<[string, AppOptions, boolean | undefined, boolean | undefined, boolean]>([
@@ -232,7 +232,7 @@ test('headers reach the task, and stay with it when it is retried', async () => 
     return self.request.headers
   })
   await live.work()
-  expect(await see.applyAsync([], { headers: { tenant: 't', n: 1 } }).get({ timeout: 5 })).toEqual({ tenant: 't', n: 1, added: 2 })
+  expect(await see.applyAsync([], { headers: { tenant: 't', n: 1 } }).get({ timeout: 30 })).toEqual({ tenant: 't', n: 1, added: 2 })
 })
 
 test.each([
@@ -248,7 +248,7 @@ test('shadow is the name in logs', async () => {
   await using live = new LiveApp()
   const one = live.app.task('one', () => 1)
   await live.work()
-  await one.applyAsync([], { shadow: 'nightly report', taskId: 'x' }).get({ timeout: 5 })
+  await one.applyAsync([], { shadow: 'nightly report', taskId: 'x' }).get({ timeout: 30 })
   await until(() => live.said('Task nightly report[x] succeeded').length === 1)
 })
 
@@ -351,10 +351,10 @@ test('with() stands between the task and the call', async () => {
   const where = live.app.task('where', { bind: true, queue: 'task' }, (self) => self.request.queue)
   await live.work({ queues: ['task', 'with', 'call'] })
   const other = where.with({ queue: 'with' })
-  expect(await other.delay().get({ timeout: 5 })).toBe('with')
-  expect(await other.applyAsync([], { queue: 'call' }).get({ timeout: 5 })).toBe('call')
-  expect(await other.applyAsync([], { queue: undefined } as ApplyOptions).get({ timeout: 5 })).toBe('with')
-  expect(await other.with({ priority: 1 }).delay().get({ timeout: 5 })).toBe('with')
+  expect(await other.delay().get({ timeout: 30 })).toBe('with')
+  expect(await other.applyAsync([], { queue: 'call' }).get({ timeout: 30 })).toBe('call')
+  expect(await other.applyAsync([], { queue: undefined } as ApplyOptions).get({ timeout: 30 })).toBe('with')
+  expect(await other.with({ priority: 1 }).delay().get({ timeout: 30 })).toBe('with')
 })
 
 test('a call that names its queue goes there, whatever exchange its route has', async () => {
@@ -429,7 +429,7 @@ test('link: one alone, and links of links', async () => {
   await live.work()
   const last = add.s(100).set({ taskId: 'last' })
   await add.applyAsync([1, 2], { link: add.s(10).link(last) })
-  expect(await live.app.result('last').get({ timeout: 5 })).toBe(113)
+  expect(await live.app.result('last').get({ timeout: 30 })).toBe(113)
 })
 
 test('linkError: errbacks get the id of the failed task, links of success are not sent', async () => {
@@ -441,7 +441,7 @@ test('linkError: errbacks get the id of the failed task, links of success are no
   })
   await live.work()
   const sent = await fail.applyAsync([], { taskId: 'f', link: note.s(), linkError: [note.s(), note.si('immutable')] })
-  await expect(sent.get({ timeout: 5 })).rejects.toBeInstanceOf(TaskFailure)
+  await expect(sent.get({ timeout: 30 })).rejects.toBeInstanceOf(TaskFailure)
   await until(() => got.length === 2)
   expect(got.sort()).toEqual(['f', 'immutable'])
 })
@@ -452,7 +452,7 @@ test('a retry sends no link; the run that ends does', async () => {
   const note = live.app.task('note', (x: number) => void got.push(x))
   const twice = live.app.task('twice', { bind: true }, (self) => (self.request.retries < 2 ? self.retry({ countdown: 0 }) : 7))
   await live.work()
-  await twice.applyAsync([], { link: note.s() }).get({ timeout: 5 })
+  await twice.applyAsync([], { link: note.s() }).get({ timeout: 30 })
   await until(() => got.length > 0)
   expect(got).toEqual([7])
 })
@@ -464,7 +464,7 @@ test('options of a linked signature are kept: queue, countdown, headers, ignoreR
   await live.work({ queues: ['celery', 'other'] })
   const link = see.s().set({ taskId: 'see', queue: 'other', countdown: '5ms', headers: { h: 1 } })
   await one.applyAsync([], { link })
-  expect(await live.app.result('see').get({ timeout: 5 })).toEqual([1, 'other', { h: 1 }])
+  expect(await live.app.result('see').get({ timeout: 30 })).toEqual([1, 'other', { h: 1 }])
 })
 
 test('a link whose arguments do not fit fails the task, as in Celery, and it runs only once', async () => {
@@ -474,7 +474,7 @@ test('a link whose arguments do not fit fails the task, as in Celery, and it run
   const one = live.app.task('one', () => ++runs)
   await live.work()
   const sent = await one.applyAsync([], { link: strict.s() as never })
-  await expect(sent.get({ timeout: 5 })).rejects.toThrow(/invalid arguments for strict: args\[0\]/)
+  await expect(sent.get({ timeout: 30 })).rejects.toThrow(/invalid arguments for strict: args\[0\]/)
   expect([runs, await live.app.control.purge(), await live.app.deadLetters.count()]).toEqual([1, 0, 0])
 })
 
@@ -496,7 +496,7 @@ test('a signature sends itself, with its own options and those of the call', asy
   await using live = new LiveApp()
   const add = live.app.task('add', { bind: true }, (self, x: number, y: number) => [x + y, self.request.queue])
   await live.work({ queues: ['celery', 'a', 'b'] })
-  expect(await add.s(1, 2).delay().get({ timeout: 5 })).toEqual([3, 'celery'])
-  expect(await add.s(1, 2).set({ queue: 'a' }).delay().get({ timeout: 5 })).toEqual([3, 'a'])
-  expect(await add.s(1, 2).set({ queue: 'a' }).applyAsync({ queue: 'b' }).get({ timeout: 5 })).toEqual([3, 'b'])
+  expect(await add.s(1, 2).delay().get({ timeout: 30 })).toEqual([3, 'celery'])
+  expect(await add.s(1, 2).set({ queue: 'a' }).delay().get({ timeout: 30 })).toEqual([3, 'a'])
+  expect(await add.s(1, 2).set({ queue: 'a' }).applyAsync({ queue: 'b' }).get({ timeout: 30 })).toEqual([3, 'b'])
 })

@@ -13,7 +13,7 @@ test('of several brokers the first that answers is taken', async () => {
     await using live = new LiveApp({ broker: [`sqlite://${folder}/file/queue.db`, 'memory://failover'], backend: 'memory://failover' })
     const one = live.app.task('one', () => 1)
     await live.work()
-    expect(await one.delay().get({ timeout: 5 })).toBe(1)
+    expect(await one.delay().get({ timeout: 30 })).toBe(1)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -22,7 +22,7 @@ async function roundTrip(options: AppOptions): Promise<number> {
   await using live = new LiveApp(options)
   const add = live.app.task('add', (x: number, y: number) => x + y)
   await live.work()
-  return await add.delay(2, 3).get({ timeout: 10 })
+  return await add.delay(2, 3).get({ timeout: 30 })
 }
 
 async function unusedPort(): Promise<number> {

@@ -57,7 +57,7 @@ test('self.retry() runs the task again with the same id, and nothing after it ru
     return [x, self.request.retries, self.request.id]
   })
   await live.work()
-  expect(await flaky.applyAsync([7], { taskId: 'f' }).get({ timeout: 5 })).toEqual([7, 2, 'f'])
+  expect(await flaky.applyAsync([7], { taskId: 'f' }).get({ timeout: 30 })).toEqual([7, 2, 'f'])
   expect(after).toEqual([])
   expect(live.said(/retry: Retry in 0\.0s/)).toHaveLength(2)
 })
@@ -86,7 +86,7 @@ test('self.retry() takes arguments, keywords, queue, priority, headers, limits a
   const sent = await task.applyAsync([1], { headers: { first: 1 } })
   await until(() => live.said('retry: Retry').length === 1)
   await live.work({ queues: ['second'] })
-  expect(await sent.get({ timeout: 5 })).toBe('ok')
+  expect(await sent.get({ timeout: 30 })).toBe('ok')
   expect(seen).toEqual([
     [1, undefined, 'celery', { first: 1 }, false],
     [2, 5, 'second', { first: 1, again: true }, true],
@@ -104,28 +104,28 @@ test('a retry with an eta waits for it, and RETRY with its cause is seen meanwhi
   expect(await sent.info()).toMatchObject({ excType: 'ValueError', message: 'busy' })
   expect([await sent.ready(), await sent.exists()]).toEqual([false, true])
   await sent.revoke()
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({ reason: 'revoked' })
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({ reason: 'revoked' })
 })
 
 test('a retry that expires is revoked', async () => {
   await using live = new LiveApp()
   const task = live.app.task('t', { bind: true }, (self) => self.retry({ countdown: '30ms', expires: '5ms' }))
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toMatchObject({ reason: 'expired' })
+  await expect(task.delay().get({ timeout: 30 })).rejects.toMatchObject({ reason: 'expired' })
 })
 
 test.each(['msgpack', 'yaml'])('changed arguments of a %s message stay in its format', async (serializer) => {
   await using live = new LiveApp({ acceptContent: [serializer], taskSerializer: serializer })
   const task = live.app.task('t', { bind: true }, (self, n: number) => (n < 3 ? self.retry({ countdown: 0, args: [n + 1] }) : n))
   await live.work()
-  expect(await task.delay(1).get({ timeout: 5 })).toBe(3)
+  expect(await task.delay(1).get({ timeout: 30 })).toBe(3)
 })
 
 test('changed arguments of a compressed message arrive', async () => {
   await using live = new LiveApp({ taskCompression: 'gzip' })
   const task = live.app.task('t', { bind: true }, (self, n: number) => (n < 3 ? self.retry({ countdown: 0, args: [n + 1] }) : n))
   await live.work()
-  expect(await task.delay(1).get({ timeout: 5 })).toBe(3)
+  expect(await task.delay(1).get({ timeout: 30 })).toBe(3)
 })
 
 test.each<[string, Parameters<TaskContext['retry']>[0], RegExp]>([
@@ -145,7 +145,7 @@ test.each<[string, Parameters<TaskContext['retry']>[0], RegExp]>([
     self.retry(options)
   })
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toThrow(message)
+  await expect(task.delay().get({ timeout: 30 })).rejects.toThrow(message)
   expect([runs, await live.app.control.purge()]).toEqual([1, 0])
 })
 
@@ -153,7 +153,7 @@ test('a retry to a queue that may not be created fails the task', async () => {
   await using live = new LiveApp({ taskCreateMissingQueues: false })
   const task = live.app.task('t', { bind: true }, (self) => self.retry({ queue: 'typo' }))
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toThrow(/queue "typo" is not in taskQueues/)
+  await expect(task.delay().get({ timeout: 30 })).rejects.toThrow(/queue "typo" is not in taskQueues/)
 })
 
 test('a retry to a queue that does not exist yet creates it', async () => {
@@ -165,7 +165,7 @@ test('a retry to a queue that does not exist yet creates it', async () => {
   const sent = await task.delay()
   await until(() => live.said('retry: Retry').length === 1)
   await live.work({ queues: ['new'] })
-  expect(await sent.get({ timeout: 5 })).toBe('new')
+  expect(await sent.get({ timeout: 30 })).toBe('new')
 })
 
 test('too many retries: the cause is what get() throws, or MaxRetriesExceededError without one', async () => {
@@ -173,10 +173,10 @@ test('too many retries: the cause is what get() throws, or MaxRetriesExceededErr
   const with_ = live.app.task('with', { bind: true, maxRetries: 1 }, (self) => self.retry({ countdown: 0, cause: new RangeError('why') }))
   const without = live.app.task('without', { bind: true, maxRetries: 1 }, (self) => self.retry({ countdown: 0 }))
   await live.work()
-  await expect(with_.delay().get({ timeout: 5 })).rejects.toMatchObject({ excType: 'ValueError', message: 'why' })
+  await expect(with_.delay().get({ timeout: 30 })).rejects.toMatchObject({ excType: 'ValueError', message: 'why' })
   const failure = await without
     .delay()
-    .get({ timeout: 5 })
+    .get({ timeout: 30 })
     .catch((error: unknown) => error)
   expect(failure).toMatchObject({
     excType: 'MaxRetriesExceededError',
@@ -202,7 +202,7 @@ test.each<[string, TaskOptions['maxRetries'] | 'default', number]>([
     },
   )
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toThrow(`try ${runs}`)
+  await expect(task.delay().get({ timeout: 30 })).rejects.toThrow(`try ${runs}`)
   expect(count).toBe(runs)
 })
 
@@ -216,8 +216,8 @@ test('maxRetries null is without end, also when the call of retry() says so', as
     self.request.retries < 10 ? self.retry({ maxRetries: null, countdown: 0 }) : 10,
   )
   await live.work()
-  expect(await forever.delay().get({ timeout: 5 })).toEqual([20, null])
-  expect(await own.delay().get({ timeout: 5 })).toBe(10)
+  expect(await forever.delay().get({ timeout: 30 })).toEqual([20, null])
+  expect(await own.delay().get({ timeout: 30 })).toBe(10)
 })
 
 class Busy extends Error {}
@@ -263,7 +263,7 @@ test('arguments that do not fit, and results that cannot be written, are not ret
     return () => 1
   })
   await live.work()
-  await expect(strict.delay(1).get({ timeout: 5 })).rejects.toThrow(/^result/)
+  await expect(strict.delay(1).get({ timeout: 30 })).rejects.toThrow(/^result/)
   expect(runs).toBe(1)
 })
 
@@ -297,7 +297,7 @@ test('self.reject({ requeue: true }): the message is delivered again', async () 
   await using live = new LiveApp()
   const task = live.app.task('t', { bind: true }, (self) => (self.request.redelivered ? 'second' : self.reject({ requeue: true })))
   await live.work()
-  expect(await task.delay().get({ timeout: 5 })).toBe('second')
+  expect(await task.delay().get({ timeout: 30 })).toBe('second')
 })
 
 test('errors in throws are expected: FAILURE, but a quiet line without a stack', async () => {
@@ -306,7 +306,7 @@ test('errors in throws are expected: FAILURE, but a quiet line without a stack',
     throw new Busy('as usual')
   })
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toBeInstanceOf(TaskFailure)
+  await expect(task.delay().get({ timeout: 30 })).rejects.toBeInstanceOf(TaskFailure)
   const [line] = live.said('raised expected')
   expect(line?.level).toBe('info')
   expect(line?.text).not.toContain('\n')
@@ -319,6 +319,6 @@ test('an unexpected error is an error line with its stack', async () => {
     throw new Error('surprise')
   })
   await live.work()
-  await expect(task.delay().get({ timeout: 5 })).rejects.toThrow('surprise')
+  await expect(task.delay().get({ timeout: 30 })).rejects.toThrow('surprise')
   expect(live.said('raised unexpected')).toMatchObject([{ level: 'error', text: expect.stringContaining('retries.test.ts') }])
 })

@@ -8,16 +8,16 @@ test('a task with positional arguments runs with them', async () => {
   await using live = new LiveApp()
   const add = live.app.task('add', (x: number, y: number) => x + y)
   await live.work()
-  expect(await add.delay(2, 3).get({ timeout: 5 })).toBe(5)
+  expect(await add.delay(2, 3).get({ timeout: 30 })).toBe(5)
 })
 
 test('parameters that have names may be given by name, in any order and mixed with positions', async () => {
   await using live = new LiveApp()
   const minus = live.app.task('minus', { params: ['x', 'y', 'z'] }, (x: number, y: number, z?: number) => `${x}-${y}-${z}`)
   await live.work()
-  expect(await minus.applyAsync({ y: 1, x: 5, z: 2 }).get({ timeout: 5 })).toBe('5-1-2')
-  expect(await minus.applyAsync({ args: [5], kwargs: { z: 2, y: 1 } }).get({ timeout: 5 })).toBe('5-1-2')
-  expect(await live.app.sendTask('minus', { args: [5], kwargs: { z: 2 } }).get({ timeout: 5 })).toBe('5-undefined-2')
+  expect(await minus.applyAsync({ y: 1, x: 5, z: 2 }).get({ timeout: 30 })).toBe('5-1-2')
+  expect(await minus.applyAsync({ args: [5], kwargs: { z: 2, y: 1 } }).get({ timeout: 30 })).toBe('5-1-2')
+  expect(await live.app.sendTask('minus', { args: [5], kwargs: { z: 2 } }).get({ timeout: 30 })).toBe('5-undefined-2')
 })
 
 test.each([
@@ -34,7 +34,7 @@ test('keywords for a task without parameter names fail it on the worker, and say
   await using live = new LiveApp()
   live.app.task('add', (x: number, y: number) => x + y)
   await live.work()
-  await expect(live.app.sendTask('add', { kwargs: { x: 1, y: 2 } }).get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(live.app.sendTask('add', { kwargs: { x: 1, y: 2 } }).get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'TypeError',
     message: expect.stringContaining('give it params: [...]'),
   })
@@ -44,7 +44,7 @@ test('a bound task gets its context first', async () => {
   await using live = new LiveApp()
   const who = live.app.task('who', { bind: true }, (self, suffix: string) => self.request.id + suffix)
   await live.work({ hostname: 'w1@%n' })
-  expect(await who.applyAsync(['!'], { taskId: 'me' }).get({ timeout: 5 })).toBe('me!')
+  expect(await who.applyAsync(['!'], { taskId: 'me' }).get({ timeout: 30 })).toBe('me!')
 })
 
 test('the context tells of the message', async () => {
@@ -56,7 +56,7 @@ test('the context tells of the message', async () => {
   }))
   const worker = await live.work({ hostname: 'w1@here' })
   expect(worker.hostname).toBe('w1@here')
-  expect(await look.applyAsync([], { taskId: 'a', headers: { tenant: 't1' } }).get({ timeout: 5 })).toEqual({
+  expect(await look.applyAsync([], { taskId: 'a', headers: { tenant: 't1' } }).get({ timeout: 30 })).toEqual({
     id: 'a',
     rootId: 'a',
     parentId: null,
@@ -98,8 +98,8 @@ test('what a task sends is its child, and knows its parent and root', async () =
   const middle = live.app.task('middle', async () => (await leaf.applyAsync([], { taskId: 'leaf' })).id)
   const root = live.app.task('root', async () => (await middle.applyAsync([], { taskId: 'middle' })).id)
   await live.work()
-  await root.applyAsync([], { taskId: 'root' }).get({ timeout: 5 })
-  expect(await live.app.result('leaf').get({ timeout: 5 })).toEqual(['middle', 'root'])
+  await root.applyAsync([], { taskId: 'root' }).get({ timeout: 30 })
+  expect(await live.app.result('leaf').get({ timeout: 30 })).toEqual(['middle', 'root'])
   const [child] = await live.app.result('root').children()
   expect(child?.id).toBe('middle')
   expect(child?.parent?.id).toBe('root')
@@ -133,7 +133,7 @@ test.each(['zod', 'valibot'] as const)(
     }))
     await live.work()
     const given = { to: 'a', at: '2026-01-01T00:00:00Z' as never }
-    expect(await mail.applyAsync(given, { taskId: 'm' }).get({ timeout: 5 })).toEqual({ to: 'a', tags: [], at: true, id: 'm' })
+    expect(await mail.applyAsync(given, { taskId: 'm' }).get({ timeout: 30 })).toEqual({ to: 'a', tags: [], at: true, id: 'm' })
   },
 )
 
@@ -151,7 +151,7 @@ test.each(['zod', 'valibot'] as const)('%s: a wrong value of another sender fail
   live.app.task('mail', { kwargs: schemas[kind] as typeof schemas.zod, autoretryFor: [Error] }, () => 1)
   await using other = new Celeriac('other', { broker: Celeriac.internals(live.app).core.config.brokerUrl as string[] })
   await live.work()
-  await expect(other.sendTask('mail', { kwargs: { to: 7 } }).get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(other.sendTask('mail', { kwargs: { to: 7 } }).get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'TypeError',
     message: expect.stringMatching(/^invalid arguments for mail: to: /),
   })
@@ -162,7 +162,7 @@ test('a schema may be asynchronous, on both sides', async () => {
   const known = z.object({ id: z.number().refine(async (id) => id < 10, 'unknown id') })
   const load = live.app.task('load', { kwargs: known }, ({ id }) => id * 2)
   await live.work()
-  expect(await load.delay({ id: 4 }).get({ timeout: 5 })).toBe(8)
+  expect(await load.delay({ id: 4 }).get({ timeout: 30 })).toBe(8)
   await expect(load.delay({ id: 40 })).rejects.toMatchObject({ issues: [{ path: 'id', message: 'unknown id' }] })
 })
 
@@ -170,7 +170,7 @@ test('a schema for positional arguments is applied to them, by name too', async 
   await using live = new LiveApp()
   const mul = live.app.task('mul', { args: z.tuple([z.coerce.number(), z.number()]) }, (x, y) => x * y)
   await live.work()
-  expect(await mul.delay('3' as never, 4).get({ timeout: 5 })).toBe(12)
+  expect(await mul.delay('3' as never, 4).get({ timeout: 30 })).toBe(12)
   await expect(mul.delay(1, 'x' as never)).rejects.toMatchObject({ issues: [{ path: 'args[1]' }] })
 })
 
@@ -182,7 +182,7 @@ test('a task of one object takes positional values in the order of its params, a
     ({ to, subject }) => to + subject,
   )
   await live.work()
-  expect(await live.app.sendTask('mail', { args: ['a'], kwargs: { subject: 'b' } }).get({ timeout: 5 })).toBe('ab')
+  expect(await live.app.sendTask('mail', { args: ['a'], kwargs: { subject: 'b' } }).get({ timeout: 30 })).toBe('ab')
   await expect(live.app.sendTask('mail', { args: ['a', 'b', 'c'] })).rejects.toThrow(/3 positional arguments/)
   expect(await mail.s({ subject: '!' }).toJSON()).toMatchObject({ kwargs: { subject: '!' } })
 })
@@ -217,7 +217,7 @@ test('a task called inside another sees the context of the one that runs', async
   const inner = live.app.task('inner', { bind: true }, (self) => self.request.id)
   const outer = live.app.task('outer', () => inner())
   await live.work()
-  expect(await outer.applyAsync([], { taskId: 'out' }).get({ timeout: 5 })).toBe('out')
+  expect(await outer.applyAsync([], { taskId: 'out' }).get({ timeout: 30 })).toBe('out')
 })
 
 test.each([

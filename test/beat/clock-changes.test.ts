@@ -1,10 +1,11 @@
 /**
- * Every change of the clocks of these zones in ten years, against an oracle that looks at each minute: what the clocks of the zone show (Intl says), whether they
+ * The changes of the clocks of these zones in ten years, against an oracle that looks at each minute: what the clocks of the zone show (Intl says), whether they
  * have shown it before, and what they would show had they not just been put forward.
  */
 import { expect, test } from 'vitest'
 import { CrontabTimetable, crontabData } from '../../dist/beat/crontab.js'
 import { TimeZone } from '../../dist/internal/time-zone.js'
+import { takesCell } from '../harness/depth.js'
 import { changesOf, zones } from './zones.js'
 
 const minuteMs = 60_000
@@ -61,7 +62,7 @@ function oracle(minutes: readonly Minute[], change: number, { twice, matches }: 
   })
 }
 
-test('around every change of the clocks, in 32 zones over ten years, crontabs do what the policy says', { timeout: 60_000 }, () => {
+test('around changes of the clocks, in 32 zones over ten years, crontabs do what the policy says', { timeout: 60_000 }, () => {
   let changes = 0
   for (const name of zones) {
     const zone = new TimeZone(name)
@@ -79,6 +80,8 @@ test('around every change of the clocks, in 32 zones over ten years, crontabs do
     )
     for (const change of changesOf(zone)) {
       changes += 1
+      // The next year has the same rule in nearly every zone: a third of them finds what breaks, and all are in the full run.
+      if (!takesCell(changes, 0, 3)) continue
       const minutes = minutesAround(change, format)
       for (const [index, each] of cases.entries()) {
         const due: number[] = []

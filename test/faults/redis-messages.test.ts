@@ -26,24 +26,8 @@ function changed(parts: Readonly<Record<string, unknown>>, properties: Readonly<
   return JSON.stringify({ ...envelope, properties: { ...envelope.properties, ...properties }, ...parts })
 }
 
-function rawRow(id: string, promise: string, refusals: () => readonly Refusal[]): void {
-  redisTest({ id, variant: 'raw', promise }, async (scene) => {
-    const worker = await scene.worker({ concurrency: 1 })
-    const all = refusals()
-    for (const [index, { what, raw, reason }] of all.entries()) {
-      await scene.broker.raw.lpush('celery', raw)
-      const letter = (await scene.deadLettersReach(index + 1)).at(-1)
-      expect(letter?.reason, what).toMatch(reason)
-      expect(letter?.queue, what).toBe('celery')
-      // The dead letter is one line of JSON, and behind it the bytes as they came.
-      const kept = await scene.broker.raw.hgetBuffer('celeriac.dead', letter?.id ?? '')
-      expect(kept?.subarray(kept.indexOf('\n') + 1).equals(Buffer.from(raw)), `${what}: the original bytes`).toBe(true)
-      await worksOn(scene, worker)
-    }
-    await worker.end()
-    expect(toldRefusals(worker)).toBe(all.length)
-  })
-}
+const rawRows: { readonly id: string; readonly promise: string; readonly refusals: () => readonly Refusal[] }[] = []
+const rawRow = (id: string, promise: string, refusals: () => readonly Refusal[]): void => void rawRows.push({ id, promise, refusals })
 
 rawRow('M1', 'strings that are no JSON: dead letters', () => [
   { what: 'text', raw: 'hello', reason: /JSON/ },
@@ -99,6 +83,24 @@ function envelopeBody(): string {
 rawRow('M8', 'an envelope nested 100 000 levels deep: a dead letter', () => [
   { what: 'lists', raw: `{"headers":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, reason: /nested|envelope/ },
 ])
+
+const [{ id, promise } = { id: '', promise: '' }, ...also] = rawRows
+redisTest({ id, promise, also, variant: 'raw' }, async (scene) => {
+  const worker = await scene.worker({ concurrency: 1 })
+  const all = rawRows.flatMap((row) => row.refusals().map((refusal) => ({ ...refusal, what: `${row.id}: ${refusal.what}` })))
+  for (const [index, { what, raw, reason }] of all.entries()) {
+    await scene.broker.raw.lpush('celery', raw)
+    const letter = (await scene.deadLettersReach(index + 1)).at(-1)
+    expect(letter?.reason, what).toMatch(reason)
+    expect(letter?.queue, what).toBe('celery')
+    // The dead letter is one line of JSON, and behind it the bytes as they came.
+    const kept = await scene.broker.raw.hgetBuffer('celeriac.dead', letter?.id ?? '')
+    expect(kept?.subarray(kept.indexOf('\n') + 1).equals(Buffer.from(raw)), `${what}: the original bytes`).toBe(true)
+    await worksOn(scene, worker)
+  }
+  await worker.end()
+  expect(toldRefusals(worker)).toBe(all.length)
+})
 
 redisTest({ id: 'M20', variant: 'raw', promise: 'keys of the language’s own in an envelope change no prototype' }, async (scene) => {
   const worker = await scene.worker({ concurrency: 1 })

@@ -137,7 +137,7 @@ redisTest(
     id: 'P21',
     variant: 'async',
     promise: 'a rolling restart, again and again, under 200 tasks a second: nothing is lost, nothing runs twice',
-    timeoutMs: 120_000,
+    timeoutMs: restarts * 30_000,
   },
   async (scene) => {
     const start = (): Promise<WorkerProcess> => scene.worker({ pool: 'async', concurrency: 10 })
@@ -155,7 +155,7 @@ redisTest(
     }
     goesOn = false
     await load
-    await scene.drained()
+    await scene.drained(restarts * 12_000)
   },
 )
 
@@ -204,6 +204,8 @@ redisTest(
     id: 'L1',
     promise: 'the password of a Redis server is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
     server: { password: canary },
+    // It starts some twenty processes.
+    timeoutMs: 300_000,
   },
   async (scene) => {
     const { server } = scene.broker

@@ -370,6 +370,8 @@ redisTest(
     } finally {
       python.kill('SIGKILL')
       await once(python, 'close')
+      // The lock that it may have held just then.
+      await scene.broker.raw.del('unacked_mutex')
     }
   },
 )

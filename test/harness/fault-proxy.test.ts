@@ -48,13 +48,13 @@ class Client {
 
   async hears(text: string): Promise<number> {
     const from = performance.now()
-    await until(() => this.text === text, `${JSON.stringify(text)}, not ${JSON.stringify(this.text)}`, 3_000)
+    await until(() => this.text === text, `${JSON.stringify(text)}, not ${JSON.stringify(this.text)}`)
     return performance.now() - from
   }
 
   /** A reset that comes together with bytes looks like an end to Node. */
   async ends(...how: readonly ('fin' | 'rst')[]): Promise<void> {
-    await until(() => this.end !== undefined, 'the end', 3_000)
+    await until(() => this.end !== undefined, 'the end')
     expect(how).toContain(this.end)
   }
 }

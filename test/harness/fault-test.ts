@@ -13,6 +13,8 @@ export interface Row {
   readonly id: string
   /** What holds, in one sentence without a full stop. */
   readonly promise: string
+  /** Further rows that the same body shows, on one worker: each start of one takes a second. */
+  readonly also?: readonly Pick<Row, 'id' | 'promise'>[]
   /** The pool where it matters, or what else tells two rows of one promise apart. */
   readonly variant?: string
   /** Starts beyond the first of each task, at most. */
@@ -48,16 +50,20 @@ export function faultTestOn<Broker extends SceneBroker, More extends object>(
   makeBroker: (folder: string, more: More) => Broker | Promise<Broker>,
 ): FaultTest<Broker, More> {
   return (row, body) => {
-    const { id, promise, variant, dupBound = 0, left = 0, timeoutMs = 120_000, skip, concurrent = false, depth } = row
+    const { id, promise, also = [], variant, dupBound = 0, left = 0, timeoutMs = 120_000, skip, concurrent = false, depth } = row
     if (!isTaken(depth)) return
     const driver = variant === undefined ? name : `${name}, ${variant}`
-    const line = { id, driver, promise, dupBound, depth }
+    const rows = [{ id, promise }, ...also]
+    const noteAll = (facts: Readonly<Record<string, number | string>>): void => {
+      for (const each of rows) note({ ...each, driver, dupBound, depth }, facts)
+    }
+    const title = `${rows.map((each) => each.id).join(' ')} [${driver}] ${promise}${also.length === 0 ? '' : `; and ${also.length} more`}`
     if (skip !== undefined) {
-      note(line, { skipped: skip })
-      test.skip(`${id} [${driver}] ${promise} (${skip})`)
+      noteAll({ skipped: skip })
+      test.skip(`${title} (${skip})`)
       return
     }
-    test(`${id} [${driver}] ${promise}`, { timeout: timeoutMs, concurrent }, async () => {
+    test(title, { timeout: timeoutMs, concurrent }, async () => {
       await using scene = await Scene.open((folder) => makeBroker(folder, row))
       const seen = (await body(scene)) ?? {}
       await scene.stopWorkers()
@@ -66,7 +72,7 @@ export function faultTestOn<Broker extends SceneBroker, More extends object>(
       expect({ lost, unexpected, stuck, orphans, left: verdict.left }).toEqual({ lost: [], unexpected: [], stuck: [], orphans: [], left })
       expect(verdict.dup).toBeLessThanOrEqual(dupBound)
       const { attempted, confirmed } = scene.ledger
-      note(line, { attempted: attempted.size, confirmed: confirmed.size, ended: verdict.ended, lost: 0, dup: verdict.dup, ...seen })
+      noteAll({ attempted: attempted.size, confirmed: confirmed.size, ended: verdict.ended, lost: 0, dup: verdict.dup, ...seen })
     })
   }
 }

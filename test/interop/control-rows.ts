@@ -86,7 +86,8 @@ export function testControl(broker: Broker): void {
 
     test('answers to commands that nobody knows, and to those who do not wait, leave nothing behind', async () => {
       const before = await fleet.redis.keys('*')
-      expect(await fleet.client.ask('ping', { timeout: 2 })).toEqual([`node0@${hostname()}`])
+      const answers = await fleet.client.ask('broadcast', { command: 'ping', timeout: 30, limit: 1 })
+      expect(answers).toEqual([{ [`node0@${hostname()}`]: { ok: 'pong' } }])
       await fleet.client.ask('broadcast', { command: 'no_such', timeout: 0.001 })
       const { python } = fleet.callers
       expect(await python.end(await python.call('interop.where', [], {}, { queue: 'node' }))).toEqual({ value: 'node' })

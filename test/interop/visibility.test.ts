@@ -52,7 +52,7 @@ describe.skipIf(skipped)(title('who gives back what'), () => {
     const tag = await strict.client.ask<string>('take', { queue: 'lost' })
     expect(await strict.redis.hexists('unacked', tag)).toBe(1)
     if (!looksEachSecond) await strict.startPython(['another'])
-    await until(async () => (await strict.redis.llen('lost')) === 1, `the Python worker gives ${tag} back\n${strict.said()}`, 8_000)
+    await until(async () => (await strict.redis.llen('lost')) === 1, `the Python worker gives ${tag} back\n${strict.said()}`)
   }
 
   test.concurrent('our task of 10 s runs once, though the Python worker gives back what others hold for a second', async () => {

@@ -108,7 +108,7 @@ describe('a child that dies', () => {
     const pool = await startPool({ size: 1 })
     const outcome = await within(pool.run(request(task, body)).outcome, 'outcome')
     expect(outcome).toMatchObject({ status: 'killed', by: 'lost', detail: expect.stringContaining(detail) })
-    resultOf(await within(pool.run(request('noop')).outcome, 'the next task', 1_500))
+    resultOf(await within(pool.run(request('noop')).outcome, 'the next task'))
   })
 
   test('what a task started dies with the process that was lost', async () => {
@@ -161,9 +161,11 @@ describe('runs that are sent ahead', () => {
     expect(looks).toHaveLength(1)
     const ends = [run('late'), run('crossed')]
     await until(() => looks.length === 2, 'the second request')
+    writeFileSync(`${log}.end`, '')
     await until(() => lines(log).includes('start crossed'), 'the start that crosses it')
     // The patience of the first request ends now; that of the second has just begun.
     looks[0]?.()
+    writeFileSync(`${log}.tell`, '')
     await Promise.all(ends)
     await run('noop')
     expect(lines(log).filter((line) => line === 'start crossed')).toHaveLength(1)

@@ -126,7 +126,6 @@ test('the exporter tells of the queues, workers and schedules of an app', async 
   await using live = new LiveApp({
     taskSendSentEvent: true,
     workerSendTaskEvents: true,
-    taskQueues: [{ name: 'celery' }, { name: 'lonely' }],
     beatSchedule: { nightly: { task: 'add', schedule: 86_400 } },
   })
   const { app } = live

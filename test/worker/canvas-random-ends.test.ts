@@ -44,7 +44,7 @@ test('a workflow with a task that fails has failed, and nobody waits for any par
       const sent = await build(tree, tagged).delay()
       const result = await sent.get({ timeout: 10, propagate: false }).catch((error: unknown) => error)
       if (fails(tree)) {
-        await expect(sent.get({ timeout: 10 })).rejects.toBeInstanceOf(TaskFailure)
+        await expect(sent.get({ timeout: 30 })).rejects.toBeInstanceOf(TaskFailure)
         for (const id of idsIn(sent.asTuple())) await live.app.result(id).get({ timeout: 10, propagate: false })
       } else expect(result).toEqual(evaluate(tree))
     }),

@@ -107,7 +107,7 @@ test('stats count what was started, and say how large the pool is', async () => 
   await using live = new LiveApp({ workerPrefetchMultiplier: 2 })
   const add = live.app.task('add', (x: number, y: number) => x + y)
   await live.work({ hostname: 'w@h', concurrency: 3 })
-  for (let i = 0; i < 3; i++) await add.delay(i, 1).get({ timeout: 5 })
+  for (let i = 0; i < 3; i++) await add.delay(i, 1).get({ timeout: 30 })
   const { 'w@h': stats } = await live.app.control.inspect(one).stats()
   expect(stats).toMatchObject({
     total: { add: 3 },
@@ -140,7 +140,7 @@ test('pool_grow and pool_shrink change how much runs at the same time', async ()
   const { 'w@h': stats } = await live.app.control.inspect(one).stats()
   expect(stats).toMatchObject({ pool: { 'max-concurrency': 1 } })
   for (const open of gates) open()
-  expect(await Promise.all(results.map((result) => result.get({ timeout: 5 })))).toEqual(['a', 'b', 'c'])
+  expect(await Promise.all(results.map((result) => result.get({ timeout: 30 })))).toEqual(['a', 'b', 'c'])
   expect(await live.app.control.poolRestart(one)).toEqual({ 'w@h': { error: expect.stringContaining('nothing to restart') } })
 })
 
@@ -166,7 +166,7 @@ test('with autoscale the pool follows what the worker holds, within its bounds',
   gates[0]?.()
   await until(() => gates.length === 5)
   for (const open of gates) open()
-  await Promise.all(results.map((result) => result.get({ timeout: 5 })))
+  await Promise.all(results.map((result) => result.get({ timeout: 30 })))
 })
 
 test('autoscale of a worker without is answered as Python does', async () => {
@@ -182,15 +182,15 @@ test('a queue can be added and left while the worker runs', async () => {
   const { control } = live.app
   const early = await where.applyAsync([], { queue: 'second' })
   expect(await control.addConsumer('second', one)).toEqual({ 'w@h': { ok: 'add consumer second' } })
-  expect(await early.get({ timeout: 5 })).toBe('second')
+  expect(await early.get({ timeout: 30 })).toBe('second')
   expect((await control.inspect(one).activeQueues())['w@h']?.map(({ name }) => name)).toEqual(['first', 'second'])
   expect(await control.cancelConsumer('first', one)).toEqual({ 'w@h': { ok: 'no longer consuming from first' } })
   expect(await control.cancelConsumer('nothing', one)).toEqual({ 'w@h': { ok: 'no longer consuming from nothing' } })
   const left = await where.applyAsync([], { queue: 'first' })
-  expect(await where.applyAsync([], { queue: 'second' }).get({ timeout: 5 })).toBe('second')
+  expect(await where.applyAsync([], { queue: 'second' }).get({ timeout: 30 })).toBe('second')
   expect(await left.state()).toBe('PENDING')
   await control.addConsumer('topics', { ...one, exchange: 'all', exchangeType: 'topic', routingKey: 'a.#' })
-  expect(await live.app.sendTask('where', {}, { exchange: 'all', routingKey: 'a.b' }).get({ timeout: 5 })).toBe('topics')
+  expect(await live.app.sendTask('where', {}, { exchange: 'all', routingKey: 'a.b' }).get({ timeout: 30 })).toBe('topics')
   expect(await control.broadcast('add_consumer', { queue: 'x', exchange_type: 'funny' }, one)).toEqual({
     'w@h': { error: expect.stringContaining('funny') },
   })
@@ -202,7 +202,7 @@ test('time limits are changed for tasks that start afterwards', async () => {
   await live.work({ hostname: 'w@h' })
   const { control } = live.app
   expect(await control.timeLimit('gated', { soft: '50ms', hard: 9 }, one)).toEqual({ 'w@h': { ok: 'time limits set successfully' } })
-  await expect(task.delay('a').get({ timeout: 5 })).rejects.toMatchObject({ excType: 'SoftTimeLimitExceeded' })
+  await expect(task.delay('a').get({ timeout: 30 })).rejects.toMatchObject({ excType: 'SoftTimeLimitExceeded' })
   expect(await control.timeLimit('nope', {}, one)).toEqual({ 'w@h': { error: 'unknown task' } })
 })
 
@@ -216,7 +216,7 @@ test('shutdown stops the worker after what it runs', async () => {
   await until(() => worker.state === 'draining')
   expect(Object.keys(await live.app.control.ping(one))).toEqual(['w@h'])
   gates[0]?.()
-  expect(await result.get({ timeout: 5 })).toBe('a')
+  expect(await result.get({ timeout: 30 })).toBe('a')
   await until(() => worker.state === 'stopped')
 })
 
@@ -233,7 +233,7 @@ test('terminate ends a task that runs, and says which', async () => {
   expect(await control.broadcast('revoke', { task_id: [result.id], terminate: true, signal: 15 }, one)).toEqual({
     'w@h': { ok: `terminate: ${result.id}` },
   })
-  await expect(result.get({ timeout: 5 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED', reason: 'terminated' })
+  await expect(result.get({ timeout: 30 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED', reason: 'terminated' })
 })
 
 test('tasks are revoked by their stamps: those that wait, those that come, and with terminate those that run', async () => {
@@ -248,17 +248,17 @@ test('tasks are revoked by their stamps: those that wait, those that come, and w
   expect(await control.revokeByStampedHeaders({ customer: ['c3', 'c4'] }, one)).toEqual({
     'w@h': { ok: "headers {'customer': ['c3', 'c4']} flagged as revoked, but not terminated" },
   })
-  await expect(waiting.get({ timeout: 5 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED' })
+  await expect(waiting.get({ timeout: 30 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED' })
   expect(await running.state()).toBe('PENDING')
   await control.broadcast('revoke_by_stamped_headers', { headers: ['customer=c1'], terminate: true }, one)
-  await expect(running.get({ timeout: 5 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED', reason: 'terminated' })
-  await expect(task.applyAsync(['c'], { stamps: { customer: 'c4' } }).get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(running.get({ timeout: 30 })).rejects.toMatchObject({ code: 'ERR_TASK_REVOKED', reason: 'terminated' })
+  await expect(task.applyAsync(['c'], { stamps: { customer: 'c4' } }).get({ timeout: 30 })).rejects.toMatchObject({
     code: 'ERR_TASK_REVOKED',
   })
   const other = task.applyAsync(['d'], { stamps: { customer: 'c5' } })
   await until(() => gates.length === 2)
   gates[1]?.()
-  expect(await other.get({ timeout: 5 })).toBe('d')
+  expect(await other.get({ timeout: 30 })).toBe('d')
 })
 
 test('what is revoked is kept over a restart in the state file', async () => {
@@ -277,7 +277,7 @@ test('what is revoked is kept over a restart in the state file', async () => {
     live.app.task('add', (x: number, y: number) => x + y)
     await live.work({ hostname: 'w@h' })
     expect(await live.app.control.inspect(one).revoked()).toEqual({ 'w@h': ['a', 'b'] })
-    await expect(live.app.sendTask('add', { args: [1, 2] }, { taskId: 'b' }).get({ timeout: 5 })).rejects.toMatchObject({
+    await expect(live.app.sendTask('add', { args: [1, 2] }, { taskId: 'b' }).get({ timeout: 30 })).rejects.toMatchObject({
       code: 'ERR_TASK_REVOKED',
     })
   } finally {

@@ -33,7 +33,7 @@ test('signals of a task that succeeds, in order', async () => {
   const seen = recorded(live)
   const add = live.app.task('add', (x: number, y: number) => x + y)
   const worker = await live.work({ hostname: 'w@h' })
-  await add.applyAsync([1, 2], { taskId: 'a', headers: { h: 1 } }).get({ timeout: 5 })
+  await add.applyAsync([1, 2], { taskId: 'a', headers: { h: 1 } }).get({ timeout: 30 })
   await worker.stop()
   expect(seen.map(([name]) => name)).toEqual([
     'celerydInit',
@@ -191,7 +191,7 @@ test('a listener that throws, at once or later, is logged and changes nothing', 
   })
   const one = live.app.task('one', () => 1)
   await live.work()
-  expect(await one.delay().get({ timeout: 5 })).toBe(1)
+  expect(await one.delay().get({ timeout: 30 })).toBe(1)
   await until(() => live.said(/a listener of task(Prerun|Success) threw/).length === 2)
 })
 
@@ -217,7 +217,7 @@ test('publish middleware may change arguments and headers; the first one used is
   })
   const see = live.app.task('see', { bind: true }, (self, x: number) => [x, self.request.headers])
   await live.work()
-  expect(await see.delay(1).get({ timeout: 5 })).toEqual([10, { trace: 'abc' }])
+  expect(await see.delay(1).get({ timeout: 30 })).toEqual([10, { trace: 'abc' }])
   expect(order).toEqual(['outer see', 'inner abc', 'outer done'])
 })
 
@@ -233,7 +233,7 @@ test("publish middleware cannot reach the caller's own arguments", async () => {
   const see = live.app.task('see', { params: ['a', 'b', 'k'] }, (...args: unknown[]) => args)
   await live.work()
   const given = [1]
-  expect(await see.applyAsync(given).get({ timeout: 5 })).toEqual([1, 'more', 1])
+  expect(await see.applyAsync(given).get({ timeout: 30 })).toEqual([1, 'more', 1])
   expect(given).toEqual([1])
 })
 
@@ -293,7 +293,7 @@ test('execute middleware sees the context, may change the result, and runs in or
   live.app.use(layer('outer')).use(layer('inner'))
   const one = live.app.task('one', () => 'x')
   await live.work()
-  expect(await one.applyAsync([], { taskId: 'i' }).get({ timeout: 5 })).toBe('outer(inner(x))')
+  expect(await one.applyAsync([], { taskId: 'i' }).get({ timeout: 30 })).toBe('outer(inner(x))')
   expect(order).toEqual(['outer i', 'inner i', 'inner x', 'outer inner(x)'])
 })
 
@@ -315,9 +315,9 @@ test('execute middleware sees what the task throws, and what it throws itself fa
   })
   const again = live.app.task('again', { bind: true }, (self) => (self.request.retries === 0 ? self.retry({ countdown: 0 }) : 1))
   await live.work()
-  await expect(fail.delay().get({ timeout: 5 })).rejects.toThrow('wrapped')
+  await expect(fail.delay().get({ timeout: 30 })).rejects.toThrow('wrapped')
   expect(seen).toEqual(['inner'])
-  await expect(again.delay().get({ timeout: 5 })).rejects.toThrow('wrapped')
+  await expect(again.delay().get({ timeout: 30 })).rejects.toThrow('wrapped')
 })
 
 test('execute middleware may answer for the task, and may not run it twice', async () => {
@@ -332,9 +332,9 @@ test('execute middleware may answer for the task, and may not run it twice', asy
   })
   const one = live.app.task('one', () => ++runs)
   await live.work()
-  expect(await one.delay().get({ timeout: 5 })).toBe('cached')
+  expect(await one.delay().get({ timeout: 30 })).toBe('cached')
   calls = 2
-  await expect(one.delay().get({ timeout: 5 })).rejects.toMatchObject({ excType: 'MiddlewareError' })
+  await expect(one.delay().get({ timeout: 30 })).rejects.toMatchObject({ excType: 'MiddlewareError' })
   expect(runs).toBe(1)
 })
 
@@ -347,7 +347,7 @@ test('an execute middleware that throws at once fails the task', async () => {
   })
   const one = live.app.task('one', () => 1)
   await live.work()
-  await expect(one.delay().get({ timeout: 5 })).rejects.toThrow('not even a promise')
+  await expect(one.delay().get({ timeout: 30 })).rejects.toThrow('not even a promise')
 })
 
 test('log lines of a task carry its name and id, whatever it logs', async () => {
@@ -363,9 +363,32 @@ test('log lines of a task carry its name and id, whatever it logs', async () => 
     return 1
   })
   await live.work()
-  expect(await talk.applyAsync([], { taskId: 't' }).get({ timeout: 5 })).toBe(1)
+  expect(await talk.applyAsync([], { taskId: 't' }).get({ timeout: 30 })).toBe(1)
   const lines = live.said('talk[t]: ')
   expect(lines).toHaveLength(5)
   expect(lines[0]).toMatchObject({ level: 'info', text: 'talk[t]: plain', fields: { task: 'talk', task_id: 't' } })
   expect(lines[2]?.text).toBe('talk[t]: a cycle')
+})
+
+test('signals of heartbeats, of a beat, and of what comes after a run and cannot be done', async () => {
+  const full = { name: 'full', arguments: { 'x-max-length': 0, 'x-overflow': 'reject-publish' } }
+  await using live = new LiveApp({ workerHeartbeatInterval: '50ms', taskPublishRetry: false, taskQueues: [{ name: 'celery' }, full] })
+  const seen = recorded(live, ['heartbeatSent', 'beatInit', 'taskInternalError'])
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  const beat = await live.app.beat().start()
+  await live.work({ hostname: 'w@h', queues: ['celery'] })
+  await add.applyAsync([1, 2], { taskId: 'a', link: add.s(3).set({ queue: 'full' }) })
+  const told = await until(() => {
+    const found = new Map(seen)
+    return found.size === 3 && found
+  })
+  expect(told.get('beatInit')).toEqual({ name: expect.any(String) })
+  expect(told.get('heartbeatSent')).toEqual({ hostname: 'w@h' })
+  expect(told.get('taskInternalError')).toMatchObject({
+    task: 'add',
+    id: 'a',
+    error: { code: 'ERR_BROKER_FULL' },
+    request: { queue: 'celery' },
+  })
+  await beat.stop()
 })

@@ -122,9 +122,9 @@ test('a task that waits for a limit is seen, and can be revoked', { timeout: 30_
   const third = await limited.delay()
   await until(async () => (await live.app.control.inspect(one).scheduled())['w@h']?.length === 2, 25_000)
   await second.revoke()
-  await expect(second.get({ timeout: 10 })).rejects.toThrow('revoked')
+  await expect(second.get({ timeout: 30 })).rejects.toThrow('revoked')
   open()
-  await Promise.all([first.get({ timeout: 10 }), third.get({ timeout: 10 })])
+  await Promise.all([first.get({ timeout: 30 }), third.get({ timeout: 30 })])
 })
 
 test('each value of a key has the limit to itself, whoever sent the task', { timeout: 30_000 }, async () => {
@@ -184,7 +184,7 @@ test('what waits for a limit holds no place of the prefetch, and a limit that re
   expect(await control.inspect(one).registered()).toEqual({ 'w@h': ['free', 'limited [rate_limit=2/m]'] })
   expect(await control.rateLimit('limited', 0, one)).toEqual({ 'w@h': { ok: 'rate limit disabled successfully' } })
   await until(() => ran.length === 2, 25_000)
-  await results[0]?.get({ timeout: 5 })
+  await results[0]?.get({ timeout: 30 })
 })
 
 test('a limit of each worker counts there: its places by number, its starts by key', { timeout: 30_000 }, async () => {
@@ -211,7 +211,7 @@ test('workerDisableRateLimits turns rates of the cluster off, too', async () => 
   await using live = await places.live('memory', { workerDisableRateLimits: true })
   const limited = live.app.task('limited', { rateLimit: { limit: '1/h', scope: 'cluster' } }, () => 1)
   await live.work()
-  expect(await Promise.all([1, 2, 3].map(() => limited.delay().get({ timeout: 5 })))).toEqual([1, 1, 1])
+  expect(await Promise.all([1, 2, 3].map(() => limited.delay().get({ timeout: 30 })))).toEqual([1, 1, 1])
 })
 
 test('the places of a worker that is killed are free after limitLease', { timeout: 60_000 }, async () => {

@@ -26,7 +26,7 @@ test('a paused queue is left alone by workers that run and that start later, unt
   // It went back, and nobody takes it.
   expect(await connection.queues.facts('a')).toMatchObject({ waiting: 1, leased: 1 })
   gates[0]?.()
-  expect(await running.get({ timeout: 10 })).toBe('runs')
+  expect(await running.get({ timeout: 30 })).toBe('runs')
 
   await live.work({ hostname: 'late@h', queues: ['a', 'b'] })
   const shown = await control.inspect({ limit: 2, timeout: 10 }).activeQueues()
@@ -36,15 +36,15 @@ test('a paused queue is left alone by workers that run and that start later, unt
       ['b', false],
     ])
   const inA = await where.applyAsync([], { queue: 'a' })
-  expect(await where.applyAsync([], { queue: 'b' }).get({ timeout: 10 })).toBe('b')
+  expect(await where.applyAsync([], { queue: 'b' }).get({ timeout: 30 })).toBe('b')
   expect(await connection.size('a')).toBe(2)
   expect(gates).toHaveLength(1)
 
   expect(await control.resume('a', soon)).toEqual({ 'early@h': { ok: 'taking from a' }, 'late@h': { ok: 'taking from a' } })
   await until(() => gates.length === 2)
   gates[1]?.()
-  expect(await inA.get({ timeout: 10 })).toBe('a')
-  expect(await waiting.get({ timeout: 10 })).toBe('waits')
+  expect(await inA.get({ timeout: 30 })).toBe('a')
+  expect(await waiting.get({ timeout: 30 })).toBe('waits')
   // Of each worker: when it was told, and when it found it.
   expect(live.said('Queue a is paused').map(({ level }) => level)).toEqual(['info', 'warn'])
 })
@@ -63,6 +63,6 @@ test('paused is not cancelled: what was cancelled meanwhile stays so, and what i
   expect((await control.inspect(one).activeQueues())['w@h']?.map(({ name, paused }) => [name, paused])).toEqual([['b', true]])
   expect(await control.resume('a', soon)).toEqual({ 'w@h': { ok: "a is none of this worker's queues" } })
   await control.resume('b', soon)
-  expect(await inB.get({ timeout: 10 })).toBe('b')
+  expect(await inB.get({ timeout: 30 })).toBe('b')
   expect(await inA.state()).toBe('PENDING')
 })

@@ -75,11 +75,11 @@ test.each<[string, () => unknown, RegExp]>([
   await live.work({ concurrency: 1 })
   const failure = await bad
     .delay()
-    .get({ timeout: 5 })
+    .get({ timeout: 30 })
     .catch((error: unknown) => error)
   expect(failure).toBeInstanceOf(TaskFailure)
   expect(failure).toMatchObject({ excType: 'EncodeError', message: expect.stringMatching(message) })
-  expect(await good.delay().get({ timeout: 5 })).toBe(1)
+  expect(await good.delay().get({ timeout: 30 })).toBe(1)
 })
 
 test.each<[string, unknown, unknown]>([
@@ -97,7 +97,7 @@ test.each<[string, unknown, unknown]>([
   await using live = new LiveApp()
   const give = live.app.task('give', () => value)
   await live.work()
-  expect(await give.delay().get({ timeout: 5 })).toEqual(expected)
+  expect(await give.delay().get({ timeout: 30 })).toEqual(expected)
   expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
 })
 
@@ -109,7 +109,7 @@ test('a result over its size limit fails the task, which is not run again', asyn
     return 'x'.repeat(5_000)
   })
   await live.work()
-  await expect(big.delay().get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(big.delay().get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'TooLargeError',
     message: expect.stringContaining('over the limit of 1000'),
   })
@@ -120,7 +120,7 @@ test('the size of a result is counted in bytes', async () => {
   await using live = new LiveApp({ resultMaxBytes: 1000 })
   const wide = live.app.task('wide', () => '€'.repeat(400))
   await live.work()
-  await expect(wide.delay().get({ timeout: 5 })).rejects.toMatchObject({ excType: 'TooLargeError' })
+  await expect(wide.delay().get({ timeout: 30 })).rejects.toMatchObject({ excType: 'TooLargeError' })
 })
 
 test('a stored failure with the names of modules stays data', async () => {
@@ -144,7 +144,7 @@ test('resultExtended stores what the task was called with', async () => {
   const add = live.app.task('add', (x: number, y: number) => x + y)
   await live.work({ hostname: 'w@h' })
   const sent = await add.delay(1, 2)
-  await sent.get({ timeout: 5 })
+  await sent.get({ timeout: 30 })
   const backend = await Celeriac.internals(live.app).core.connections.backend()
   expect(await backend.get(sent.id)).toMatchObject({
     name: 'add',
@@ -236,8 +236,8 @@ test('whoever waits for a message that nobody can run is told', async () => {
   live.app.task('good', () => 1)
   await live.work()
   await put(live.app, (message) => headers({ id: 'waited' })(body('[[1]]')(message)))
-  await expect(live.app.result('waited').get({ timeout: 5 })).rejects.toThrow(/array of 3 elements/)
-  await expect(live.app.sendTask('nobody').get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(live.app.result('waited').get({ timeout: 30 })).rejects.toThrow(/array of 3 elements/)
+  await expect(live.app.sendTask('nobody').get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'NotRegistered',
     excModule: 'celery.exceptions',
   })
@@ -264,7 +264,7 @@ test('M20 names of prototypes in arguments and headers are data', async () => {
     headers: { ...message.headers, ...JSON.parse('{"id":"p","__proto__":{"polluted":true},"constructor":5}') },
   }))
   expect(echo.name).toBe('good')
-  expect(await live.app.result('p').get({ timeout: 5 })).toEqual([[{ polluted: true }, 1], expect.arrayContaining(['constructor'])])
+  expect(await live.app.result('p').get({ timeout: 30 })).toEqual([[{ polluted: true }, 1], expect.arrayContaining(['constructor'])])
   expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
 })
 
@@ -277,7 +277,7 @@ test('M10 a message of protocol 1 runs', async () => {
     headers: {},
     body: JSON.stringify({ task: 'add', id: 'one', args: [1, 2], kwargs: {}, retries: 0, eta: null, expires: null, utc: true }),
   }))
-  expect(await live.app.result('one').get({ timeout: 5 })).toEqual([3, 'one'])
+  expect(await live.app.result('one').get({ timeout: 30 })).toEqual([3, 'one'])
 })
 
 test('M24 one message delivered by a client five times runs, and its first result stays', async () => {
@@ -295,7 +295,7 @@ test('M26 1 000 malformed messages at once do not keep a good one back', async (
   const good = live.app.task('good', () => 1)
   await Promise.all(Array.from({ length: 1000 }, () => put(live.app, body('nonsense'))))
   await live.work()
-  expect(await good.delay().get({ timeout: 5 })).toBe(1)
+  expect(await good.delay().get({ timeout: 30 })).toBe(1)
   await until(async () => (await live.app.deadLetters.count()) === 1000)
 })
 
@@ -333,7 +333,7 @@ test('a dead letter that is replayed runs again and stores its result', async ()
   })
   await live.work()
   const sent = await task.delay(4)
-  await expect(sent.get({ timeout: 5 })).rejects.toThrow('broken')
+  await expect(sent.get({ timeout: 30 })).rejects.toThrow('broken')
   const [letter] = await until(async () => {
     const letters = await live.app.deadLetters.list({ queue: 'celery' })
     return letters.length > 0 && letters
@@ -341,7 +341,7 @@ test('a dead letter that is replayed runs again and stores its result', async ()
   expect(letter).toMatchObject({ queue: 'celery', reason: 'the task failed: failure' })
   broken = false
   expect(await live.app.deadLetters.replay(letter?.id ?? '')).toBe(true)
-  expect(await sent.get({ timeout: 5 })).toBe(8)
+  expect(await sent.get({ timeout: 30 })).toBe(8)
   expect([await live.app.deadLetters.count(), await live.app.deadLetters.replay('none')]).toEqual([0, false])
 })
 

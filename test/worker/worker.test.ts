@@ -49,7 +49,7 @@ test('a warm stop waits for what runs and gives back what waits', async () => {
   expect(stopped).toBe(false)
   gates[0]?.()
   await stopping
-  expect(await results[0]?.get({ timeout: 5 })).toBe('a')
+  expect(await results[0]?.get({ timeout: 30 })).toBe('a')
   expect([gates.length, await live.app.control.purge()]).toEqual([1, 2])
 })
 
@@ -64,7 +64,7 @@ test('a cold stop aborts what runs and gives it back, uncounted', async () => {
   await live.work()
   await until(() => gates.length === 2)
   gates[1]?.()
-  expect(await sent.get({ timeout: 5 })).toBe('a')
+  expect(await sent.get({ timeout: 30 })).toBe('a')
 })
 
 test('a cold stop after a warm one cuts it short', async () => {
@@ -96,7 +96,7 @@ test('a task with early acks that a cold stop cuts off has failed: nobody else h
   const worker = await live.work()
   await until(() => gates.length === 1)
   await worker.stop({ mode: 'cold' })
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({ excType: 'WorkerLostError' })
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({ excType: 'WorkerLostError' })
   expect(await live.app.control.purge()).toBe(0)
 })
 
@@ -213,7 +213,7 @@ test('a stopped worker takes nothing more; what comes then waits for the next', 
   const sent = await one.delay()
   expect(await sent.state()).toBe('PENDING')
   await live.work()
-  expect(await sent.get({ timeout: 5 })).toBe(1)
+  expect(await sent.get({ timeout: 30 })).toBe(1)
 })
 
 test('node names are expanded as Celery does', () => {
@@ -307,7 +307,7 @@ test('a redelivered task that has not ended runs', async () => {
   const sent = await see.delay()
   await takeAndGiveBack(live.app, 2, (delivery) => delivery.release())
   await live.work()
-  expect(await sent.get({ timeout: 5 })).toBe(true)
+  expect(await sent.get({ timeout: 30 })).toBe(true)
 })
 
 test('a message whose worker was lost too often is a dead letter, and its task has failed', async () => {
@@ -317,7 +317,7 @@ test('a message whose worker was lost too often is a dead letter, and its task h
   const sent = await one.delay()
   await takeAndGiveBack(live.app, 2, (delivery) => delivery.release({ counted: true }))
   await live.work()
-  await expect(sent.get({ timeout: 5 })).rejects.toMatchObject({
+  await expect(sent.get({ timeout: 30 })).rejects.toMatchObject({
     excType: 'WorkerLostError',
     message: expect.stringContaining('delivered 2 times'),
   })
@@ -338,7 +338,7 @@ test('with celeryDefaults a message is acked before its task runs', async () => 
   await until(() => gates.length === 1)
   expect(await leftBehind(live, sent.id)).toBe('absent')
   gates[0]?.()
-  expect(await sent.get({ timeout: 5 })).toBe('a')
+  expect(await sent.get({ timeout: 30 })).toBe('a')
 })
 
 test('with late acks the message is held until the result is stored', async () => {
@@ -349,7 +349,7 @@ test('with late acks the message is held until the result is stored', async () =
   await until(() => gates.length === 1)
   expect(await leftBehind(live, sent.id)).toBe('leased')
   gates[0]?.()
-  await sent.get({ timeout: 5 })
+  await sent.get({ timeout: 30 })
   await until(async () => (await leftBehind(live, sent.id)) === 'absent')
 })
 
@@ -396,7 +396,7 @@ test('trackStarted: STARTED is seen while the task runs', async () => {
   await until(async () => (await sent.state()) === 'STARTED')
   expect(await sent.info()).toEqual({ pid: process.pid, hostname: 'w@h' })
   gates[0]?.()
-  expect(await sent.get({ timeout: 5 })).toBe('a')
+  expect(await sent.get({ timeout: 30 })).toBe('a')
 })
 
 test('a worker says what it is at, and that it is ready only while it takes tasks', async () => {
@@ -445,10 +445,10 @@ test('remote tasks are sent by name: positions, one object, or keywords', async 
   await using other = new Celeriac('other', { broker })
   const add = other.remote<(x: number, y: number) => number>('add')
   const named = other.remotes<{ add: (input: { x: number; y: number }) => number }>()
-  expect(await add.delay(1, 2).get({ timeout: 5 })).toBe(3)
-  expect(await named.add.delay({ x: 1, y: 3 }).get({ timeout: 5 })).toBe(4)
+  expect(await add.delay(1, 2).get({ timeout: 30 })).toBe(3)
+  expect(await named.add.delay({ x: 1, y: 3 }).get({ timeout: 30 })).toBe(4)
   expect(named.add).toBe(named.add)
-  expect(await other.sendTask('add', { args: [1], kwargs: { y: 4 } }).get({ timeout: 5 })).toBe(5)
+  expect(await other.sendTask('add', { args: [1], kwargs: { y: 4 } }).get({ timeout: 30 })).toBe(5)
   await expect(add(1, 2)).rejects.toThrow(/only its type is known/)
   expect('then' in (await Promise.resolve(named))).toBe(false)
 })
@@ -459,7 +459,7 @@ test('createClient() sends and waits, and loads no worker', async () => {
   await live.work()
   const [broker = ''] = Celeriac.internals(live.app).core.config.brokerUrl
   await using client = createClient<{ add: typeof add }>({ broker })
-  expect(await client.tasks.add.delay(1, 2).get({ timeout: 5 })).toBe(3)
+  expect(await client.tasks.add.delay(1, 2).get({ timeout: 30 })).toBe(3)
   expect(() => createClient({ gateway: 'https://x', token: 't' })).toThrow(/not supported/)
 })
 

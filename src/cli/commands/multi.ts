@@ -1,6 +1,7 @@
-import { Command } from 'commander'
+import type { Command } from 'commander'
 import { didYouMean } from '../../internal/did-you-mean.js'
 import { nodePath } from '../../internal/node-name.js'
+import { commander } from '../commander.js'
 import { exitCodes } from '../exit-codes.js'
 import { addGlobalFlags, globalFlags } from '../flags.js'
 import { type Did, gone, kill, start, tell } from '../multi/cluster.js'
@@ -136,7 +137,7 @@ function wordsOf(did: Did): string {
 
 /** The flags that a worker takes. */
 async function workerCommand(): Promise<Command> {
-  const worker = new Command('worker')
+  const worker = new commander.Command('worker')
   const { define: defineWorker } = await import('./worker.js')
   defineWorker(worker)
   return addGlobalFlags(worker)

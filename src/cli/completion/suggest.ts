@@ -1,8 +1,9 @@
 /** What may follow on a command line: by the commands and flags there are, and by the app, where one is found. */
 import { readdirSync } from 'node:fs'
-import { Command, type Option } from 'commander'
+import type { Command, Option } from 'commander'
 import { configTable, type OptionName, rows } from '../../app/config-table.js'
 import { commandTable as remoteTable } from '../../control/command-table.js'
+import { commander } from '../commander.js'
 import { addGlobalFlags } from '../flags.js'
 import { buildProgram } from '../program.js'
 
@@ -77,7 +78,7 @@ function flagsOf(command: Command, program: Command): Suggestion[] {
 }
 
 async function multiCommand(multi: Command): Promise<Command> {
-  const worker = new Command('multi')
+  const worker = new commander.Command('multi')
   const { define } = await import('../commands/worker.js')
   define(worker)
   for (const argument of multi.registeredArguments) worker.addArgument(argument)

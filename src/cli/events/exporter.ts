@@ -28,10 +28,13 @@ export async function openExporter(
   let metrics: ClusterMetrics | undefined
   const monitor = await app.monitor({ onEvent: (event) => metrics?.take(event) })
   metrics = new ClusterMetrics(registry, monitor.state, { clock: core.clock, flower })
-  const look = kept(core.clock, () => lookAt(context, monitor.state.workers().filter(({ isAlive }) => isAlive).length))
+  const told = metrics
+  const look = kept(core.clock, () =>
+    lookAt(context, { workers: monitor.state.workers().filter(({ isAlive }) => isAlive).length, queues: told.queuesHeard }),
+  )
   const answer = { status: 200, type: registry.contentType }
   try {
-    const port = await openPort(address, { '/metrics': async () => ({ ...answer, body: await metrics.text(await look()) }) })
+    const port = await openPort(address, { '/metrics': async () => ({ ...answer, body: await told.text(await look()) }) })
     return {
       url: port.url,
       [Symbol.asyncDispose]: async () => {
@@ -55,12 +58,15 @@ function kept<T>(clock: { monotonic(): number }, look: () => Promise<T>): () => 
 }
 
 /** Undefined while the broker cannot be reached. */
-async function lookAt({ app, core }: CommandContext, workers: number): Promise<ClusterLook | undefined> {
+async function lookAt(
+  { app, core }: CommandContext,
+  { workers, queues: heard }: { readonly workers: number; readonly queues: Iterable<string> },
+): Promise<ClusterLook | undefined> {
   try {
     const takers = await takersOf(app, workers)
     const connection = await core.connections.publisher()
     const { queueAge } = core.connections.transportOf(connection)?.supports ?? { queueAge: 'none' }
-    const names = [...new Set([...core.routes.defaultQueues(), ...takers.keys()])]
+    const names = [...new Set([...core.routes.defaultQueues(), ...takers.keys(), ...heard])]
     const pauses = await pausesOf(core, names)
     const queues: QueueLook[] = []
     for (const queue of names) {

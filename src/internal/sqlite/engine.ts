@@ -2,6 +2,7 @@
  * One small interface over the two SQLite drivers: `node:sqlite` where Node has it without a flag, else the optional package `libsql`.
  * Both are synchronous. Rows are objects; numbers must fit a double; a blob may come back as a view of any kind, see `bytesOf`.
  */
+import { createRequire } from 'node:module'
 import { ConnectionError, DatabaseUnusableError, DriverNotInstalledError } from '../../errors.js'
 
 export type SqlValue = string | number | null | Uint8Array
@@ -31,10 +32,8 @@ export async function loadEngine(): Promise<OpenEngine> {
   if (builtIn !== undefined) return (path) => new NodeEngine(new builtIn.DatabaseSync(path))
   let Libsql: LibsqlModule
   try {
-    // The name is computed so that the compiler does not need the optional package's types.
-    const name: string = 'libsql'
     // The shape is libsql's documented API (that of better-sqlite3).
-    Libsql = ((await import(name)) as { default: LibsqlModule }).default
+    Libsql = createRequire(import.meta.url)('libsql') as LibsqlModule
   } catch (cause) {
     throw new DriverNotInstalledError('the embedded database ("sqlite:") on this version of Node', 'libsql', { cause })
   }

@@ -52,10 +52,10 @@ export function settleEndings(endings: readonly Ending[], exceptions: Reply | un
   const told = listOf(exceptions)
   const reasons = new Map<Reply, Reply>()
   for (let at = 0; at < told.length; at += 2) reasons.set(told[at] ?? null, told[at + 1] ?? null)
-  for (const [index, { resolve }] of endings.entries()) {
+  endings.forEach(({ resolve }, index) => {
     const reason = reasons.get(index + 1)
     resolve(reason === undefined ? true : reason === 0 ? false : undefined)
-  }
+  })
 }
 
 const none: readonly Ending[] = []

@@ -3,9 +3,11 @@
 Values of tasks go as kombu JSON inside the lines, so that what has no JSON type arrives as what it is.
 """
 
+import io
 import json
 import sys
 import traceback
+from contextlib import redirect_stdout
 
 from canvas_of import canvas_of
 from celery import Celery
@@ -172,6 +174,23 @@ def publish_to(task, exchange, type, routing_key):
         return app.send_task(task, exchange=exchange, exchange_type=type, routing_key=routing_key, producer=producer).id
 
 
+def program(args):
+    """What `celery ...args` prints, without the seconds that a program of its own takes to start."""
+    from celery.bin.celery import celery
+
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        celery.main(args=["-A", "interop_app", *args], standalone_mode=False)
+    return printed.getvalue()
+
+
+def panel():
+    """The commands that a worker knows, and of which kind each is."""
+    from celery.worker.control import Panel
+
+    return {name: meta.type for name, meta in Panel.meta.items()}
+
+
 def versions():
     import celery
     import kombu
@@ -182,7 +201,7 @@ def versions():
 old = Celery("old", broker=app.conf.broker_url, backend=app.conf.result_backend)
 old.conf.task_protocol = 1
 abandoned = []
-commands = {f.__name__: f for f in (send, start_canvas, get_canvas, protocol_1, get, states, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, versions)}
+commands = {f.__name__: f for f in (send, start_canvas, get_canvas, protocol_1, get, states, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, program, panel, versions)}
 
 for line in sys.stdin:
     command = json.loads(line)
