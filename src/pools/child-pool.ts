@@ -14,7 +14,7 @@ import type { Logger } from '../internal/logger.js'
 import type { AbortCause, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
 import { BootBackoff, type BootBackoffOptions } from './boot-backoff.js'
 import type { OpenChild } from './child-link.js'
-import { depthFor, hearEachMs, patienceFor, startPatienceMs } from './pipelining.js'
+import { depthFor, hearEachMs, mostInPool, patienceFor, startPatienceMs } from './pipelining.js'
 import { PoolChild } from './pool-child.js'
 import { type Kill, PoolRun, type PoolRunOwner } from './pool-run.js'
 
@@ -96,7 +96,7 @@ export class ChildPool implements Pool, PoolRunOwner {
     if (this.#slots > 1 || this.#ahead === 'none' || this.#children.length === 0) return this.capacity
     let depth = Number.POSITIVE_INFINITY
     for (const child of this.#children) depth = Math.min(depth, depthFor(child.averageMs))
-    return this.#size * depth
+    return this.#ahead === 'in pool' ? Math.min(this.#size * depth, this.#size + mostInPool) : this.#size * depth
   }
 
   get pids(): readonly number[] {

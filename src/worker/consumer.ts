@@ -95,7 +95,7 @@ export class TaskConsumer {
     this.#pump()
   }
 
-  /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are very short. */
+  /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are short. */
   follow(consumer: Consumer): void {
     this.#consumer = consumer
     this.#prefetched = 0

@@ -7,7 +7,7 @@ import { tailOf } from './unacked.js'
 /** More in one script would make others wait. */
 export const largestClaim = 200
 /** So few messages at a time hardly ever fill a round trip. */
-const smallPrefetch = 64
+const smallPrefetch = 256
 /** What is held at most, in bytes of envelopes. */
 const mostBytes = 64 * 1024 ** 2
 /** Broadcasts that came while the consumer could take none: the channel keeps nothing, and memory has an end. */
