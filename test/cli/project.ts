@@ -33,7 +33,7 @@ export class Project implements AsyncDisposable {
     args: readonly string[],
     env: Record<string, string> = {},
     { timeoutMs = deadlineMs, input }: { readonly timeoutMs?: number; readonly input?: string } = {},
-  ): { readonly child: ChildProcess; readonly ended: Promise<Ended>; says(text: string): Promise<void> } {
+  ): { readonly child: ChildProcess; readonly ended: Promise<Ended>; says(text: string, where?: 'stderr' | 'stdout'): Promise<void> } {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(CELERIAC|CELERY)_/.test(name)))
     const child = spawn(process.execPath, [join(repository, 'dist/cli/main.js'), ...args], {
       cwd: this.folder,
@@ -53,10 +53,10 @@ export class Project implements AsyncDisposable {
       this.#running.delete(child)
       return { code: typeof code === 'number' ? code : null, ...output }
     })
-    const says = async (text: string): Promise<void> => {
-      while (!output.stderr.includes(text)) {
-        const over = await Promise.race([ended, once(child.stderr, 'data')])
-        if (!Array.isArray(over)) throw new Error(`it ended before it said ${JSON.stringify(text)}: ${over.stderr}`)
+    const says = async (text: string, where: 'stderr' | 'stdout' = 'stderr'): Promise<void> => {
+      while (!output[where].includes(text)) {
+        const over = await Promise.race([ended, once(child[where], 'data')])
+        if (!Array.isArray(over)) throw new Error(`it ended before it said ${JSON.stringify(text)}: ${over[where]}`)
       }
     }
     return { child, ended, says }

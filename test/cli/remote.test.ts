@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import { argumentsOf } from '../../dist/cli/remote-command.js'
 import { findCommand } from '../../dist/control/command-table.js'
+import { until } from '../conformance/wait.js'
 import { Project, shop } from './project.js'
 
 const node = `one@${hostname()}`
@@ -37,11 +38,19 @@ test('events of workers are written as they come, and what they tell as a table'
   await worker.says('ready.')
   const dump = project.start(['events', '--dump', '--json'])
   await dump.says('listening')
-  await project.run(['call', 'greet', 'ada', '--wait', '10', '-q'])
-  const heard = await project.run(['events', '--once', '1.5s', '--json'])
-  expect(JSON.parse(heard.stdout).workers).toMatchObject([{ hostname: node, isAlive: true, processed: 1 }])
-  const lines = (await project.run(['events', '--dump', '--once', '1.5s', '--json'])).stdout.trim().split('\n')
-  expect(lines.map((line) => JSON.parse(line).type)).toContain('worker-heartbeat')
+  expect(await project.run(['call', 'greet', 'ada', '--wait', '60', '-q'])).toMatchObject({ code: 0 })
+  await dump.says('task-succeeded', 'stdout')
+  // A worker that is slow for once tells of itself later.
+  let workers: unknown[] = []
+  const hears = async (): Promise<boolean> => {
+    workers = JSON.parse((await project.run(['events', '--once', '1.5s', '--json'])).stdout).workers
+    return workers.length > 0
+  }
+  await until(hears, 'the worker is heard')
+  expect(workers).toMatchObject([{ hostname: node, isAlive: true, processed: 1 }])
+  const dumps = async (): Promise<boolean> =>
+    (await project.run(['events', '--dump', '--once', '1.5s', '--json'])).stdout.includes('"worker-heartbeat"')
+  await until(dumps, 'a heartbeat is written')
   dump.child.kill('SIGINT')
   const { stdout, code } = await dump.ended
   const types = stdout

@@ -1,9 +1,9 @@
 /** Calls across the languages. Each promise is also held by Python alone (python client, python worker): what is expected here is what Celery does. */
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../conformance/wait.js'
 import type { Caller, End, Options } from './caller.js'
-import { type Broker, Fleet, fresh } from './fleet.js'
+import { type Broker, type Fleet, fresh } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
 const directions = [
@@ -12,13 +12,17 @@ const directions = [
   { from: 'python', to: 'python' },
 ] as const
 
-export function testCalls(broker: Broker, { backend = 'redis' }: { readonly backend?: 'redis' | 'rpc' } = {}): void {
+/** With a worker of each language on a queue of its name. */
+export function testCalls(
+  broker: Broker,
+  start: () => Promise<Fleet>,
+  { backend = 'redis' }: { readonly backend?: 'redis' | 'rpc' } = {},
+): void {
   describe.skipIf(skippedOn(broker))(title(backend === 'rpc' ? 'calls with RPC results' : 'calls', broker), () => {
     let fleet: Fleet
     beforeAll(async () => {
-      fleet = await Fleet.start({ broker, backend, python: ['python'], node: ['node'] })
+      fleet = await start()
     })
-    afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     // With rpc:// what Python itself does is not asked again.
     const asked = directions.filter(({ from, to }) => backend === 'redis' || from !== to)

@@ -1,16 +1,16 @@
 /** Errors cross the border as themselves: with their type, module, arguments and traceback, on both sides. Numbers and links, too, come as they are. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { Caller, SeenError } from './caller.js'
-import { type Broker, Fleet, fresh } from './fleet.js'
+import { type Broker, type Fleet, fresh } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
-export function testErrors(broker: Broker): void {
+/** With a worker of each language on a queue of its name. */
+export function testErrors(broker: Broker, start: () => Promise<Fleet>): void {
   describe.skipIf(skippedOn(broker))(title('errors and links', broker), () => {
     let fleet: Fleet
     beforeAll(async () => {
-      fleet = await Fleet.start({ broker, python: ['python'], node: ['node'] })
+      fleet = await start()
     })
-    afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
     const failure = async (caller: Caller, kind: string, queue: string): Promise<SeenError> => {
       const { error, value } = await caller.end(await caller.call('interop.fail', [kind], {}, { queue }))

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ChannelModel } from 'amqplib'
 import { Redis } from 'ioredis'
+import { afterAll } from 'vitest'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { startRedis } from '../../scripts/services.mjs'
 import { until } from '../conformance/wait.js'
@@ -217,6 +218,16 @@ export class Fleet implements AsyncDisposable {
     this.redis.disconnect()
     await this.#stopRedis()
     rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** One fleet for several parts of a file: started by the first of them, stopped after the last. */
+export function oneFleet(settings: FleetSettings): () => Promise<Fleet> {
+  let fleet: Promise<Fleet> | undefined
+  afterAll(async () => (await fleet?.catch(() => undefined))?.[Symbol.asyncDispose]())
+  return () => {
+    fleet ??= Fleet.start(settings)
+    return fleet
   }
 }
 

@@ -6,10 +6,10 @@ import { chain, chord, group } from '../../dist/index.js'
 import { Deferred } from '../../dist/internal/deferred.js'
 import { within } from '../conformance/wait.js'
 import { testCalls } from './call-rows.js'
-import { Fleet, fresh } from './fleet.js'
+import { Fleet, fresh, oneFleet } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
-testCalls('classic', { backend: 'rpc' })
+testCalls('classic', oneFleet({ broker: 'classic', backend: 'rpc', python: ['python'], node: ['node'] }), { backend: 'rpc' })
 
 describe.skipIf(skippedOn('classic'))(title('RPC results', 'classic'), () => {
   let fleet: Fleet

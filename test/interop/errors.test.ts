@@ -1,3 +1,0 @@
-import { testErrors } from './error-rows.js'
-
-testErrors('redis')
