@@ -69,8 +69,8 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
       for (const id of ids) expect(await fleet.redis.llen(`runs:${id}`)).toBe(5)
     })
 
-    // Limits are ours: on each broker the same code.
-    if (isFullRun)
+    // Limits are ours: on each broker the same code. Queues that are listed have the type of their own arguments, and Python would declare another.
+    if (isFullRun && broker !== 'quorum')
       test('a limit of the cluster holds among Node workers, beside a Python worker that knows nothing of it', async () => {
         const options = { taskQueues: [{ name: 'limited', concurrency: 2 }], limitStore: fleet.storeUrl }
         await Promise.all([fleet.startNode(['limited'], options), fleet.startNode(['limited'], options), fleet.startPython(['limited'])])

@@ -74,14 +74,14 @@ export class AmqpDeadLetters implements DeadLetters {
   /** In one pass, since each pass begins at the head; what was shown is nobody else's until its end. */
   visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
     return this.#alone(async () => {
-      const count = (await this.#size()) ?? 0
-      if (count === 0) return
+      // Whether it is there. What it says of its size may be from before the messages that the last look has put back: it answers that out of turn.
+      if ((await this.#size()) === undefined) return
       const link = this.#parts.link()
       const unhold = link.hold()
       try {
         const channel = await link.openChannel()
         try {
-          for await (const raw of taken(channel.api, count)) if (!(await this.#show(raw, channel.api, see))) return
+          for await (const raw of taken(channel.api)) if (!(await this.#show(raw, channel.api, see))) return
         } finally {
           // A close alone would give them back, too, but a moment after its answer: the next look would not see them.
           if (channel.isOpen) channel.api.nackAll(true)
@@ -175,9 +175,12 @@ export class AmqpDeadLetters implements DeadLetters {
   }
 }
 
-/** So many messages, the oldest first: a few are asked for at a time, and each may be large. */
-async function* taken(api: AmqpChannel, count: number): AsyncGenerator<AmqpMessage> {
-  for (let left = count; left > 0; left -= askedAtOnce) {
+/** All that are there now, the oldest first: a few are asked for at a time, and each may be large. */
+async function* taken(api: AmqpChannel): AsyncGenerator<AmqpMessage> {
+  const oldest = await api.get(deadQueue.name)
+  if (oldest === false) return
+  yield oldest
+  for (let left = oldest.fields.messageCount ?? 0; left > 0; left -= askedAtOnce) {
     const page = await Promise.all(Array.from({ length: Math.min(askedAtOnce, left) }, () => api.get(deadQueue.name)))
     for (const raw of page) {
       // Others may take some of them meanwhile.
