@@ -11,6 +11,7 @@ const secretUrl = `redis://${user}:${encodeURIComponent(canary)}@127.0.0.1:1/0`
 faultTest(
   {
     id: 'L1',
+    timeoutMs: 300_000,
     promise: 'the password of a URL is shown nowhere: banner, logs, errors, inspect-config, ps, util.inspect',
   },
   async (scene) => {
