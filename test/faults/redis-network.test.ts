@@ -117,8 +117,9 @@ for (const what of ['request', 'reply'] as const) {
       await scene.recorder.started(1, id)
       const [lease] = await raw.hkeys('unacked')
       if (lease === undefined) throw new Error('there is no lease')
-      // The settling script names the hash of the messages; the one that refreshes leases does not.
-      const ack = new RegExp(`\\r\\nunacked\\r\\n(?:[^*]|\\*(?!\\d))*\\r\\n${lease}\\r\\n`)
+      // The settling script: one ack, how many messages are wanted, seconds of a lease, and what the leases of this worker begin with.
+      const prefix = lease.replace(/[^:]*$/, '')
+      const ack = new RegExp(`\\r\\n1\\r\\n\\$\\d+\\r\\n\\d+\\r\\n\\$\\d+\\r\\n[\\d.]+\\r\\n\\$\\d+\\r\\n${prefix}\\r\\n`)
       const lost = proxy.before({ direction: 'up', bytes: ack }, (link) => {
         if (what === 'request') return link.rst()
         link.set({ down: { flow: 'drop' } })
