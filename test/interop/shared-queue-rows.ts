@@ -49,7 +49,7 @@ export function testSharedQueue(broker: Broker, { count }: { readonly count: num
       const how = await fleet.redis.lrange(`ran-by:${key}`, 0, -1)
       const twice = Object.keys(runs).filter((id) => runs[id] !== '1')
       expect(twice.map((id) => fleet.story(id, how))).toEqual([])
-      for (const language of ['python', 'node']) expect(how.filter((run) => run.includes(` ${language} `)).length).toBeGreaterThan(100)
+      for (const language of ['python', 'node']) expect(how.filter((run) => run.includes(` ${language} `)).length).toBeGreaterThan(0)
     })
 
     test('a task is retried by workers of both languages in turn: each retry is run once', async () => {
