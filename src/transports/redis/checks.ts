@@ -30,16 +30,19 @@ const probes: readonly (readonly [command: string, ...args: readonly string[]])[
 
 /** Throws NotSupportedError or ConnectionError, in words. */
 export async function checkServer(link: RedisLink, { evictionPolicy }: RedisBrokerOptions): Promise<ServerAbilities> {
-  const missing = (
-    await Promise.all(probes.map(async ([command, ...args]) => ((await mayNot(link, command, args)) ? command : undefined)))
-  ).filter((command) => command !== undefined)
+  // At once, in one or two round trips.
+  const user = userOf(link)
+  const [refused, server] = await Promise.all([
+    Promise.all(probes.map(async ([command, ...args]) => ((await mayNot(link, user, command, args)) ? command : undefined))),
+    askServer(link),
+  ])
+  const missing = refused.filter((command) => command !== undefined)
   if (missing.length > 0) {
     throw new NotSupportedError(
       `consuming from this Redis`,
       `its user may not use ${missing.join(', ')}: allow these commands in its ACL, or connect as another user`,
     )
   }
-  const server = await askServer(link)
   if (server === undefined) return { allowOom: false, warnings: [notAllowed] }
   if (server.version < 602) throw new NotSupportedError(`Redis ${server.versionText}`, 'celeriac needs Redis 6.2 or later, or Valkey')
   if (server.isCluster)
@@ -96,11 +99,10 @@ const notAllowed = 'Redis does not let this user read INFO: its version, evictio
 /** The command, and not a key of it: those are the user's to name. */
 const forbidden = /no permissions to run/i
 
-async function mayNot(link: RedisLink, command: string, args: readonly string[]): Promise<boolean> {
-  // Without arguments the command itself is refused, after the check of rights. Subscribing would change what the link is for.
-  const asked = args.length === 0 ? link.call('ACL', ['DRYRUN', await userOf(link), command, 'x', 'x']) : link.call(command, args)
+async function mayNot(link: RedisLink, user: Promise<string>, command: string, args: readonly string[]): Promise<boolean> {
   try {
-    const reply: Reply = await asked
+    // Without arguments the command itself is refused, after the check of rights. Subscribing would change what the link is for.
+    const reply: Reply = await (args.length === 0 ? link.call('ACL', ['DRYRUN', await user, command, 'x', 'x']) : link.call(command, args))
     return args.length === 0 && reply instanceof Buffer && forbidden.test(reply.toString())
   } catch (error) {
     return error instanceof RedisReplyError && args.length > 0 && forbidden.test(error.message)
