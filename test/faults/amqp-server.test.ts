@@ -74,7 +74,7 @@ for (const type of queueTypes) {
       depth: type === 'quorum' ? 'full' : undefined,
       promise:
         'RabbitMQ is killed (kill -9) under load and started again: all that it had confirmed is there; only what was out runs again',
-      dupBound: 20,
+      dupBound: 128,
     },
     async (scene) => {
       await scene.worker({ concurrency: 2 })
