@@ -138,12 +138,15 @@ export class InlinePool implements Pool {
     // A run that has ended at once comes back here.
     if (this.#isStarting) return
     this.#isStarting = true
-    while (this.#state === 'running' && this.#running.size < this.#concurrency) {
-      const run = this.#waiting.shift()
-      if (run === undefined) break
-      this.#start(run)
+    try {
+      while (this.#state === 'running' && this.#running.size < this.#concurrency) {
+        const run = this.#waiting.shift()
+        if (run === undefined) return
+        this.#start(run)
+      }
+    } finally {
+      this.#isStarting = false
     }
-    this.#isStarting = false
   }
 }
 
