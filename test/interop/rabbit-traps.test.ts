@@ -1,6 +1,7 @@
 /** Traps of Celery's wire that are RabbitMQ's own: what is declared, what a message is, who is first, what comes back. */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import type { GetMessage } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { until } from '../conformance/wait.js'
@@ -21,13 +22,16 @@ describe.skipIf(skippedOn('classic'))(title('traps', 'classic'), () => {
   })
   afterAll(async () => fleet?.[Symbol.asyncDispose]())
 
-  /** The first message of a queue as it lies there; it is taken. */
+  /** The first message of a queue as it lies there, once it does: Python does not wait for a confirmation. It is taken. */
   const taken = async (queue: string) => {
     const channel = await (await fleet.looking()).createChannel()
     try {
-      const message = await channel.get(queue, { noAck: true })
-      if (message === false) throw new Error(`there is no message in ${queue}`)
-      return message
+      const got: GetMessage[] = []
+      await until(
+        async () => got.push(...[await channel.get(queue, { noAck: true })].filter((message) => message !== false)) > 0,
+        `there is a message in ${queue}`,
+      )
+      return got[0] as GetMessage
     } finally {
       await channel.close()
     }
