@@ -3,6 +3,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
+import { mayBeShared } from '../internal/shared-signal.js'
 import type { Message } from '../protocol/message.js'
 import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
@@ -157,6 +158,7 @@ function outcomeOf(error: unknown): unknown {
 /** The caller's signal ends the wait; the message may have gone out all the same. */
 function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
+  mayBeShared(signal)
   return new Promise<T>((resolve, reject) => {
     const aborted = (): void =>
       reject(

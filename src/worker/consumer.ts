@@ -70,7 +70,7 @@ export class TaskConsumer {
   #asking = 0
   /** How many messages it was given so far. */
   received = 0
-  #idle: (() => void) | undefined
+  readonly #onIdle: (() => void)[] = []
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
   #prefetched = 0
@@ -235,9 +235,7 @@ export class TaskConsumer {
   /** Settles when no task is held any more. */
   async idle(): Promise<void> {
     while (this.#active.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve
-      })
+      await new Promise<void>((resolve) => void this.#onIdle.push(resolve))
     }
   }
 
@@ -394,6 +392,6 @@ export class TaskConsumer {
   #close(task: ActiveTask): void {
     this.#active.delete(task)
     this.#parts.limits.shared.end(task)
-    if (this.#active.size === 0) this.#idle?.()
+    if (this.#active.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 }

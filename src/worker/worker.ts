@@ -392,7 +392,6 @@ export class AppWorker implements Worker, Health {
 
   #fail(error: Error): void {
     this.#core.log.error({ err: error }, error.message)
-    this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
   }

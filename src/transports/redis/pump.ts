@@ -7,7 +7,7 @@
  *   slot ─────┘        └── its link is lost: settle again, and look for the claim by its lease ids
  */
 import type { Clock, Timer } from '../../internal/clock.js'
-import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
+import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply, textOf } from '../../internal/redis/link.js'
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { ClaimPlan, RedisConsumer } from './consumer.js'
 import { type Ending, Endings, settleEndings } from './endings.js'
@@ -22,6 +22,8 @@ const worthSending = 50
 const companyMs = 5
 /** An answer that is due for longer is missed. */
 const longestAnswerMs = 2_000
+/** How often it is told that a key cannot be read: what lies elsewhere goes on meanwhile. */
+const tellEachMs = 10_000
 /** Lua's unpack has an end. */
 const largestAck = 500
 
@@ -69,6 +71,7 @@ export class Pump {
   #waiting: Timer | undefined
   /** The last answer, or the first question after all were answered. */
   #sinceMs = 0
+  #toldMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: PumpParts) {
     this.#parts = parts
@@ -226,7 +229,7 @@ export class Pump {
           const items = listOf(reply)
           onLate(integerOf(items[0]))
           settleEndings(endings, items[2])
-          if (claim !== undefined) this.#claimed(claim, items)
+          if (claim !== undefined) this.#claimed(link, claim, items)
         },
         (error: unknown) => this.#failed(link, acks, endings, claim, error),
       )
@@ -248,11 +251,17 @@ export class Pump {
     return { consumer, plan, rings, first, count }
   }
 
-  #claimed({ consumer, plan, rings, first, count }: Claim, items: readonly Reply[]): void {
+  #claimed(link: RedisLink, { consumer, plan, rings, first, count }: Claim, items: readonly Reply[]): void {
     const claimed: Claimed[] = []
+    let unreadable: Reply | undefined
     for (let at = 3; at < items.length; ) {
       const place = integerOf(items[at]) - 1
       const size = integerOf(items[at + 1])
+      if (place < 0) {
+        unreadable = items[at + 2]
+        at += 2 + size
+        continue
+      }
       const isDue = place >= plan.lists.length
       const which = isDue ? place - plan.lists.length : place % plan.queues.length
       const queue = plan.queues[which] ?? ''
@@ -268,9 +277,18 @@ export class Pump {
     // Held before the places count as free again.
     if (claimed.length > 0) this.#parts.onClaimed(consumer, claimed, isFull)
     consumer.answered(count, rings, claimed.length)
+    if (unreadable !== undefined) this.#tell(link, textOf(unreadable))
     if (isFull) return
     const nextDueMs = integerOf(items[1])
     this.#parts.onEmpty(nextDueMs < 0 ? undefined : nextDueMs)
+  }
+
+  /** A key of another type stands where a queue's list should be. */
+  #tell(link: RedisLink, what: string): void {
+    const now = this.#parts.clock.monotonic()
+    if (now - this.#toldMs < tellEachMs) return
+    this.#toldMs = now
+    this.#parts.onRefused(link, new RedisReplyError(what))
   }
 
   #failed(link: RedisLink, acks: readonly number[], endings: readonly Ending[], claim: Claim | undefined, error: unknown): void {
