@@ -272,7 +272,7 @@ export class TaskConsumer {
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
-      return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
+      return this.#after(task, settler.burials.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
     if (this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
@@ -308,7 +308,7 @@ export class TaskConsumer {
       return this.#close(task)
     }
     const error = new NotRegisteredError(task.head.task)
-    this.#after(task, settler.bury(task, error.message, errorToRemote(error)))
+    this.#after(task, settler.burials.bury(task, error.message, errorToRemote(error)))
   }
 
   #pump(): void {
