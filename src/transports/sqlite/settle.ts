@@ -1,5 +1,5 @@
 /** Moves of messages between the tables of the embedded broker. Each runs inside a transaction; each settling one is fenced by the lease's row. */
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { delayedMark } from './publisher.js'
 
 export type Settlement =
