@@ -1,8 +1,8 @@
 /**
- * A connection to a Redis broker: puts its parts together and holds what they share, the deliveries that are out.
+ * A connection to a Redis broker: puts its parts together.
  *
- *   publish ─▶ publisher ─┐
- *   ack ─▶ pump ──────────┼─▶ session's links ─▶ Redis
+ *   publish ─▶ publisher ──┐
+ *   ack ─▶ pump ───────────┼─▶ session's links ─▶ Redis
  *   release, reject, defer ┤        │
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
@@ -15,21 +15,19 @@ import type { Examination } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
 import type { RedisLink, RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
-import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { AckEnded, Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
+import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
 import { checkServer, examineServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
-import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
-import { type Opened, openEnvelope } from './envelope.js'
+import { Deliveries } from './deliveries.js'
 import { pushFenced } from './fences.js'
 import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
 import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
-import { type Claimed, Pump } from './pump.js'
+import { Pump } from './pump.js'
 import { RedisQueues } from './queues.js'
 import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
@@ -53,7 +51,7 @@ export interface RedisConnectionParts {
   readonly told?: Set<string>
 }
 
-export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner {
+export class RedisConnection implements Connection, ConsumerHost {
   readonly closed: Promise<Error | undefined>
   readonly place: string | undefined
   readonly deadLetters: RedisDeadLetters
@@ -68,6 +66,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #publisher: Publisher
   readonly #pump: Pump
   readonly #waiting: WaitingLink
+  readonly #deliveries: Deliveries
   readonly #returns: Returns
   readonly #upkeep: Upkeep
   readonly #consumers = new Set<RedisConsumer>()
@@ -155,13 +154,25 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
       leaseId,
       link,
       consumers: this.#consumers,
-      onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
+      onClaimed: (consumer, claimed) => {
+        this.#upkeep.busy()
+        this.#deliveries.claimed(consumer, claimed)
+      },
       onEmpty: (nextDueMs) => this.#upkeep.empty(nextDueMs),
       onLate: (count) => {
         this.#counters.lateSettlements += count
       },
       onClaimLost: () => void this.#session.repeat((again) => this.#pump.recover(again)).catch(() => {}),
       onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
+    })
+    this.#deliveries = new Deliveries({
+      consumers: this.#consumers,
+      leases: this.#leases,
+      pump: this.#pump,
+      giveBacks: this.#giveBacks,
+      counters: this.#counters,
+      leaseId,
+      isClosing: () => this.#isClosing,
     })
   }
 
@@ -231,19 +242,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
-  }
-
-  settle(delivery: RedisDelivery, settlement: Settlement): void {
-    const consumer = this.#letGo(delivery)
-    if (delivery.isLost) this.#counters.lateSettlements++
-    else if (settlement.kind === 'ack') {
-      if (delivery.lease > 0) this.#pump.ack(delivery.lease)
-    } else this.#giveBacks.settle(delivery, settlement)
-    if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
-  }
-
-  end(delivery: RedisDelivery, end: PlacedEnd, ended: AckEnded): void {
-    this.#pump.end(delivery.lease, end, this.#leases.letGoAfter(delivery, ended))
   }
 
   claimSoon(): void {
@@ -320,7 +318,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   async #subscribe(queues: readonly string[], consumer: RedisConsumer, listening = this.#session.listening): Promise<void> {
     for (const name of queues) {
       const patterns = this.#topology.fanoutPatterns(this.#topology.queue(name))
-      if (patterns.length > 0) await listening?.psubscribe(patterns, (_, payload) => this.#onHeard(consumer, name, payload))
+      if (patterns.length > 0) await listening?.psubscribe(patterns, (_, payload) => this.#deliveries.heard(consumer, name, payload))
     }
   }
 
@@ -338,52 +336,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     this.#waiting.drop()
     this.#leases.stop()
     this.#leases.loseAll()
-  }
-
-  #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
-    this.#upkeep.busy()
-    const deliveries: RedisDelivery[] = []
-    const unwanted: Return[] = []
-    for (const { lease, queue, raw } of claimed) {
-      if (this.#isClosing || consumer.isCancelled || !consumer.queues.includes(queue)) {
-        unwanted.push({ id: this.#leaseId(lease), counted: false })
-        continue
-      }
-      const opened = this.#opened(raw, queue, consumer)
-      if ('reason' in opened) {
-        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0, claimed: true }])
-        continue
-      }
-      const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })
-      this.#leases.hold(delivery, consumer)
-      deliveries.push(delivery)
-    }
-    if (unwanted.length > 0) this.#giveBacks.giveBack(unwanted)
-    if (deliveries.length > 0) consumer.onDeliveries(deliveries)
-  }
-
-  #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
-    const opened = openEnvelope(raw)
-    if ('reason' in opened) consumer.onRefused?.(queue, opened.reason)
-    return opened
-  }
-
-  #onHeard(consumer: RedisConsumer, queue: string, raw: Buffer | null): void {
-    if (raw === null || this.#isClosing) return
-    const opened = this.#opened(raw, queue, consumer)
-    if ('reason' in opened) {
-      this.#giveBacks.buryHeard({ queue, reason: opened.reason, deliveries: 0, raw })
-      return
-    }
-    consumer.hear(new RedisDelivery(this, queue, opened, { lease: 0, bytes: raw.length, raw }))
-  }
-
-  #letGo(delivery: RedisDelivery): RedisConsumer | undefined {
-    if (delivery.lease === 0) {
-      for (const consumer of this.#consumers) consumer.letGo(delivery)
-      return undefined
-    }
-    return this.#leases.letGo(delivery)
   }
 
   async #close(): Promise<void> {
