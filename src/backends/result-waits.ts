@@ -59,7 +59,8 @@ class Waiter {
   }
 
   fail(error: Error): void {
-    this.failure = error
+    // The first one is the reason.
+    this.failure ??= error
     this.#wake()
   }
 
