@@ -4,7 +4,7 @@ import type { WireSignature } from '../protocol/signature.js'
 import { bodyOf, headerOf, kindOf, listAt, type Options, signatureAt, tasksOf, withBody, withTasks } from './members.js'
 
 /** Appended unless it is there. */
-export function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
+function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
   const list = [...listAt(options, option)]
   for (const signature of signatures) if (!list.some((known) => isDeepStrictEqual(known, signature))) list.push(signature)
   return { ...options, [option]: list }
