@@ -36,6 +36,7 @@ import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
 import { trackWith } from './tracking.js'
 import { Upkeep } from './upkeep.js'
+import { WaitingLink } from './waiting-link.js'
 
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
@@ -64,6 +65,7 @@ export class RedisConnection implements Connection, ConsumerHost {
   readonly #session: Session
   readonly #publisher: Publisher
   readonly #pump: Pump
+  readonly #waiting: WaitingLink
   readonly #deliveries: Deliveries
   readonly #returns: Returns
   readonly #upkeep: Upkeep
@@ -139,8 +141,14 @@ export class RedisConnection implements Connection, ConsumerHost {
     })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work).finally(() => this.#wake()))
     this.queues = new RedisQueues({ layout: this.#layout, topology: this.#topology, scripts, session: this.#session })
+    this.#waiting = new WaitingLink({
+      target,
+      clock,
+      onReady: () => this.#pump.soon(),
+    })
     this.#pump = new Pump({
       layout: this.#layout,
+      waiting: this.#waiting,
       clock,
       leaseTtlMs: options.leaseTtlMs,
       leaseId,
@@ -154,6 +162,7 @@ export class RedisConnection implements Connection, ConsumerHost {
       onLate: (count) => {
         this.#counters.lateSettlements += count
       },
+      onClaimLost: () => void this.#session.repeat((again) => this.#pump.recover(again)).catch(() => {}),
       onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
     })
     this.#deliveries = new Deliveries({
@@ -261,6 +270,7 @@ export class RedisConnection implements Connection, ConsumerHost {
 
   /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
   async #answeredClaims(consumer: RedisConsumer): Promise<void> {
+    await atMost(this.#clock, closingMs, this.#pump.stopWaiting())
     await atMost(this.#clock, closingMs, consumer.quiet())
     await atMost(this.#clock, closingMs, this.#giveBacks.idle())
   }
@@ -276,6 +286,8 @@ export class RedisConnection implements Connection, ConsumerHost {
 
   /** New links: first what was held is made sure of, then work goes on. */
   async #onLinked({ commands, listening }: Links): Promise<void> {
+    // It is told of news by the link that was lost.
+    this.#waiting.drop()
     if (listening !== undefined) {
       await this.#track(commands, listening)
       for (const consumer of this.#consumers) await this.#subscribe(consumer.queues, consumer, listening)
@@ -288,13 +300,19 @@ export class RedisConnection implements Connection, ConsumerHost {
   }
 
   async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
-    const refusal = await trackWith(commands, listening, () => {
-      this.#upkeep.busy()
-      this.#wake()
-    })
+    const refusal = await trackWith(commands, listening, (lists) => this.#onNews(lists))
     if (refusal !== undefined && this.#upkeep.isTold)
       this.#log.warn({}, `Redis cannot tell of new messages (${refusal}): its lists are looked at, up to 200 times a second`)
     this.#upkeep.isTold = refusal === undefined
+  }
+
+  #onNews(lists: readonly string[] | undefined): void {
+    const news = lists?.filter((list) => !this.#pump.hears(list))
+    for (const consumer of this.#consumers) {
+      if (news !== undefined && !news.some((list) => consumer.reads(list))) continue
+      this.#upkeep.busy()
+      consumer.wake()
+    }
   }
 
   async #subscribe(queues: readonly string[], consumer: RedisConsumer, listening = this.#session.listening): Promise<void> {
@@ -314,9 +332,10 @@ export class RedisConnection implements Connection, ConsumerHost {
 
   #onEnded(): void {
     this.#upkeep.stop()
+    this.#pump.leave()
+    this.#waiting.drop()
     this.#leases.stop()
     this.#leases.loseAll()
-    this.#pump.leave()
   }
 
   async #close(): Promise<void> {
