@@ -1,18 +1,12 @@
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
-import {
-  type Config,
-  type ConfigInput,
-  celeryDefaults,
-  describeConfig,
-  givenIn,
-  resolveConfig,
-  resolveGiven,
-} from '../../dist/app/config.js'
+import { type Config, type ConfigInput, celeryDefaults, describeConfig, givenIn, resolveGiven } from '../../dist/app/config.js'
 import { celeryName } from '../../dist/app/config-names.js'
 import { rows } from '../../dist/app/config-table.js'
 import { givenInEnvironment } from '../../dist/app/load-config.js'
 import { CeleriacError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
+
+const resolveConfig = (input: ConfigInput = {}): Config => resolveGiven(givenIn(input))
 
 function complaint(input: object): string {
   try {
