@@ -15,6 +15,7 @@ import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
+import { isDisagreement } from './for-good.js'
 import { type Health, notReadyWords } from './health.js'
 import { learning } from './known-tasks.js'
 import { Mailbox } from './mailbox.js'
@@ -292,15 +293,14 @@ export class AppWorker implements Worker, Health {
     this.#lost = cause.message
     log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
     const pause = this.#pauses()
-    while (this.#stopping === undefined) {
-      await pause()
+    for (await pause(); this.#stopping === undefined; await pause()) {
       try {
-        if (this.#stopping !== undefined) return
         this.#reconnecting = this.#consume(pool, backend)
         await this.#reconnecting
         log.info({}, 'connected to the broker again')
         return
       } catch (error) {
+        if (isDisagreement(error)) return this.#fail(error)
         log.error({ err: error }, 'the broker cannot be reached; trying again')
       }
     }
@@ -391,7 +391,6 @@ export class AppWorker implements Worker, Health {
   }
 
   #fail(error: Error): void {
-    this.#core.log.error({ err: error }, error.message)
     this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })
