@@ -6,7 +6,7 @@ import type { Finding } from '../../dist/cli/doctor/finding.js'
 import { examineQueues } from '../../dist/cli/doctor/queues.js'
 import { examineResults } from '../../dist/cli/doctor/results.js'
 import { examineSettings } from '../../dist/cli/doctor/settings.js'
-import { examineWorkers } from '../../dist/cli/doctor/workers.js'
+import { examineWorkers, written } from '../../dist/cli/doctor/workers.js'
 import type { CommandContext } from '../../dist/cli/with-app.js'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
 import { startRedis } from '../../scripts/services.mjs'
@@ -37,6 +37,17 @@ test('workers of one name, and workers that cannot read what is sent, are found'
   expect(findings.map(({ evidence }) => evidence)).toContainEqual(
     expect.stringMatching(/deaf@h writes tasks as msgpack.*accepts json only/),
   )
+})
+
+test('results are JSON: workers that write them otherwise are found, whatever messages may be', () => {
+  const told = (acceptContent: string[], resultSerializer: string) => {
+    const context = contextOf(new Celeriac('x', { broker: 'memory://', acceptContent, taskSerializer: 'msgpack' }))
+    const reply = { task_serializer: 'msgpack', result_serializer: resultSerializer }
+    return written(context, [{ hostname: 'python@h', reply }]).map(({ evidence }) => evidence)
+  }
+  expect(told(['msgpack'], 'json')).toEqual([])
+  expect(told(['json', 'msgpack'], 'msgpack')).toEqual(['python@h writes results as msgpack, and this app reads them as JSON only'])
+  expect(told(['json'], 'json')).toEqual([expect.stringMatching(/python@h writes tasks as msgpack.*accepts json only/)])
 })
 
 test('queues that nobody takes from, paused ones and dead letters are found', async () => {
