@@ -1,5 +1,5 @@
-import type { Sql } from './database.js'
 import type { SqlValue } from './engine.js'
+import type { Sql } from './sql.js'
 
 // Crossing into SQLite costs as much as a small insert itself: rows go in groups of this size, what is left over one by one.
 const groupSize = 16
