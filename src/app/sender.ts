@@ -20,7 +20,7 @@ import type { Serializer } from '../serializer.js'
 import { encodeJson } from '../serializers/json.js'
 import { checkCall } from './arguments.js'
 import { enqueued, StoredResult } from './async-result.js'
-import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
+import { checkCallOptions, checkPriority, timeOf, withCallOptions, withoutUndefined } from './call-options.js'
 import { runningTask } from './context.js'
 import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
@@ -90,7 +90,7 @@ export class Sender implements SignatureSender {
   send(signature: Signature, options: ApplyOptions): Enqueued<unknown> {
     const { task, args, kwargs, options: own, subtaskType, plumbing } = signature.call
     if (subtaskType === null && plumbing === undefined && !task.startsWith('celery.'))
-      return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
+      return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: withCallOptions(own, options) })
     try {
       checkCallOptions(options)
       const { retry = own.retry, signal = own.signal, ...rest } = options
@@ -136,14 +136,18 @@ export class Sender implements SignatureSender {
     const call = outgoingOf(this.#core, planned)
     const { chord } = planned.embed
     if (typeof chord !== 'object' || chord === null || chord instanceof JsonText) return call
-    // One object for all header tasks of a chord, which may be very many: it is written once.
+    return { ...call, embed: { ...planned.embed, chord: this.chordText(chord) } }
+  }
+
+  /** The body of a chord, checked: one object for all of its header tasks, which may be very many, so it is written once. */
+  chordText(chord: object): JsonText {
     let text = this.#chordTexts.get(chord)
     if (text === undefined) {
       checkSignatures([['chord', chord]])
       text = new JsonText(encodeJson(chord, 'embed.chord'))
       this.#chordTexts.set(chord, text)
     }
-    return { ...call, embed: { ...planned.embed, chord: text } }
+    return text
   }
 
   /** The call as a message, and where it goes: a promise only where something is waited for. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
@@ -273,7 +277,11 @@ export class Sender implements SignatureSender {
         // What counts and restores must be there before the first part can end.
         case 'chord':
           counted.push(step.groupId)
-          await (await connections.backend()).startChord(step.groupId, { size: step.size, expiresSeconds })
+          await (await connections.backend()).startChord(step.groupId, {
+            size: step.size,
+            body: this.chordText(step.body),
+            expiresSeconds,
+          })
           break
         case 'saveGroup':
           await (await connections.backend()).saveGroup(step.tuple, { expiresSeconds })
@@ -387,9 +395,4 @@ function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
 /** When what was published in this turn of the event loop is on its way. */
 function turnOfLoop(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
-}
-
-function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {
-  // Filtered just here: no value is undefined any more.
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ApplyOptions
 }
