@@ -259,6 +259,8 @@ export function chainOf(given: readonly Signature[]): Signature {
     const [only] = tasks
     if (call.subtaskType === 'chain' && call.plumbing === undefined) for (const inner of unchained(step)) add(inner)
     else if (call.subtaskType !== 'group' || tasks.length !== 1 || only === undefined) append(step)
+    // Celery: a group that leads takes whatever follows it for its body.
+    else if (steps.length === 1 && steps[0]?.call.subtaskType === 'group') steps[0] = chordOf(steps[0], step)
     else if (Object.keys(call.options).length === 0 && call.plumbing === undefined) add(only)
     // Its options become its member's when the chain is sent.
     else append(composite('chain', { tasks: [step] }, [step]))
@@ -267,13 +269,13 @@ export function chainOf(given: readonly Signature[]): Signature {
     const last = steps.at(-1)
     if (isEmptyGroup(step) && last !== undefined) return
     if (step.call.subtaskType !== 'group' && last?.call.subtaskType === 'group') steps[steps.length - 1] = chordOf(last, step)
-    else if (last?.call.subtaskType === 'chord' && endsInGroup(last))
-      steps[steps.length - 1] = last.withBody((body) => chainOf([body, step]))
+    else if (last?.call.subtaskType === 'chord' && endsInGroup(last)) steps[steps.length - 1] = last.withBody((body) => body.pipe(step))
     else steps.push(step)
   }
   for (const step of given) add(step)
   const [first] = steps
-  if (steps.length === 1 && first !== undefined && first.call.subtaskType !== null) return first
+  // A chain of one group is no group: as a member of another its list stays a list.
+  if (steps.length === 1 && first !== undefined && (first.call.subtaskType === 'chain' || first.call.subtaskType === 'chord')) return first
   return composite('chain', { tasks: steps }, steps)
 }
 

@@ -58,6 +58,11 @@ test('a group of one that is followed by something with pipe() is a chord, as wi
   const one = () => group([add.s(1, 1)])
   expect(json(one().pipe(tsum.s()))).toMatchObject({ task: 'celery.chord' })
   expect(json(one().pipe(group([])))).toMatchObject({ task: 'celery.chain', kwargs: { tasks: [{ task: 't.add' }] } })
+  const led = chain(group(add.s(1, 1), add.s(2, 2)), group([tsum.s()]), tsum.s())
+  expect(json(led)).toMatchObject({
+    task: 'celery.chord',
+    kwargs: { body: { task: 'celery.chord', kwargs: { body: { task: 't.tsum' } } } },
+  })
   expect(json(chain(one(), tsum.s()))).toMatchObject({ kwargs: { tasks: [{ task: 't.add' }, { task: 't.tsum' }] } })
   expect(
     json(
