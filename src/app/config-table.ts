@@ -321,7 +321,7 @@ export const configTable = {
     kind: storeUrl,
     default: {
       says: "the broker's own store; with RabbitMQ, `sqlite://`",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'sqlite://' : broker),
     },
     sentence:
       'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',
