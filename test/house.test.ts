@@ -62,8 +62,6 @@ const upwardDynamic: Readonly<Record<string, { readonly to: string; readonly bec
 /** Files over 400 lines, each with the reason why it is still one concept. */
 const longFiles: Readonly<Record<string, string>> = {
   'errors.ts': 'a list: every error class, and nothing else',
-  'internal/sqlite/database.ts': 'the group commit: its queue, transaction, locking and bells change together',
-  'transports/sqlite/connection.ts': 'the pump: settle, promote and claim are one transaction',
 }
 
 /** `transports/index` of transports/index.ts, `app` of app/sender.ts, `errors` of errors.ts. */

@@ -11,11 +11,12 @@ import type { AppCore } from './core.js'
 import { EagerStore } from './eager-store.js'
 import { executeWith } from './execute.js'
 import { handleOf } from './group-result.js'
+import type { Prepared } from './message-writer.js'
 import { finalState, isStored, type MetaParts, metaOf, retryMessage } from './outcomes.js'
 import type { OutgoingCall } from './outgoing-call.js'
 import type { ResultAccess } from './result-wait.js'
 import { requestOf } from './run-request.js'
-import type { Prepared, Sender } from './sender.js'
+import type { Sender } from './sender.js'
 
 export interface EagerParts {
   readonly core: AppCore
@@ -29,7 +30,7 @@ export interface EagerParts {
  */
 export async function runEagerly({ core, sender, access }: EagerParts, call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
   const run = new EagerRun(core, sender)
-  await run.all(await sender.prepare(call, id))
+  await run.all(await sender.writer.write(call, id))
   const meta = run.results.get(id)
   if (core.config.taskEagerPropagates && meta !== undefined && isReady(meta.status) && meta.status !== 'SUCCESS') throw failureFrom(meta)
   return handleIn(run, access, [[id, null], null])
@@ -55,7 +56,7 @@ export async function runPlanEagerly({ core, sender, access }: EagerParts, plan:
   for (const step of plan.steps) {
     if (step.kind === 'chord') await run.results.startChord(step.groupId, step)
     else if (step.kind === 'saveGroup') await run.results.saveGroup(step.tuple)
-    else await run.all(await sender.prepareCall(step.call))
+    else await run.all(await sender.writer.writePlanned(step.call))
   }
   const result = handleIn(run, access, plan.result)
   if (core.config.taskEagerPropagates && ((await result.failed()) || (await result.state()) === 'REVOKED')) await result.get()
@@ -81,7 +82,7 @@ export class EagerRun {
     this.#continuer = new Continuer({
       core,
       backend: this.results,
-      prepare: (call) => sender.prepareCall(call),
+      prepare: (call) => sender.writer.writePlanned(call),
       publish: async (prepared) => void this.#waiting.push(prepared),
       known: async () => new Set(),
     })

@@ -2,8 +2,10 @@
 import { ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { machineTime } from '../internal/machine-time.js'
-import { openDatabase, type Sql, type SqliteDatabase } from '../internal/sqlite/database.js'
+import type { SqliteDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../internal/sqlite/location.js'
+import { openDatabase } from '../internal/sqlite/open-database.js'
+import type { Sql } from '../internal/sqlite/sql.js'
 import { RecordStore } from './record-store.js'
 import type { Records } from './start-rule.js'
 

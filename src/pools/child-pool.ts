@@ -1,155 +1,104 @@
 /**
- * A pool of children, each a process or a thread of its own, so that a task that blocks, leaks or crashes harms only its own child.
- *
- * A child is booting -> ready -> draining (recycled, resized, stopped) -> gone, or dying -> gone when it is killed. The pool keeps `size` of them
- * booting or ready: whatever leaves is replaced at once, unless children die without having run anything: then it backs off.
+ * A pool of children (children.ts), so that a task that blocks, leaks or crashes harms only its own child.
  *
  * A run goes to an idle child, else to a free slot. When there is none, children whose runs are short get some ahead, to hide the way to them, and what they
  * say is heard for several at a time; a child that turns out to be busy for longer gives back what it has not started.
  */
-import { availableParallelism } from 'node:os'
-import { ChildBootError } from '../errors.js'
 import type { Clock, Timer } from '../internal/clock.js'
-import type { Logger } from '../internal/logger.js'
-import type { AbortCause, Pool, PoolHost, Run, TaskRequest } from '../pool.js'
-import { BootBackoff, type BootBackoffOptions } from './boot-backoff.js'
-import type { OpenChild } from './child-link.js'
+import type { AbortCause, Pool, Run, TaskRequest } from '../pool.js'
+import { type ChildKind, Children, type ChildrenEvents, type ChildrenOptions } from './children.js'
 import { depthFor, hearEachMs, mostInPool, patienceFor, startPatienceMs } from './pipelining.js'
-import { PoolChild } from './pool-child.js'
+import type { PoolChild } from './pool-child.js'
 import { type Kill, PoolRun, type PoolRunOwner } from './pool-run.js'
 
-export interface ChildPoolOptions {
-  /** How many children. */
-  readonly size: number
-  /** How many tasks a child runs at the same time. Default 1: over it, a task that blocks or dies takes others with it. */
-  readonly childConcurrency?: number
+export interface ChildPoolOptions extends ChildrenOptions {
   /** A child is replaced after so many tasks. */
   readonly maxTasksPerChild?: number
   /** A child is replaced when it has over so many KiB of memory after a task. */
   readonly maxMemoryPerChild?: number
   /** Where short runs wait for their turn: in children (the default), in the pool, so that a child has what it runs and no other, or nowhere. */
   readonly ahead?: 'in children' | 'in pool' | 'none'
-  readonly boot?: BootBackoffOptions
-  readonly host: PoolHost
-  readonly clock: Clock
-  readonly log: Pick<Logger, 'warn' | 'error'>
-  /** Children cannot be started any more, though they could be at first; the pool keeps trying. Called once until it works again. */
-  onFatal?(error: ChildBootError): void
-}
-
-/** What the children of a pool are. */
-export interface ChildKind {
-  readonly name: 'prefork' | 'threads'
-  readonly open: OpenChild
-  /** Other children live now. */
-  changed?(children: readonly PoolChild[]): void
-  /** All are gone, and none will come. */
-  stop?(): void
 }
 
 /** A run whose child died that often right before the start is taken for the reason. */
 const mostDeaths = 2
-/** Children that boot at the same time before the first one could: the worker itself boots beside them, and with more than CPUs all would be late. */
-const firstBoots = Math.min(2, Math.max(1, availableParallelism() - 1))
 
 export class ChildPool implements Pool, PoolRunOwner {
   readonly name: string
   readonly supports = { timeLimit: true, terminate: true, ownLoop: true, resize: true }
   readonly clock: Clock
   readonly #options: ChildPoolOptions
-  readonly #kind: ChildKind
   readonly #slots: number
   readonly #ahead: ChildPoolOptions['ahead']
-  readonly #backoff: BootBackoff
-  #state: 'new' | 'starting' | 'running' | 'stopping' = 'new'
-  #size: number
-  #children: PoolChild[] = []
+  readonly #children: Children
   #waiting: PoolRun[] = []
   #lastRun = 0
-  #bootTimer: Timer | undefined
   #pulse: Timer | undefined
-  #starting: Promise<void> | undefined
-  #started: { resolve(): void; reject(error: Error): void } | undefined
-  #stopping: Promise<void> | undefined
-  #toldFatal = false
 
   constructor(kind: ChildKind, options: ChildPoolOptions) {
     this.name = kind.name
-    this.#kind = kind
     this.#options = options
-    this.#size = options.size
-    this.#slots = options.childConcurrency ?? 1
     this.#ahead = options.ahead ?? 'in children'
-    this.#backoff = new BootBackoff(options.boot)
+    this.#children = new Children(kind, options, this.#events())
+    this.#slots = this.#children.concurrency
     this.clock = options.clock
   }
 
   get capacity(): number {
-    return this.#size * this.#slots
+    return this.#children.size * this.#slots
   }
 
   get size(): number {
-    return this.#size
+    return this.#children.size
   }
 
   get window(): number {
-    if (this.#slots > 1 || this.#ahead === 'none' || this.#children.length === 0) return this.capacity
+    if (this.#slots > 1 || this.#ahead === 'none' || this.#children.all.length === 0) return this.capacity
     let depth = Number.POSITIVE_INFINITY
-    for (const child of this.#children) depth = Math.min(depth, depthFor(child.averageMs))
-    return this.#ahead === 'in pool' ? Math.min(this.#size * depth, this.#size + mostInPool) : this.#size * depth
+    for (const child of this.#children.all) depth = Math.min(depth, depthFor(child.averageMs))
+    return this.#ahead === 'in pool' ? Math.min(this.#children.size * depth, this.#children.size + mostInPool) : this.#children.size * depth
   }
 
   get pids(): readonly number[] {
     // Threads share one.
-    return [...new Set(this.#children.map((child) => child.pid).filter((pid) => pid !== 0))]
+    return [...new Set(this.#children.all.map((child) => child.pid).filter((pid) => pid !== 0))]
   }
 
   /** Settles when the first child is ready; the others follow. A pool starts once: after `stop()` it rejects. */
   start(): Promise<void> {
-    this.#starting ??= new Promise((resolve, reject) => {
-      if (this.#state !== 'new') return reject(new ChildBootError('the pool was stopped before it was started'))
-      this.#state = 'starting'
-      this.#started = { resolve, reject }
-      this.#fill()
-    })
-    return this.#starting
+    return this.#children.start()
   }
 
   run(request: TaskRequest): Run {
     const run = new PoolRun(++this.#lastRun, request, this)
     this.#waiting.push(run)
-    if (this.#state === 'stopping') this.#endWaiting()
+    if (this.#children.isStopping) this.#endWaiting()
     else this.#dispatch()
     return run
   }
 
   /** Settles when the new children are ready (or could not boot: the pool goes on trying). Children over the size finish what they run. */
-  async resize(size: number): Promise<void> {
-    this.#size = size
-    const serving = this.#children.filter((child) => child.isServing).sort((a, b) => a.runs.size - b.runs.size)
-    for (const child of serving.slice(0, Math.max(0, serving.length - size))) this.#retire(child)
-    if (this.#state !== 'running') return
-    this.#fill()
-    await Promise.all(this.#children.map((child) => child.booted))
+  resize(size: number): Promise<void> {
+    return this.#children.resize(size)
   }
 
   /** Settles when the new children are ready. */
-  async restart(): Promise<void> {
-    for (const child of this.#children.filter((child) => child.isServing)) this.#retire(child)
-    await Promise.all(this.#children.map((child) => child.booted))
+  restart(): Promise<void> {
+    return this.#children.restart()
   }
 
   async stop({ signal }: { readonly signal: AbortSignal }): Promise<void> {
-    this.#stopping ??= this.#stop()
+    const stopped = this.#children.stop()
     const kill: Kill = { by: 'shutdown', signal: 'SIGKILL', detail: 'the pool was stopped' }
     const killAll = (): void => {
-      for (const child of this.#children) child.killNow(kill)
+      for (const child of this.#children.all) child.killNow(kill)
     }
     if (signal.aborted) killAll()
     signal.addEventListener('abort', killAll, { once: true })
     try {
-      await this.#stopping
+      await stopped
     } finally {
+      this.#pulse?.cancel()
       signal.removeEventListener('abort', killAll)
     }
   }
@@ -178,20 +127,6 @@ export class ChildPool implements Pool, PoolRunOwner {
     run.kill = kill
     if (child.runs.size === 1 || this.#slots > 1) child.kill(kill, run)
     else child.giveBack()
-  }
-
-  async #stop(): Promise<void> {
-    this.#state = 'stopping'
-    this.#bootTimer?.cancel()
-    this.#started?.reject(new ChildBootError('the pool was stopped while it started'))
-    this.#endWaiting()
-    for (const child of this.#children) {
-      if (child.state === 'booting') child.kill({ by: 'shutdown', signal: 'SIGKILL', detail: 'the pool was stopped' })
-      else child.drain()
-    }
-    await Promise.all(this.#children.map((child) => child.gone))
-    this.#pulse?.cancel()
-    this.#kind.stop?.()
   }
 
   #endWaiting(): void {
@@ -225,7 +160,7 @@ export class ChildPool implements Pool, PoolRunOwner {
 
   #leastBusy(fits: (child: PoolChild) => boolean): PoolChild | undefined {
     let best: PoolChild | undefined
-    for (const child of this.#children) {
+    for (const child of this.#children.all) {
       if (child.state !== 'ready' || child.givingBack || !fits(child)) continue
       if (best === undefined || child.runs.size < best.runs.size || (child.runs.size === best.runs.size && child.taken < best.taken))
         best = child
@@ -244,7 +179,7 @@ export class ChildPool implements Pool, PoolRunOwner {
       return
     }
     child.full = child.runs.size >= this.#depthOf(child)
-    if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#retire(child)
+    if (child.taken >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY)) this.#children.retire(child)
     this.#pulse ??= this.clock.setTimer(hearEachMs, () => this.#look())
   }
 
@@ -252,7 +187,7 @@ export class ChildPool implements Pool, PoolRunOwner {
   #look(): void {
     this.#pulse = undefined
     const now = this.clock.monotonic()
-    for (const child of this.#children) {
+    for (const child of this.#children.all) {
       child.hear()
       const runs = [...child.runs.values()]
       const [first] = runs
@@ -269,61 +204,32 @@ export class ChildPool implements Pool, PoolRunOwner {
   #wait(runs: readonly PoolRun[]): void {
     for (const run of runs) run.wait()
     this.#waiting.unshift(...runs)
-    if (this.#state === 'stopping') this.#endWaiting()
+    if (this.#children.isStopping) this.#endWaiting()
   }
 
   #childOf(run: PoolRun): PoolChild | undefined {
-    return this.#children.find((child) => child.runs.has(run.n))
+    return this.#children.all.find((child) => child.runs.has(run.n))
   }
 
-  // ── children come and go ───────────────────────────────────────────────────
+  // ── what children tell ─────────────────────────────────────────────────────
 
-  #fill(): void {
-    if (this.#state !== 'starting' && this.#state !== 'running') return
-    const booting = this.#children.filter((child) => child.state === 'booting').length
-    const most = this.#backoff.failures > 0 ? 1 : this.#state === 'starting' ? firstBoots : this.#size
-    const missing = this.#size - this.#children.filter((child) => child.isServing).length
-    if (this.#bootTimer === undefined) for (let forks = Math.min(missing, most - booting); forks > 0; forks--) this.#fork()
-  }
-
-  #fork(): void {
-    const { host, clock } = this.#options
-    host.beforeProcess?.()
-    const child = new PoolChild(
-      { open: this.#kind.open, concurrency: this.#slots, host, clock },
-      {
-        onReady: () => this.#onReady(),
-        onOutcome: (child) => this.#onOutcome(child),
-        onGaveBack: (child, runs) => this.#onGaveBack(child, runs),
-        onExit: (child) => this.#onExit(child),
-      },
-    )
-    this.#children.push(child)
-    this.#kind.changed?.(this.#children)
-  }
-
-  #retire(child: PoolChild): void {
-    if (child.state === 'booting') child.kill({ by: 'shutdown', signal: 'SIGKILL', detail: 'the pool was made smaller' })
-    else child.drain()
-    this.#fill()
-  }
-
-  #onReady(): void {
-    if (this.#state === 'starting') {
-      this.#state = 'running'
-      this.#started?.resolve()
+  #events(): ChildrenEvents {
+    return {
+      onPlaces: () => this.#dispatch(),
+      onOutcome: (child) => this.#onOutcome(child),
+      onGaveBack: (child, runs) => this.#onGaveBack(child, runs),
+      onExit: (child) => this.#settleRunsOf(child),
+      onStopping: () => this.#endWaiting(),
     }
-    this.#fill()
-    this.#dispatch()
   }
 
   #onOutcome(child: PoolChild): void {
-    if (this.#backoff.failures > 0) this.#recovered()
+    this.#children.worked()
     if (child.runs.size <= this.#depthOf(child) / 2) child.full = false
     if (child.state === 'ready' && child.memoryKib > (this.#options.maxMemoryPerChild ?? Number.POSITIVE_INFINITY)) {
       // What it has ahead would make it larger.
       child.giveBack()
-      this.#retire(child)
+      this.#children.retire(child)
     }
     this.#dispatch()
   }
@@ -334,16 +240,6 @@ export class ChildPool implements Pool, PoolRunOwner {
     this.#wait(runs.filter((run) => run.state !== 'ended'))
     const [last] = child.runs.values()
     if (last?.kill !== undefined && last.kill.onlyWaiting !== true && child.runs.size === 1) child.kill(last.kill, last)
-    this.#dispatch()
-  }
-
-  #onExit(child: PoolChild): void {
-    this.#children = this.#children.filter((other) => other !== child)
-    this.#kind.changed?.(this.#children)
-    this.#settleRunsOf(child)
-    if (!child.endedOnPurpose && !child.worked) this.#bootFailed(child)
-    else if (!child.endedOnPurpose) this.#options.log.warn({ pid: child.pid, exit: child.exit }, child.describeExit())
-    this.#fill()
     this.#dispatch()
   }
 
@@ -360,40 +256,5 @@ export class ChildPool implements Pool, PoolRunOwner {
       else back.push(run)
     }
     this.#wait(back)
-  }
-
-  #bootFailed(child: PoolChild): void {
-    const { log, onFatal, clock } = this.#options
-    const text = child.reportedError ?? child.describeExit()
-    const waitMs = this.#backoff.failed(clock.monotonic(), text)
-    const { failures, attempts, firstError = text } = this.#backoff
-    if (this.#state === 'stopping') return
-    log.error({ pid: child.pid, exit: child.exit, failures }, `a child of the pool did not live until its first task: ${text}`)
-    const error = new ChildBootError(
-      `${failures} children of the pool in a row did not live until their first task. The first one: ${firstError}`,
-    )
-    if (this.#state === 'starting' && failures >= attempts) {
-      this.#started?.reject(error)
-      this.#stopping ??= this.#stop()
-      return
-    }
-    // The system has no process or file to give at the moment: that passes, and says nothing about the app.
-    const isRefused = child.pid === 0
-    if (failures >= attempts && !isRefused && !this.#toldFatal) {
-      this.#toldFatal = true
-      onFatal?.(error)
-    }
-    this.#bootTimer?.cancel()
-    const again = (): void => {
-      this.#bootTimer = undefined
-      this.#fill()
-    }
-    this.#bootTimer = clock.setTimer(waitMs, again, { keepAlive: true })
-  }
-
-  #recovered(): void {
-    this.#backoff.worked()
-    this.#toldFatal = false
-    this.#fill()
   }
 }

@@ -99,7 +99,7 @@ export class AppUnderTest implements TestApp {
     const core = this.#core
     const definition = core.registry.need(task.name)
     const id = request.id ?? randomUUID()
-    const { message, routed } = await this.#sender.prepare({ task: task.name, definition, args, kwargs: {}, options: {} }, id)
+    const { message, routed } = await this.#sender.writer.write({ task: task.name, definition, args, kwargs: {}, options: {} }, id)
     const plain = requestOf(core, message, decodeHead(message), definition, {
       queue: routed.queue ?? '',
       redelivered: false,

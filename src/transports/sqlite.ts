@@ -1,7 +1,7 @@
 /** The embedded broker: one SQLite file, many processes of one host, no server. */
 import type { Clock } from '../internal/clock.js'
-import { openDatabase } from '../internal/sqlite/database.js'
 import { parseSqliteUrl, type SqliteLocation } from '../internal/sqlite/location.js'
+import { openDatabase } from '../internal/sqlite/open-database.js'
 import { routedExchangeTypes } from '../protocol/routing.js'
 import type { Connection, Transport, TransportSupports } from '../transport.js'
 import { SqliteConnection } from './sqlite/connection.js'

@@ -1,21 +1,19 @@
 import { outsideTasks } from '../app/context.js'
 import type { AppCore } from '../app/core.js'
-import { requestOf } from '../app/run-request.js'
 import type { ResultBackend } from '../backend.js'
 import { DecodeError, NotRegisteredError, WorkerLostError } from '../errors.js'
 import type { Timer } from '../internal/clock.js'
-import { failpoint, failpoints } from '../internal/failpoints.js'
+import { failpoint } from '../internal/failpoints.js'
 import { logs } from '../internal/logger.js'
-import type { Outcome, Pool } from '../pool.js'
+import type { Pool } from '../pool.js'
 import { errorToRemote } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta } from '../protocol/result.js'
 import type { Consumer, Delivery } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
 import { type Known, knownOf } from './known-tasks.js'
-import { LimitedTasks } from './limited-tasks.js'
-import { Gate } from './limits/gate.js'
 import { openOrReject } from './open-delivery.js'
 import { hasOtherCopy } from './other-copy.js'
+import { PoolFeed } from './pool-feed.js'
 import type { RateLimits } from './rate-limits.js'
 import type { RefusalLog } from './refusal-log.js'
 import type { RevokedTasks } from './revoked.js'
@@ -23,7 +21,6 @@ import type { Settler } from './settler.js'
 import type { TaskCounts } from './task-counts.js'
 import type { TaskEvents } from './task-events.js'
 import { signalOf } from './task-signals.js'
-import { WaitingTasks } from './waiting-tasks.js'
 import type { WorkerQueues } from './worker-queues.js'
 
 /** An unknown task that goes back to its queue waits so long: another worker may know it, or this one after its restart. */
@@ -54,17 +51,15 @@ interface ConsumerParts {
 }
 
 /**
- * From deliveries to runs: reads the head, asks whether the task may run at all, and gives it to the pool when the pool has a place.
+ * From deliveries to tasks that may run, and from their ends to the settler: reads the head, asks whether the task may run at all, and holds it until it is settled.
  *
- *   delivery ─▶ head readable? ─▶ revoked? expired? not yet due? known? ─▶ waiting ─▶ pool ─▶ settler
+ *   delivery ─▶ head readable? ─▶ revoked? expired? not yet due? known? ─▶ pool feed ─▶ settler
  */
 export class TaskConsumer {
   readonly #parts: ConsumerParts
   /** Two deliveries may carry one id: a message that was sent twice. */
   readonly #active = new Set<ActiveTask>()
-  readonly #waiting = new WaitingTasks()
-  #inPool = 0
-  #isPumping = false
+  readonly #feed: PoolFeed
   #draining = false
   /** Those that the backend is asked about. */
   #asking = 0
@@ -74,25 +69,18 @@ export class TaskConsumer {
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
   #prefetched = 0
-  readonly #limited: LimitedTasks
-  readonly #gate: Gate
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts
-    this.#limited = new LimitedTasks(parts.limits, parts.core.clock, (task) => this.#onTurns([task]))
-    this.#gate = new Gate(parts.core, parts.limits.shared, {
-      places: () => parts.pool.window - this.#inPool,
-      onTurns: (tasks) => this.#onTurns(tasks),
+    this.#feed = new PoolFeed({
+      ...parts,
+      onChanged: () => this.#prefetchAgain(),
+      onRunning: () => this.#watchLoss(),
+      onEnded: (task, outcome) => parts.settler.settle(task, outcome, () => this.#close(task)),
+      onLost: (task) => this.#close(task),
       onDropped: (task) => this.#after(task, parts.settler.refuse(task, 'revoked')),
       onPutOff: (task, ms) => this.#putOff(task, ms),
     })
-  }
-
-  /** Their limits let them run, before those that came later. */
-  #onTurns(tasks: readonly ActiveTask[]): void {
-    this.#waiting.unshift(...tasks)
-    this.#prefetchAgain()
-    this.#pump()
   }
 
   /** Holds as many messages as the pool wants to have, times the prefetch multiplier: more while its runs are short. */
@@ -115,7 +103,7 @@ export class TaskConsumer {
     const { workerPrefetchMultiplier } = core.config
     if (workerPrefetchMultiplier === 0) return unlimitedPrefetch
     // Those that wait for their limits take no place away from others.
-    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#limited.size + this.#gate.size
+    return Math.max(1, pool.window * workerPrefetchMultiplier) + this.#feed.limitedCount
   }
 
   /** Deliveries of one batch share their questions to the backend. Never throws. */
@@ -184,24 +172,23 @@ export class TaskConsumer {
 
   /** Those that wait for their limits. */
   get limited(): readonly ActiveTask[] {
-    return [...this.#limited.tasks, ...this.#gate.tasks]
+    return this.#feed.limited
   }
 
   /** The pool has become larger or smaller. */
   poolChanged(): void {
-    this.#pump()
+    this.#feed.pump()
   }
 
   limitsChanged(): void {
-    this.#limited.again()
-    this.#gate.again()
+    this.#feed.limitsChanged()
   }
 
   /** A revoke that came in while this worker runs: waiting tasks end as REVOKED, running ones only with a signal. The ids of the latter. */
   endRevoked(signal: NodeJS.Signals | undefined, which: (task: ActiveTask) => boolean): readonly string[] {
     const ended: string[] = []
     for (const task of [...this.#active].filter(which)) {
-      if (this.#takeBack(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
+      if (this.#feed.remove(task)) this.#after(task, this.#parts.settler.refuse(task, 'revoked'))
       else if (signal === undefined) task.run?.withdraw()
       else if (task.run !== undefined) {
         task.killSignal = signal
@@ -214,8 +201,8 @@ export class TaskConsumer {
 
   /** Tasks that wait here go back to their queues, uncounted. */
   giveBack(which: (task: ActiveTask) => boolean): void {
-    for (const task of [...this.#waiting.tasks, ...this.#limited.tasks, ...this.#gate.tasks].filter(which)) {
-      this.#takeBack(task)
+    for (const task of this.#feed.tasks.filter(which)) {
+      this.#feed.remove(task)
       task.delivery.release()
       this.#close(task)
     }
@@ -225,11 +212,6 @@ export class TaskConsumer {
   drain(): void {
     this.#draining = true
     this.giveBack(() => true)
-  }
-
-  /** True when it waited here. */
-  #takeBack(task: ActiveTask): boolean {
-    return this.#waiting.remove(task) || this.#limited.remove(task) || this.#gate.remove(task)
   }
 
   /** Settles when no task is held any more. */
@@ -251,7 +233,7 @@ export class TaskConsumer {
       if (revoked.size > 0 && revoked.has(task.head.id)) this.#parts.revoked.ids.add(task.head.id)
       this.#admit(task, stored.get(task.head.id))
     }
-    this.#pump()
+    this.#feed.pump()
   }
 
   #admit(task: ActiveTask, stored: ResultMeta | undefined): void {
@@ -272,7 +254,7 @@ export class TaskConsumer {
     const limit = core.config.taskDeliveryLimit
     if (limit !== null && delivery.deliveries >= limit) {
       const reason = `it was delivered ${delivery.deliveries} times, and each time its worker was lost`
-      return this.#after(task, settler.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
+      return this.#after(task, settler.burials.bury(task, reason, errorToRemote(new WorkerLostError(reason))))
     }
     if (this.#parts.revoked.has(head.id, head.stampedHeaders, head.stamps)) return this.#after(task, settler.refuse(task, 'revoked'))
     const now = core.clock.now()
@@ -282,12 +264,7 @@ export class TaskConsumer {
       delivery.defer(head.etaMs)
       return this.#close(task)
     }
-    let turn = this.#limited.admit(task, task.definition)
-    if (turn === 'now') turn = this.#gate.admit(task)
-    if (typeof turn === 'number') return this.#putOff(task, turn)
-    this.#parts.events.received(task)
-    if (turn === 'now') this.#waiting.push(task)
-    else this.#prefetchAgain()
+    this.#feed.add(task, task.definition)
   }
 
   /** Back to the broker, to come again after so many ms. */
@@ -308,77 +285,17 @@ export class TaskConsumer {
       return this.#close(task)
     }
     const error = new NotRegisteredError(task.head.task)
-    this.#after(task, settler.bury(task, error.message, errorToRemote(error)))
-  }
-
-  #pump(): void {
-    // A run that has ended at once comes back here.
-    if (this.#isPumping) return
-    this.#isPumping = true
-    try {
-      this.#prefetchAgain()
-      this.#gate.serve()
-      this.#runWaiting()
-    } finally {
-      this.#isPumping = false
-    }
-  }
-
-  #runWaiting(): void {
-    const { pool } = this.#parts
-    while (this.#inPool + this.#gate.reserved < pool.window) {
-      const task = this.#waiting.next(pool)
-      if (task === undefined) return
-      // Its message is another delivery by now, here or elsewhere.
-      if (task.delivery.isLost) this.#close(task)
-      else if (!this.#gate.takes(task)) this.#run(task)
-    }
-  }
-
-  #run(task: ActiveTask): void {
-    const { core, pool, settler, events, counts, hostname } = this.#parts
-    const { delivery, head, message, definition } = task
-    this.#inPool++
-    counts.add(head.task)
-    failpoint('consume.before_start')
-    const run = pool.run(
-      requestOf(core, message, head, definition, { queue: delivery.queue, redelivered: delivery.redelivered, worker: hostname }),
-    )
-    task.run = run
-    const tracks = definition?.options.trackStarted ?? core.config.taskTrackStarted
-    // Most tasks change nothing when they start, and pay for no promise of it.
-    const tellsStart = !task.acksLate || tracks || events.wantsStarts || failpoints
-    if (tellsStart)
-      void run.accepted.then(({ pid }) => {
-        task.started = true
-        events.started(task)
-        failpoint('run.started')
-        if (!task.acksLate) delivery.ack()
-        if (tracks)
-          settler
-            .report(task, 'STARTED', { pid, hostname })
-            .catch((error: unknown) => core.log.warn({ err: error }, `STARTED of ${head.id} could not be stored`))
-      })
-    // Nor do those that have ended pay for one of their end. Their start is told first.
-    if (run.ended !== undefined && !tellsStart) return this.#ended(task, run.ended)
-    this.#lossTimer ??= core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
-    void run.outcome.then((outcome) => this.#ended(task, outcome))
-  }
-
-  #ended(task: ActiveTask, outcome: Outcome): void {
-    failpoint('run.after_return')
-    this.#inPool--
-    if (task.lock !== undefined) task.lock.goesOn = outcome.status === 'retry' || outcome.status === 'replaced'
-    this.#pump()
-    this.#parts.settler.settle(task, outcome, () => this.#close(task))
+    this.#after(task, settler.burials.bury(task, error.message, errorToRemote(error)))
   }
 
   /** Tells tasks that run on although another worker has their message by now. */
-  #lookForLoss(): void {
-    this.#lossTimer = undefined
-    if (this.#active.size === 0) return
-    for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
-    this.#lossTimer = this.#parts.core.clock.setTimer(lookForLossMs, () => this.#lookForLoss())
+  #watchLoss(): void {
+    this.#lossTimer ??= this.#parts.core.clock.setTimer(lookForLossMs, () => {
+      this.#lossTimer = undefined
+      if (this.#active.size === 0) return
+      for (const task of this.#active) if (task.delivery.isLost) task.run?.abort('lock lost')
+      this.#watchLoss()
+    })
   }
 
   #after(task: ActiveTask, settled: Promise<void>): void {

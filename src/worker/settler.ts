@@ -4,24 +4,23 @@ import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn } from '../app/continue/embed.js'
 import { endOf } from '../app/continue/ended.js'
 import type { AppCore } from '../app/core.js'
-import { failed, finalState, type MetaParts, retryMessage, succeeded, withChildren } from '../app/outcomes.js'
+import { finalState, type MetaParts, retryMessage, succeeded, withChildren } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
 import type { ResultBackend } from '../backend.js'
-import { type CeleriacError, DecodeError, WorkerLostError } from '../errors.js'
+import { DecodeError, WorkerLostError } from '../errors.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { Continuations, Outcome } from '../pool.js'
-import { errorToRemote, type RemoteErrorData, remoteToWire } from '../protocol/remote-error.js'
+import { errorToRemote, remoteToWire } from '../protocol/remote-error.js'
 import type { ResultMeta } from '../protocol/result.js'
 import type { Embed } from '../protocol/task-body.js'
 import type { Connection } from '../transport.js'
 import type { ActiveTask } from './active-task.js'
+import { Burials } from './burials.js'
 import { ChordHeaders } from './chord-headers.js'
 import { endedTask, type Follow, followOf, placeOf } from './ended-task.js'
-import { isForGood } from './for-good.js'
 import type { RefusalLog } from './refusal-log.js'
 import { ResultKeeper } from './result-keeper.js'
 import type { TaskEvents } from './task-events.js'
-import { signalOf } from './task-signals.js'
 import { briefly, fields, label, logFailure, logRevoked, tellSuccess } from './task-words.js'
 
 interface SettlerParts {
@@ -41,6 +40,7 @@ interface SettlerParts {
  * A crash between two steps repeats the later ones, never skips one: each can be done twice.
  */
 export class Settler {
+  readonly burials: Burials
   readonly #parts: SettlerParts
   readonly #results: ResultKeeper
   readonly #continuer: Continuer
@@ -50,8 +50,10 @@ export class Settler {
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
-    this.#results = new ResultKeeper(parts.core, parts.backend, parts.connection, parts.hostname)
+    const { core, events, refusals } = parts
+    this.#results = new ResultKeeper(core, parts.backend, parts.connection, parts.hostname)
     this.#continuer = continuerAt(parts)
+    this.burials = new Burials({ core, events, refusals, results: this.#results, continuer: this.#continuer })
   }
 
   /** What cannot be settled goes back to its queue; then, too, `done` is called once. */
@@ -78,7 +80,7 @@ export class Settler {
       failpoint('result.after_store')
       await this.#continuer.returnPart(endedTask(this.#parts.core, task, endOf(final), embed))
     } catch (error) {
-      return this.#giveUp(task, error)
+      return this.burials.giveUp(task, error)
     }
     this.#told(task, outcome)
   }
@@ -105,7 +107,7 @@ export class Settler {
       failpoint('result.after_store')
       this.#told(task, outcome)
     } catch (error) {
-      await this.#giveUp(task, error)
+      await this.burials.giveUp(task, error)
     }
   }
 
@@ -128,47 +130,8 @@ export class Settler {
     try {
       await this.#settle(task, outcome)
     } catch (error) {
-      await this.#giveUp(task, error)
+      await this.burials.giveUp(task, error)
     }
-  }
-
-  async #giveUp(task: ActiveTask, error: unknown): Promise<void> {
-    this.#parts.core.hooks.tell('taskInternalError', this.#parts.core.log, () => ({ ...signalOf(task), error }))
-    if (isForGood(error)) return this.#buryUnsettled(task, error)
-    this.#parts.core.log.error({ ...fields(task), err: error }, `Task ${label(task)} could not be settled and goes back to its queue`)
-    task.delivery.release()
-  }
-
-  async #buryUnsettled(task: ActiveTask, error: CeleriacError): Promise<void> {
-    try {
-      await this.bury(task, `it ran, and what follows it cannot be done: ${error.message}`, errorToRemote(error))
-    } catch (cause) {
-      this.#parts.core.log.error({ ...fields(task), err: cause }, `the failure of task ${label(task)} could not be stored`)
-      task.delivery.release()
-    }
-  }
-
-  /** A message that nobody can run, with the reason. Its task fails where its id is known, so that nobody waits for it, nor for what would have followed it. */
-  async bury(task: ActiveTask, reason: string, error: RemoteErrorData): Promise<void> {
-    this.#parts.refusals.tell(error.excType, fields(task), `Task ${label(task)} goes to the dead letters: ${reason}`)
-    const continuations = await this.#continuationsIn(task)
-    const final = failed(error, [])
-    try {
-      await this.#results.store(task, final)
-      const follow = followOf(this.#parts.core, task, final, continuations)
-      if (follow !== undefined) await this.#continuer.after(follow.ended)
-    } catch (cause) {
-      // Others wait for it: it comes again, and is buried when they can be told.
-      if (continuations !== null) throw cause
-      this.#discard(task, reason, error)
-      throw cause
-    }
-    this.#discard(task, reason, error)
-  }
-
-  #discard(task: ActiveTask, reason: string, error: RemoteErrorData): void {
-    this.#parts.events.failed(task, error)
-    task.delivery.reject(reason)
   }
 
   /** A task that may not run any more: it was revoked, or has expired. */
@@ -222,7 +185,7 @@ export class Settler {
       case 'rejected':
         return this.#leave(task, outcome)
       case 'undecodable':
-        return this.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
+        return this.burials.bury(task, outcome.reason, errorToRemote(new DecodeError(outcome.reason)))
       case 'killed':
         return this.#killed(task, outcome)
       default:
@@ -394,6 +357,6 @@ export class Settler {
     const limit = core.config.taskDeliveryLimit
     if (limit === null || delivery.deliveries + 1 < limit) return delivery.release({ counted: true })
     const reason = `it was delivered ${delivery.deliveries + 1} times and what ran it died each time (${outcome.detail})`
-    await this.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
+    await this.burials.bury(task, reason, errorToRemote(new WorkerLostError(reason)))
   }
 }

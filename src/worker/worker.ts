@@ -4,20 +4,15 @@ import type { Sender } from '../app/sender.js'
 import type { Worker, WorkerState } from '../app/worker-handle.js'
 import type { StopOptions, WorkerOptions } from '../app/worker-options.js'
 import type { ResultBackend } from '../backend.js'
-import { ConnectionError } from '../errors.js'
 import { atMost } from '../internal/at-most.js'
-import { Backoff } from '../internal/backoff.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
 import { nodeName } from '../internal/node-name.js'
 import type { Pool } from '../pool.js'
-import type { Connection, Consumer } from '../transport.js'
 import { Autoscaler } from './autoscaler.js'
-import { TaskConsumer } from './consumer.js'
-import { DeafWatch, type Hearing } from './deaf-watch.js'
+import { BrokerConnection, farewellMs } from './broker-connection.js'
 import { type Health, notReadyWords } from './health.js'
 import { learning } from './known-tasks.js'
-import { Mailbox } from './mailbox.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
@@ -27,18 +22,12 @@ import { RateLimits } from './rate-limits.js'
 import { RefusalLog } from './refusal-log.js'
 import { resizePool } from './resize-pool.js'
 import { RevokedTasks } from './revoked.js'
-import { Settler } from './settler.js'
 import { Shutdown } from './shutdown.js'
 import { StateFile } from './state-file.js'
 import { TaskConsumers } from './task-consumers.js'
 import { WorkerTelemetry } from './telemetry.js'
 import { WorkerQueues } from './worker-queues.js'
 import { WorkerSignals } from './worker-signals.js'
-
-/** A broker that does not answer when the worker leaves is waited for no longer. */
-const farewellMs = 10_000
-/** A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second. */
-const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
 
 /**
  * A worker: a connection that consumes, a pool that runs, and between them the consumer and the settler.
@@ -61,23 +50,16 @@ export class AppWorker implements Worker, Health {
   #pool: Pool | undefined
   /** One for each connection; those of lost ones until what they hold has ended. */
   readonly #tasks = new TaskConsumers()
-  #connection: Connection | undefined
-  /** That of its tasks, then what else it listens to. */
-  #consumers: readonly Consumer[] = []
+  #broker: BrokerConnection | undefined
   #queues: WorkerQueues | undefined
   #autoscaler: Autoscaler | undefined
   #stateFile: StateFile | undefined
   #startedMs = 0
   #starting: Promise<void> | undefined
-  #reconnecting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #state: WorkerState = 'new'
   readonly #shutdown: Shutdown
-  readonly #deafWatch: DeafWatch
-  /** Why there is no broker at the moment. */
-  #lost = ''
-  /** The end of a connection that was deaf. */
-  #retired = Promise.resolve()
+  readonly #leaving = new AbortController()
 
   constructor(core: AppCore, sender: Sender, options: WorkerOptions) {
     this.#core = core
@@ -89,13 +71,6 @@ export class AppWorker implements Worker, Health {
     this.hostname = nodeName(options.hostname)
     this.#shutdown = new Shutdown(core)
     this.#signals = new WorkerSignals(core, this.hostname)
-    this.#deafWatch = new DeafWatch({
-      clock: core.clock,
-      log: core.log,
-      deafMs: (core.config.workerDeafTimeout ?? 0) * 1000,
-      hearing: () => this.#hearing(),
-      repair: () => this.#repair(),
-    })
     this.#presence = new Presence(core, this.hostname, options, () => this.#tasks.running.length)
     this.#telemetry = new WorkerTelemetry(core, this.#presence.events)
     this.#neighbours = new Neighbours({ core, sender, hostname: this.hostname, presence: this.#presence, options })
@@ -110,7 +85,7 @@ export class AppWorker implements Worker, Health {
   }
 
   get state(): WorkerState {
-    return this.#state === 'consuming' && this.#connection?.isAnswering === false ? 'reconnecting' : this.#state
+    return this.#state === 'consuming' && this.#broker?.isConsuming === false ? 'reconnecting' : this.#state
   }
 
   get isReady(): boolean {
@@ -119,13 +94,13 @@ export class AppWorker implements Worker, Health {
 
   get notReady(): string | undefined {
     const { state } = this
-    if (state === 'consuming') return this.#deafWatch.suspicion
-    const isAway = state === 'reconnecting' || state === 'starting'
-    return isAway && this.#lost !== '' ? `the broker cannot be reached: ${this.#lost}` : notReadyWords[state]
+    if (state === 'consuming') return this.#broker?.suspicion
+    const lost = state === 'reconnecting' || state === 'starting' ? this.#broker?.lost : undefined
+    return lost === undefined ? notReadyWords[state] : `the broker cannot be reached: ${lost}`
   }
 
   get deafRepairs(): number {
-    return this.#deafWatch.repairs
+    return this.#broker?.deafRepairs ?? 0
   }
 
   async start(): Promise<this> {
@@ -171,11 +146,12 @@ export class AppWorker implements Worker, Health {
     if (this.#stopping !== undefined) return
     this.#state = 'starting'
     this.#signals.init(this.#options)
-    const now = () => ({ pool: this.#pool, connection: this.#connection, queues: this.#queues })
+    const now = () => ({ pool: this.#pool, connection: this.#broker?.current, queues: this.#queues })
     await this.#telemetry.open({ worker: this, tasks: this.#tasks, now })
     // What is accepted can be decoded from here on without waiting for its package.
     await Promise.all([this.#limits.shared.check(this.queues), ...core.config.acceptContent.map((name) => core.serializers.get(name))])
-    this.#queues = new WorkerQueues(core.routes, this.queues)
+    const queues = new WorkerQueues(core.routes, this.queues)
+    this.#queues = queues
     this.#startedMs = core.clock.monotonic()
     this.#stateFile = await StateFile.of(core, this.hostname, this.#revoked)
     const pool = await makePool(core, this.#options, {
@@ -189,7 +165,8 @@ export class AppWorker implements Worker, Health {
     const resize = (size: number): Promise<void> => resizePool(pool, this.#tasks, size, core.log)
     const held = () => this.#tasks.held
     if (bounds !== null) this.#autoscaler = new Autoscaler({ bounds, pool, clock: core.clock, log: core.log, held, resize })
-    core.connections.blocksUpTo(this.#blocksUpToMs(pool))
+    const blocksUpToMs = pool.supports.ownLoop ? 0 : (core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
+    core.connections.blocksUpTo(blocksUpToMs)
     this.#signals.setUp(pool)
     this.#neighbours.meet(this.#revoked, () => {
       this.#tasks.endRevoked(undefined, ({ head }) => this.#revoked.has(head.id, head.stampedHeaders, head.stamps))
@@ -200,7 +177,24 @@ export class AppWorker implements Worker, Health {
       // Whoever waits for it is told: what comes before may fail first.
       booted.catch(() => {})
       const backend = learning(await core.connections.backend())
-      await this.#consumeFirst(pool, backend, booted)
+      this.#broker = new BrokerConnection({
+        core,
+        sender: this.#sender,
+        hostname: this.hostname,
+        pool,
+        backend,
+        queues,
+        tasks: this.#tasks,
+        presence: this.#presence,
+        neighbours: this.#neighbours,
+        refusals: this.#refusals,
+        revoked: this.#revoked,
+        limits: this.#limits,
+        panel: this.#panel(pool, backend, queues),
+        blocksUpToMs,
+        stopping: this.#leaving.signal,
+      })
+      await this.#broker.open(booted)
     } catch (error) {
       await pool.stop({ signal: AbortSignal.abort() })
       this.#options.signal?.removeEventListener('abort', this.#onAbort)
@@ -209,144 +203,32 @@ export class AppWorker implements Worker, Health {
       throw error
     }
     if (this.#stopping !== undefined) return
-    if (core.config.workerDeafTimeout !== null) this.#deafWatch.start()
+    this.#state = 'consuming'
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
     this.#signals.ready()
   }
 
-  #blocksUpToMs(pool: Pool): number {
-    return pool.supports.ownLoop ? 0 : (this.#core.config.workerStuckTimeout ?? Number.POSITIVE_INFINITY) * 1000
-  }
-
-  /** A broker that is not there yet is waited for, unless that is turned off. */
-  async #consumeFirst(pool: Pool, backend: ResultBackend, booted: Promise<void>): Promise<void> {
-    const { config, log } = this.#core
-    const pause = this.#pauses()
-    while (this.#stopping === undefined) {
-      try {
-        return await this.#consume(pool, backend, booted)
-      } catch (error) {
-        if (!(error instanceof ConnectionError) || !config.brokerConnectionRetryOnStartup) throw error
-        this.#lost = error.message
-        log.error({ err: error }, `${error.message}; trying again`)
-      }
-      await booted
-      await pause()
-    }
-  }
-
-  /** Longer and longer ones, between two attempts to connect. */
-  #pauses(): () => Promise<void> {
-    const { clock, random } = this.#core
-    const backoff = new Backoff({ ...reconnecting, random })
-    return () => new Promise((resolve) => void clock.setTimer(backoff.next(), resolve, { keepAlive: true }))
-  }
-
-  async #consume(pool: Pool, backend: ResultBackend, booted?: Promise<void>): Promise<void> {
-    const core = this.#core
-    const connection = await core.connections.connect()
-    try {
-      const { events, counts } = this.#presence
-      const shared = { core, backend, refusals: this.#refusals, events, hostname: this.hostname }
-      const isHeld = (taskId: string): boolean => this.#tasks.holds(taskId)
-      const settler = new Settler({ ...shared, sender: this.#sender, connection, isHeld })
-      const queues = this.#queues ?? new WorkerQueues(core.routes, this.queues)
-      const tasks = new TaskConsumer({ ...shared, pool, settler, counts, queues, revoked: this.#revoked, limits: this.#limits })
-      for (const topology of queues.topologies) await connection.declare(topology)
-      await booted
-      const others: Consumer[] = []
-      if (core.config.workerEnableRemoteControl) others.push(await new Mailbox(this.#panel(pool, backend, queues)).open(connection))
-      others.push(...(await this.#neighbours.join(connection)))
-      await queues.learnPauses(connection, core.log)
-      this.#tasks.add(tasks)
-      const consumer = await connection.consume({
-        queues: queues.sources,
-        prefetch: tasks.prefetch,
-        blocksUpToMs: this.#blocksUpToMs(pool),
-        onDeliveries: tasks.take,
-        onRefused: tasks.refused,
-      })
-      tasks.follow(consumer)
-      await queues.follow(connection, consumer)
-      this.#consumers = [consumer, ...others]
-      this.#connection = connection
-      this.#presence.use(connection)
-      this.#lost = ''
-      if (this.#stopping === undefined) this.#state = 'consuming'
-      void connection.closed.then((error) => {
-        const isCurrent = this.#connection === connection
-        if (isCurrent && error !== undefined && this.#stopping === undefined) void this.#reconnect(pool, backend, error)
-      })
-    } catch (error) {
-      await connection.close()
-      throw error
-    }
-  }
-
-  /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
-  async #reconnect(pool: Pool, backend: ResultBackend, cause: Error): Promise<void> {
-    const { log } = this.#core
-    this.#state = 'reconnecting'
-    this.#lost = cause.message
-    log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
-    const pause = this.#pauses()
-    while (this.#stopping === undefined) {
-      await pause()
-      try {
-        if (this.#stopping !== undefined) return
-        this.#reconnecting = this.#consume(pool, backend)
-        await this.#reconnecting
-        log.info({}, 'connected to the broker again')
-        return
-      } catch (error) {
-        log.error({ err: error }, 'the broker cannot be reached; trying again')
-      }
-    }
-  }
-
-  /** A new connection beside the one that is deaf, which is kept until what came over it has ended. */
-  async #repair(): Promise<void> {
-    const [pool, connection, tasks] = [this.#pool, this.#connection, this.#tasks.current]
-    if (pool === undefined || connection === undefined || tasks === undefined) return
-    const { clock, connections } = this.#core
-    await Promise.all(this.#consumers.map((consumer) => atMost(clock, farewellMs, consumer.cancel())))
-    if (this.#stopping !== undefined || this.#connection !== connection) return
-    tasks.drain()
-    this.#connection = undefined
-    // What goes wrong with it now is why it was left.
-    this.#retired = tasks.idle().then(() => atMost(clock, farewellMs, connection.close()))
-    await this.#reconnect(pool, await connections.backend(), new ConnectionError('messages wait, and none comes'))
-  }
-
-  #hearing(): Hearing | undefined {
-    const [connection, tasks] = [this.#connection, this.#tasks.current]
-    if (this.state !== 'consuming' || connection === undefined || tasks === undefined || this.#queues === undefined) return undefined
-    return { connection, queues: this.#queues.sources, hasPlace: tasks.hasPlace, received: tasks.received }
-  }
-
   async #stop(): Promise<void> {
     const { clock, log } = this.#core
     this.#state = 'draining'
-    this.#deafWatch.stop()
+    this.#leaving.abort()
     if (this.#starting !== undefined) log.info({}, `${this.hostname}: shutting down${this.#shutdown.isCold ? ' (cold)' : ''}`)
     // Nothing runs yet, and its processes may take long to start, or for ever.
     if (this.#tasks.current === undefined) await this.#pool?.stop({ signal: AbortSignal.abort() })
     await this.#starting?.catch(() => {})
-    await this.#reconnecting?.catch(() => {})
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     try {
       this.#autoscaler?.stop()
-      const [consumer] = this.#consumers
-      if (consumer !== undefined) await atMost(clock, farewellMs, consumer.cancel())
+      await this.#broker?.stopConsuming()
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)
       await Promise.all([atMost(clock, farewellMs, this.#limits.shared.close()), this.#presence.stop()])
       await this.#neighbours.stop()
       await this.#stateFile?.close()
-      await atMost(clock, farewellMs, Promise.all([this.#connection?.close(), this.#retired]))
+      await this.#broker?.close()
     } finally {
       this.#state = 'stopped'
       await this.#telemetry.close()
@@ -391,7 +273,6 @@ export class AppWorker implements Worker, Health {
   }
 
   #fail(error: Error): void {
-    this.#core.log.error({ err: error }, error.message)
     this.#core.log.error({ err: error }, error.message)
     this.#stopped.reject(error)
     void this.stop({ mode: 'cold' })

@@ -7,7 +7,7 @@ import { LiveApp, until } from '../live-app.js'
 /** The message of a call, as it would go to the broker. */
 async function messageOf(app: Celeriac, task: string, options: ApplyOptions = {}, args: unknown[] = []) {
   const { core, sender } = Celeriac.internals(app)
-  return sender.prepare({ task, definition: core.registry.get(task), args, kwargs: {}, options }, options.taskId ?? 'id')
+  return sender.writer.write({ task, definition: core.registry.get(task), args, kwargs: {}, options }, options.taskId ?? 'id')
 }
 
 test.each([

@@ -2,7 +2,8 @@ import type { ResultBackend } from '../../backend.js'
 import { resentHeader } from '../../protocol/task-headers.js'
 import type { Connection } from '../../transport.js'
 import type { AppCore } from '../core.js'
-import type { Prepared, Sender } from '../sender.js'
+import type { Prepared } from '../message-writer.js'
+import type { Sender } from '../sender.js'
 import { Continuer } from './continuer.js'
 
 interface BrokerParts {
@@ -19,7 +20,7 @@ export function continuerAt({ core, sender, backend, connection, isHeld }: Broke
   return new Continuer({
     core,
     backend,
-    prepare: (call) => sender.prepareCall(call),
+    prepare: (call) => sender.writer.writePlanned(call),
     publish: (prepared, { again }) => sender.publish(again ? resent(prepared) : prepared),
     known: async (taskIds) => {
       // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.

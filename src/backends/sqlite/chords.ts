@@ -1,7 +1,8 @@
 /** Chords and groups in the embedded database. */
 import { type ChordCounters, type ChordPart, chordClaimSeconds, type GroupStorage } from '../../backend.js'
 import type { Clock } from '../../internal/clock.js'
-import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { JsonText } from '../../protocol/json-text.js'
 import { isResultTuple, type ResultTuple } from '../../protocol/result.js'
 import { decodeJson, encodeJson } from '../../serializers/json.js'

@@ -1,8 +1,9 @@
 /** States of one tick are written together: one look for what is there, one statement for each group of rows. */
 import type { Clock } from '../../internal/clock.js'
-import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqlValue } from '../../internal/sqlite/engine.js'
 import { insertRows } from '../../internal/sqlite/insert-rows.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { taskIdKey } from '../../internal/task-id.js'
 import { encodeMeta, isReady, type ResultMeta } from '../../protocol/result.js'
 

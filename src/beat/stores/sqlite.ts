@@ -1,8 +1,10 @@
 /** Schedules in the embedded database, beside the broker's tables when both URLs name one file. */
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../internal/clock.js'
-import { openDatabase, type Sql, type SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import { parseSqliteUrl } from '../../internal/sqlite/location.js'
+import { openDatabase } from '../../internal/sqlite/open-database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import type { HistoryRow, Leadership, ScheduleStore, StoreChange, StoredEntry, WriteOutcome } from '../../schedule-store.js'
 import { type LeaseRecord, LeaseWatch } from './lease-watch.js'
 

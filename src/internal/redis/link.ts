@@ -45,6 +45,8 @@ export interface RedisTarget {
   readonly db: number
   /** Names the database among all; undefined when that cannot be told. Two names may be one database. */
   readonly place: string | undefined
+  /** A link on which an answer is due for so long is lost. */
+  readonly longestSilenceMs: number
   /** How another thread comes to the same target; undefined when only an object of this one knows the way. */
   readonly recipe?: { readonly url: string; readonly options: Readonly<Record<string, unknown>> } | undefined
   /** Rejects with the client library's error. */

@@ -55,6 +55,7 @@ export function redisTarget(url: string, options: TargetOptions): RedisTarget {
     shown,
     db: address.db,
     place: placeOf(address),
+    longestSilenceMs: options.longestSilenceMs,
     recipe: { url, options: rest },
     async open(opening) {
       const { default: Redis } = requirePeer<IoredisModule>(`The broker or backend ${shown}`, 'ioredis')
@@ -108,6 +109,7 @@ export function clientTarget({ client }: OwnClient, options: TargetOptions): Red
     shown: describeRedisClient(client),
     db: databaseOf(found),
     place: undefined,
+    longestSilenceMs: options.longestSilenceMs,
     open: async (opening) => explained(open(opening), isEncrypted(found.client.options), connectTimeoutMs),
   }
 }

@@ -1,81 +1,48 @@
-/** The memory broker: exchanges, queues, delayed messages and dead letters, without any I/O. Time comes from its clock alone. */
+/** The memory broker: which message is in which queue, delayed, leased or gone, without any I/O. Time comes from its clock alone. */
 import { DeclarationMismatchError, NotPublishedError, QueueMissingError, show } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import { EtaHeap } from '../../internal/eta-heap.js'
 import type { Message } from '../../protocol/message.js'
-import { decodeHead, encodeHead, taskIdOf } from '../../protocol/message-head.js'
-import {
-  checkTopology,
-  effectivePriority,
-  exchangeDefinition,
-  messageExpiryMs,
-  mustRoute,
-  queueDefinition,
-  queueLimits,
-  routes,
-} from '../../protocol/routing.js'
-import type { Destination, ExchangeType, Queue, Topology } from '../../protocol/topology.js'
-import type { DeadLetter, DeadLetterActions, DeadLetters, Fence } from '../../transport.js'
+import { encodeHead, taskIdOf } from '../../protocol/message-head.js'
+import { checkTopology, effectivePriority, messageExpiryMs, queueDefinition, queueLimits } from '../../protocol/routing.js'
+import type { Destination, Queue, Topology } from '../../protocol/topology.js'
+import type { Fence } from '../../transport.js'
+import { MemoryDeadLetters } from './dead-letters.js'
+import { MemoryExchanges } from './exchanges.js'
 import { MemoryFences } from './fences.js'
 import { MemoryQueue, type StoredMessage } from './queue.js'
 import { MemoryQueues } from './queues.js'
-
-interface MemoryExchange {
-  readonly type: ExchangeType
-  readonly definition: string
-  readonly autoDelete: boolean
-  readonly bindings: Map<string, { readonly routingKey: string; readonly queue: string }>
-}
-
-interface Grave {
-  readonly letter: DeadLetter
-  readonly stored: StoredMessage
-}
 
 /** Whoever takes messages: told when there may be some. */
 export interface Taker {
   wake(): void
 }
 
-const deadLetterLimit = 10_000
-
-export class MemoryBroker implements DeadLetters {
+export class MemoryBroker {
   readonly clock: Clock
   readonly fences = new MemoryFences()
   readonly queues = new MemoryQueues(this)
+  readonly deadLetters: MemoryDeadLetters
   readonly #deliveryLimit: number
-  readonly #exchanges = new Map<string, MemoryExchange>()
+  readonly #exchanges = new MemoryExchanges()
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #delayed = new EtaHeap<StoredMessage>()
-  readonly #graves = new Map<string, Grave>()
   /** By task id, for `locate`. */
   readonly #messages = new Map<string, Set<StoredMessage>>()
   readonly #takers = new Set<Taker>()
   #nextId = 1
   #dueTimer: { readonly atMs: number; readonly timer: Timer } | undefined
   #wakeQueued = false
-  deadLettersDropped = 0
 
   constructor(clock: Clock, { deliveryLimit }: { readonly deliveryLimit: number }) {
     this.clock = clock
     this.#deliveryLimit = deliveryLimit
+    this.deadLetters = new MemoryDeadLetters(clock, (stored) => this.#revive(stored))
   }
 
   declare(topology: Topology, owner: object): void {
     checkTopology(topology)
-    for (const exchange of topology.exchanges) {
-      const declared = exchangeDefinition(exchange)
-      const existing = this.#exchanges.get(exchange.name)
-      if (existing === undefined) {
-        this.#exchanges.set(exchange.name, {
-          type: exchange.type,
-          definition: declared,
-          autoDelete: exchange.autoDelete,
-          bindings: new Map(),
-        })
-      } else if (existing.definition !== declared)
-        throw new DeclarationMismatchError('exchange', exchange.name, existing.definition, declared)
-    }
+    for (const exchange of topology.exchanges) this.#exchanges.declare(exchange)
     for (const queue of topology.queues) this.#declareQueue(queue, owner)
   }
 
@@ -155,20 +122,7 @@ export class MemoryBroker implements DeadLetters {
 
   bury(stored: StoredMessage, reason: string): void {
     this.done(stored)
-    const id = String(stored.id)
-    const letter = {
-      id,
-      queue: stored.queue.name,
-      reason,
-      diedAtMs: this.clock.now(),
-      deliveries: stored.deliveries,
-      message: decodeHead(stored.head, stored.body).message,
-    }
-    this.#graves.set(id, { letter, stored })
-    if (this.#graves.size <= deadLetterLimit) return
-    const [oldest] = this.#graves.keys()
-    if (oldest !== undefined) this.#graves.delete(oldest)
-    this.deadLettersDropped += 1
+    this.deadLetters.add(stored, reason)
   }
 
   size(name: string, due: boolean): number {
@@ -232,47 +186,15 @@ export class MemoryBroker implements DeadLetters {
     for (const queue of [...this.#queues.values()]) if (queue.owner === owner) this.#deleteQueue(queue)
   }
 
-  // ── dead letters ───────────────────────────────────────────────────────────
-
-  async list({ queue, limit = 100 }: { readonly queue?: string; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    const letters = [...this.#graves.values()].map((grave) => grave.letter)
-    return letters.filter((letter) => queue === undefined || letter.queue === queue).slice(0, limit)
-  }
-
-  async visit(see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>): Promise<void> {
-    for (const [id, { letter }] of [...this.#graves])
-      if (this.#graves.has(id) && !(await see(letter, { replay: () => this.replay(id), drop: () => this.drop(id) }))) return
-  }
-
-  async replay(id: string): Promise<boolean> {
-    const grave = this.#graves.get(id)
-    if (grave === undefined) return false
-    const queue = this.#queues.get(grave.letter.queue)
-    if (queue === undefined) throw new QueueMissingError(grave.letter.queue)
-    this.#graves.delete(id)
-    const stored: StoredMessage = {
-      ...grave.stored,
-      id: this.#nextId++,
-      queue,
-      atMs: this.clock.now(),
-      expiresMs: undefined,
-      deliveries: 0,
-      redelivered: true,
-    }
+  /** A dead letter as a new message. */
+  #revive(dead: StoredMessage): void {
+    const queue = this.#queues.get(dead.queue.name)
+    if (queue === undefined) throw new QueueMissingError(dead.queue.name)
+    const atMs = this.clock.now()
+    const stored: StoredMessage = { ...dead, id: this.#nextId++, queue, atMs, expiresMs: undefined, deliveries: 0, redelivered: true }
     this.#remember(stored)
     this.#put(stored)
-    return true
   }
-
-  async drop(id: string): Promise<boolean> {
-    return this.#graves.delete(id)
-  }
-
-  async count(): Promise<number> {
-    return this.#graves.size
-  }
-
-  // ───────────────────────────────────────────────────────────────────────────
 
   #declareQueue(queue: Queue, owner: object): void {
     const declared = queueDefinition(queue)
@@ -292,25 +214,13 @@ export class MemoryBroker implements DeadLetters {
       this.#queues.set(queue.name, existing)
       this.#expireUnused(existing)
     }
-    for (const { exchange, routingKey } of queue.bindings) {
-      this.#exchanges.get(exchange)?.bindings.set(JSON.stringify([queue.name, routingKey]), { routingKey, queue: queue.name })
-    }
+    this.#exchanges.bind(queue)
   }
 
   #route(to: Destination): Iterable<string> {
-    if (to.exchange === '') {
-      if (this.#queues.has(to.routingKey)) return [to.routingKey]
-      throw new NotPublishedError(`there is no queue ${show(to.routingKey)}: declare it before publishing to it`)
-    }
-    const exchange = this.#exchanges.get(to.exchange)
-    if (exchange === undefined) throw new NotPublishedError(`there is no exchange ${show(to.exchange)}: declare it before publishing to it`)
-    const queues = new Set<string>()
-    for (const binding of exchange.bindings.values())
-      if (routes(exchange.type, binding.routingKey, to.routingKey)) queues.add(binding.queue)
-    if (queues.size === 0 && mustRoute(to, exchange.type)) {
-      throw new NotPublishedError(`no queue is bound to the exchange ${show(to.exchange)} with the routing key ${show(to.routingKey)}`)
-    }
-    return queues
+    if (to.exchange !== '') return this.#exchanges.route(to)
+    if (this.#queues.has(to.routingKey)) return [to.routingKey]
+    throw new NotPublishedError(`there is no queue ${show(to.routingKey)}: declare it before publishing to it`)
   }
 
   #put(stored: StoredMessage): void {
@@ -329,11 +239,7 @@ export class MemoryBroker implements DeadLetters {
   #deleteQueue(queue: MemoryQueue): void {
     this.purge(queue.name)
     this.#queues.delete(queue.name)
-    for (const [name, exchange] of this.#exchanges) {
-      let unbound = 0
-      for (const [key, binding] of exchange.bindings) if (binding.queue === queue.name && exchange.bindings.delete(key)) unbound += 1
-      if (unbound > 0 && exchange.autoDelete && exchange.bindings.size === 0) this.#exchanges.delete(name)
-    }
+    this.#exchanges.unbind(queue.name)
   }
 
   #expireUnused(queue: MemoryQueue): void {

@@ -30,14 +30,14 @@ export class MemoryConnection implements Connection {
 
   constructor(broker: MemoryBroker) {
     this.#broker = broker
-    this.#droppedBefore = broker.deadLettersDropped
+    this.#droppedBefore = broker.deadLetters.dropped
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
   }
 
   get deadLetters(): DeadLetters {
-    return this.#broker
+    return this.#broker.deadLetters
   }
 
   get queues(): Queues {
@@ -59,7 +59,7 @@ export class MemoryConnection implements Connection {
   }
 
   get counters(): ConnectionCounters {
-    return { lateSettlements: this.#lateSettlements, deadLettersDropped: this.#broker.deadLettersDropped - this.#droppedBefore }
+    return { lateSettlements: this.#lateSettlements, deadLettersDropped: this.#broker.deadLetters.dropped - this.#droppedBefore }
   }
 
   async declare(topology: Topology): Promise<void> {

@@ -1,8 +1,8 @@
 /**
- * A connection to a Redis broker: puts its parts together and holds what they share, the deliveries that are out.
+ * A connection to a Redis broker: puts its parts together.
  *
- *   publish ─▶ publisher ─┐
- *   ack ─▶ pump ──────────┼─▶ session's links ─▶ Redis
+ *   publish ─▶ publisher ──┐
+ *   ack ─▶ pump ───────────┼─▶ session's links ─▶ Redis
  *   release, reject, defer ┤        │
  *   leases, sweeper ───────┘        └─ listening: broadcasts, and news of lists that were empty
  */
@@ -15,21 +15,19 @@ import type { Examination } from '../../internal/examination.js'
 import type { Logger } from '../../internal/logger.js'
 import type { RedisLink, RedisTarget } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
-import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination, Topology } from '../../protocol/topology.js'
-import type { AckEnded, Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
+import type { Connection, ConnectionCounters, ConsumeOptions, Consumer, Fence, PublishOptions } from '../../transport.js'
 import { checkServer, examineServer, warnLater } from './checks.js'
 import { type ConsumerHost, RedisConsumer } from './consumer.js'
 import { RedisDeadLetters } from './dead-letters.js'
-import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
-import { type Opened, openEnvelope } from './envelope.js'
+import { Deliveries } from './deliveries.js'
 import { pushFenced } from './fences.js'
 import { GiveBacks } from './give-backs.js'
 import { Layout } from './layout.js'
 import { Leases } from './leases.js'
 import type { RedisBrokerOptions } from './options.js'
 import { Publisher } from './publisher.js'
-import { type Claimed, Pump } from './pump.js'
+import { Pump } from './pump.js'
 import { RedisQueues } from './queues.js'
 import { type Counters, type Return, Returns } from './returns.js'
 import { makeScripts, type Scripts } from './scripts.js'
@@ -38,6 +36,7 @@ import { leasePrefix, Sweeper } from './sweeper.js'
 import { RedisTopology } from './topology.js'
 import { trackWith } from './tracking.js'
 import { Upkeep } from './upkeep.js'
+import { WaitingLink } from './waiting-link.js'
 
 /** Closing does not wait longer for a server that does not answer. */
 const closingMs = 5_000
@@ -52,7 +51,7 @@ export interface RedisConnectionParts {
   readonly told?: Set<string>
 }
 
-export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner {
+export class RedisConnection implements Connection, ConsumerHost {
   readonly closed: Promise<Error | undefined>
   readonly place: string | undefined
   readonly deadLetters: RedisDeadLetters
@@ -66,6 +65,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   readonly #session: Session
   readonly #publisher: Publisher
   readonly #pump: Pump
+  readonly #waiting: WaitingLink
+  readonly #deliveries: Deliveries
   readonly #returns: Returns
   readonly #upkeep: Upkeep
   readonly #consumers = new Set<RedisConsumer>()
@@ -140,19 +141,38 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     })
     this.deadLetters = new RedisDeadLetters(this.#layout, this.#scripts, (work) => this.#session.repeat(work).finally(() => this.#wake()))
     this.queues = new RedisQueues({ layout: this.#layout, topology: this.#topology, scripts, session: this.#session })
+    this.#waiting = new WaitingLink({
+      target,
+      clock,
+      onReady: () => this.#pump.soon(),
+    })
     this.#pump = new Pump({
       layout: this.#layout,
+      waiting: this.#waiting,
       clock,
       leaseTtlMs: options.leaseTtlMs,
       leaseId,
       link,
       consumers: this.#consumers,
-      onClaimed: (consumer, claimed) => this.#onClaimed(consumer, claimed),
+      onClaimed: (consumer, claimed) => {
+        this.#upkeep.busy()
+        this.#deliveries.claimed(consumer, claimed)
+      },
       onEmpty: (nextDueMs) => this.#upkeep.empty(nextDueMs),
       onLate: (count) => {
         this.#counters.lateSettlements += count
       },
+      onClaimLost: () => void this.#session.repeat((again) => this.#pump.recover(again)).catch(() => {}),
       onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
+    })
+    this.#deliveries = new Deliveries({
+      consumers: this.#consumers,
+      leases: this.#leases,
+      pump: this.#pump,
+      giveBacks: this.#giveBacks,
+      counters: this.#counters,
+      leaseId,
+      isClosing: () => this.#isClosing,
     })
   }
 
@@ -224,19 +244,6 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
     return this.#closing
   }
 
-  settle(delivery: RedisDelivery, settlement: Settlement): void {
-    const consumer = this.#letGo(delivery)
-    if (delivery.isLost) this.#counters.lateSettlements++
-    else if (settlement.kind === 'ack') {
-      if (delivery.lease > 0) this.#pump.ack(delivery.lease)
-    } else this.#giveBacks.settle(delivery, settlement)
-    if (consumer !== undefined && consumer.wanted > 0) this.claimSoon()
-  }
-
-  end(delivery: RedisDelivery, end: PlacedEnd, ended: AckEnded): void {
-    this.#pump.end(delivery.lease, end, this.#leases.letGoAfter(delivery, ended))
-  }
-
   claimSoon(): void {
     this.#pump.soon()
   }
@@ -263,6 +270,7 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   /** What was asked for before comes first, and goes back; a server that does not answer is not waited for. */
   async #answeredClaims(consumer: RedisConsumer): Promise<void> {
+    await atMost(this.#clock, closingMs, this.#pump.stopWaiting())
     await atMost(this.#clock, closingMs, consumer.quiet())
     await atMost(this.#clock, closingMs, this.#giveBacks.idle())
   }
@@ -278,6 +286,8 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   /** New links: first what was held is made sure of, then work goes on. */
   async #onLinked({ commands, listening }: Links): Promise<void> {
+    // It is told of news by the link that was lost.
+    this.#waiting.drop()
     if (listening !== undefined) {
       await this.#track(commands, listening)
       for (const consumer of this.#consumers) await this.#subscribe(consumer.queues, consumer, listening)
@@ -290,19 +300,25 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
   }
 
   async #track(commands: RedisLink, listening: RedisLink): Promise<void> {
-    const refusal = await trackWith(commands, listening, () => {
-      this.#upkeep.busy()
-      this.#wake()
-    })
+    const refusal = await trackWith(commands, listening, (lists) => this.#onNews(lists))
     if (refusal !== undefined && this.#upkeep.isTold)
       this.#log.warn({}, `Redis cannot tell of new messages (${refusal}): its lists are looked at, up to 200 times a second`)
     this.#upkeep.isTold = refusal === undefined
   }
 
+  #onNews(lists: readonly string[] | undefined): void {
+    const news = lists?.filter((list) => !this.#pump.hears(list))
+    for (const consumer of this.#consumers) {
+      if (news !== undefined && !news.some((list) => consumer.reads(list))) continue
+      this.#upkeep.busy()
+      consumer.wake()
+    }
+  }
+
   async #subscribe(queues: readonly string[], consumer: RedisConsumer, listening = this.#session.listening): Promise<void> {
     for (const name of queues) {
       const patterns = this.#topology.fanoutPatterns(this.#topology.queue(name))
-      if (patterns.length > 0) await listening?.psubscribe(patterns, (_, payload) => this.#onHeard(consumer, name, payload))
+      if (patterns.length > 0) await listening?.psubscribe(patterns, (_, payload) => this.#deliveries.heard(consumer, name, payload))
     }
   }
 
@@ -316,55 +332,10 @@ export class RedisConnection implements Connection, ConsumerHost, DeliveryOwner 
 
   #onEnded(): void {
     this.#upkeep.stop()
+    this.#pump.leave()
+    this.#waiting.drop()
     this.#leases.stop()
     this.#leases.loseAll()
-    this.#pump.leave()
-  }
-
-  #onClaimed(consumer: RedisConsumer, claimed: readonly Claimed[]): void {
-    this.#upkeep.busy()
-    const deliveries: RedisDelivery[] = []
-    const unwanted: Return[] = []
-    for (const { lease, queue, raw } of claimed) {
-      if (this.#isClosing || consumer.isCancelled || !consumer.queues.includes(queue)) {
-        unwanted.push({ id: this.#leaseId(lease), counted: false })
-        continue
-      }
-      const opened = this.#opened(raw, queue, consumer)
-      if ('reason' in opened) {
-        this.#giveBacks.bury([{ id: this.#leaseId(lease), queue, reason: opened.reason, deliveries: 0, claimed: true }])
-        continue
-      }
-      const delivery = new RedisDelivery(this, queue, opened, { lease, bytes: raw.length })
-      this.#leases.hold(delivery, consumer)
-      deliveries.push(delivery)
-    }
-    if (unwanted.length > 0) this.#giveBacks.giveBack(unwanted)
-    if (deliveries.length > 0) consumer.onDeliveries(deliveries)
-  }
-
-  #opened(raw: Buffer, queue: string, consumer: RedisConsumer): Opened | { readonly reason: string } {
-    const opened = openEnvelope(raw)
-    if ('reason' in opened) consumer.onRefused?.(queue, opened.reason)
-    return opened
-  }
-
-  #onHeard(consumer: RedisConsumer, queue: string, raw: Buffer | null): void {
-    if (raw === null || this.#isClosing) return
-    const opened = this.#opened(raw, queue, consumer)
-    if ('reason' in opened) {
-      this.#giveBacks.buryHeard({ queue, reason: opened.reason, deliveries: 0, raw })
-      return
-    }
-    consumer.hear(new RedisDelivery(this, queue, opened, { lease: 0, bytes: raw.length, raw }))
-  }
-
-  #letGo(delivery: RedisDelivery): RedisConsumer | undefined {
-    if (delivery.lease === 0) {
-      for (const consumer of this.#consumers) consumer.letGo(delivery)
-      return undefined
-    }
-    return this.#leases.letGo(delivery)
   }
 
   async #close(): Promise<void> {

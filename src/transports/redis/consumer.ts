@@ -29,6 +29,16 @@ export interface ClaimPlan {
   readonly tails: readonly string[]
 }
 
+/** A claim of a consumer. */
+export interface Asked {
+  /** Undefined: it reads no lists. */
+  readonly plan: ClaimPlan | undefined
+  readonly count: number
+  readonly rings: number
+  /** It waits on the server. */
+  readonly waits: boolean
+}
+
 export class RedisConsumer implements Consumer {
   readonly onDeliveries: ConsumeOptions['onDeliveries']
   readonly onRefused: ConsumeOptions['onRefused']
@@ -44,6 +54,8 @@ export class RedisConsumer implements Consumer {
   #meanBytes = 1_000
   /** Asked for and not answered. */
   #requested = 0
+  /** One of these waits on the server. */
+  #waits = false
   #claimsDue = 0
   #onQuiet: (() => void)[] = []
   #heard: RedisDelivery[] = []
@@ -69,6 +81,12 @@ export class RedisConsumer implements Consumer {
     return this.#queues
   }
 
+  /** Whether it claims from this list or set. */
+  reads(key: string): boolean {
+    const plan = this.#plans[0]
+    return plan !== undefined && (plan.lists.includes(key) || plan.etas.includes(key))
+  }
+
   /** The queues that it claims from. */
   set listed(queues: readonly string[]) {
     this.#listed = queues
@@ -90,7 +108,7 @@ export class RedisConsumer implements Consumer {
   get wanted(): number {
     if (this.isCancelled || !this.#hungry || this.#listed.length === 0) return 0
     // A second claim beside one that is under way finds something in long queues only.
-    if (this.#requested > 0 && !this.#isDeep) return 0
+    if (this.#requested > (this.#waits ? 1 : 0) && !this.#isDeep) return 0
     const free = this.#prefetch - this.#held - this.#requested
     if (free <= 0) return 0
     const left = mostBytes - this.#heldBytes - this.#requested * this.#meanBytes
@@ -99,19 +117,33 @@ export class RedisConsumer implements Consumer {
     return Math.min(largestClaim, free, fitting)
   }
 
+  /** It has nothing to do, nothing to ask for, and room for more than a claim that waits: others, for what that one does not hear of, fit beside it. */
+  get mayWait(): boolean {
+    if (this.isCancelled || this.#hungry || this.#claimsDue > 0 || this.#held > 0) return false
+    return this.#listed.length > 0 && this.#prefetch > 1
+  }
+
+  /** Begins the claim that waits, for one message. */
+  requestWaiting(): Asked {
+    this.#turn = 0
+    this.#waits = true
+    return this.request(1, true)
+  }
+
   /** Begins a claim of `count`. */
-  request(count: number): { readonly plan: ClaimPlan | undefined; readonly rings: number } {
+  request(count: number, waits = false): Asked {
     this.#requested += count
     this.#claimsDue++
     const plan = this.#plans[this.#turn]
     this.#turn = this.#plans.length === 0 ? 0 : (this.#turn + 1) % this.#plans.length
-    return { plan, rings: this.#rings }
+    return { plan, rings: this.#rings, count, waits }
   }
 
   /** Its answer: `found` is undefined when there was none. */
-  answered(count: number, rings: number, found: number | undefined): void {
+  answered({ count, rings, waits }: Omit<Asked, 'plan'>, found: number | undefined): void {
     this.#requested -= count
-    if (found !== undefined) {
+    if (waits) this.#waits = false
+    else if (found !== undefined) {
       this.#isDeep = found === count
       if (found < count && rings === this.#rings) this.#hungry = false
     }

@@ -5,14 +5,17 @@
  *   ack, end ─┐
  *   wake ─────┼─▶ pump script: store, settle, claim, register ─▶ deliveries
  *   slot ─────┘        └── its link is lost: settle again, and look for the claim by its lease ids
+ *
+ * For an idle consumer a claim waits on the server, on a link of its own: a lone message comes in one trip.
  */
 import type { Clock, Timer } from '../../internal/clock.js'
 import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
 import type { PlacedEnd } from '../../protocol/result.js'
-import type { ClaimPlan, RedisConsumer } from './consumer.js'
+import type { Asked, ClaimPlan, RedisConsumer } from './consumer.js'
 import { type Ending, Endings, settleEndings } from './endings.js'
 import type { Layout } from './layout.js'
 import type { Scripts } from './scripts.js'
+import type { WaitingLink } from './waiting-link.js'
 
 /** Two overlap: the server works on one while the other's messages are read here. */
 const mostUnderWay = 2
@@ -22,6 +25,10 @@ const worthSending = 50
 const companyMs = 5
 /** An answer that is due for longer is missed. */
 const longestAnswerMs = 2_000
+/** On top of the time that the server may hold a claim that waits. */
+const lossMs = 1_000
+/** News that the server sends together with an answer is there so soon after it. */
+const newsMs = 20
 /** Lua's unpack has an end. */
 const largestAck = 500
 
@@ -38,20 +45,22 @@ interface PumpParts {
   readonly leaseTtlMs: number
   readonly leaseId: (lease: number) => string
   readonly link: () => { readonly link: RedisLink; readonly scripts: Scripts } | undefined
+  /** Where claims wait for messages. */
+  readonly waiting: WaitingLink
   readonly consumers: ReadonlySet<RedisConsumer>
   readonly onClaimed: (consumer: RedisConsumer, claimed: readonly Claimed[], isFull: boolean) => void
   /** Nothing is left to claim; the next message that waits for its time is due in so many ms. */
   readonly onEmpty: (nextDueMs: number | undefined) => void
   readonly onLate: (count: number) => void
   readonly onRefused: (link: RedisLink, error: RedisReplyError) => void
+  /** A claim was lost although the link may be well: `recover` is due. */
+  readonly onClaimLost: () => void
 }
 
-interface Claim {
+interface Claim extends Asked {
   readonly consumer: RedisConsumer
   readonly plan: ClaimPlan
-  readonly rings: number
   readonly first: number
-  readonly count: number
 }
 
 export class Pump {
@@ -63,10 +72,17 @@ export class Pump {
   #nextLease = 1
   /** Claims whose answer was lost. */
   #lost: Claim[] = []
+  #hasLeft = false
   #onQuiet: (() => void)[] = []
   #turn = 0
   #isPaused = false
-  #waiting: Timer | undefined
+  #company: Timer | undefined
+  /** The claim that waits for this list, of which news has come in the meantime. */
+  #waiting: { readonly list: string; isTold: boolean } | undefined
+  /** News of this list is under way, and old. */
+  #told: { readonly list: string; readonly untilMs: number } | undefined
+  /** News came of which nothing came: there is no more of it before the next claim that does not wait. */
+  #isDeaf = false
   /** The last answer, or the first question after all were answered. */
   #sinceMs = 0
 
@@ -87,20 +103,21 @@ export class Pump {
 
   /** The connection has ended. */
   leave(): void {
+    this.#hasLeft = true
     this.#endings.leave()
   }
 
   soon(): void {
     if (this.#isQueued) return
     if (this.#mayWait()) {
-      this.#waiting ??= this.#parts.clock.setTimer(companyMs, () => {
-        this.#waiting = undefined
+      this.#company ??= this.#parts.clock.setTimer(companyMs, () => {
+        this.#company = undefined
         this.#run()
       })
       return
     }
-    this.#waiting?.cancel()
-    this.#waiting = undefined
+    this.#company?.cancel()
+    this.#company = undefined
     this.#isQueued = true
     setImmediate(() => {
       this.#isQueued = false
@@ -135,13 +152,34 @@ export class Pump {
     }
   }
 
+  /** News of a list for which a claim waits, or has just waited, needs nothing else. */
+  hears(list: string): boolean {
+    if (this.#waiting?.list === list) {
+      this.#waiting.isTold = true
+      this.#isDeaf = true
+      return true
+    }
+    const told = this.#told
+    if (told?.list !== list) return false
+    this.#told = undefined
+    return this.#parts.clock.monotonic() < told.untilMs
+  }
+
+  /** No claim waits from now on for consumers that are cancelled, or not for queues that they do not read any more. */
+  async stopWaiting(): Promise<void> {
+    if (this.#waiting !== undefined) await this.#parts.waiting.end(this.#parts.link()?.link)
+  }
+
   /** On a new link, before all else: messages that were claimed without our having heard of it. */
   async recover(link: RedisLink): Promise<void> {
     const { layout, leaseId } = this.#parts
     for (const claim of [...this.#lost]) {
       const ids = Array.from({ length: claim.count }, (_, index) => leaseId(claim.first + index))
       const values = listOf(await link.call('HMGET', [layout.unacked, ...ids]))
-      this.#lost.splice(this.#lost.indexOf(claim), 1)
+      const at = this.#lost.indexOf(claim)
+      // Somebody else was here in the meantime.
+      if (at < 0) continue
+      this.#lost.splice(at, 1)
       const claimed: Claimed[] = []
       for (const [index, value] of values.entries()) {
         if (!(value instanceof Buffer)) continue
@@ -153,7 +191,7 @@ export class Pump {
         if (tail === undefined || queue === undefined) continue
         claimed.push({ lease: claim.first + index, queue, raw: value.subarray(1, value.length - Buffer.byteLength(tail)) })
       }
-      claim.consumer.answered(claim.count, -1, undefined)
+      if (!claim.waits) claim.consumer.answered(claim, undefined)
       if (claimed.length > 0) this.#parts.onClaimed(claim.consumer, claimed, false)
     }
   }
@@ -169,6 +207,49 @@ export class Pump {
     }
     if (this.#underWay > 0 || this.#canSettle()) return
     for (const resolve of this.#onQuiet.splice(0)) resolve()
+    if (linked !== undefined && this.#waiting === undefined) this.#wait(linked.scripts)
+  }
+
+  /** For the first message that an idle consumer gets. */
+  #wait(scripts: Scripts): void {
+    const { consumers, waiting, clock, onClaimLost } = this.#parts
+    for (const consumer of consumers) {
+      if (!consumer.mayWait) continue
+      const link = waiting.ready()
+      if (link === undefined) break
+      const claim = this.#claim(consumer, consumer.requestWaiting())
+      if (claim === undefined) return
+      const list = claim.plan.lists[0] ?? ''
+      const own = { list, isTold: false }
+      this.#waiting = own
+      waiting
+        .until(list, link, () => this.#call(link, scripts, { acks: [], endings: [], claim }))
+        .then(
+          (reply) => {
+            this.#waiting = undefined
+            const items = listOf(reply)
+            const found = items.length > 3
+            if (found && !own.isTold) this.#told = { list, untilMs: clock.monotonic() + newsMs }
+            this.#claimed(claim, items)
+            if (found) claim.consumer.wake()
+            else this.soon()
+          },
+          (error: unknown) => {
+            this.#waiting = undefined
+            if (!(error instanceof LinkLostError)) return this.#refused(link, claim, error)
+            claim.consumer.answered(claim, undefined)
+            if (this.#hasLeft) return
+            // The server may not know yet that this link is gone. Until then its lease holds what the claim gets.
+            clock.setTimer(waiting.waitMs + lossMs, () => {
+              this.#lost.push(claim)
+              onClaimLost()
+            })
+            this.soon()
+          },
+        )
+      return
+    }
+    if (this.#isDeaf) for (const consumer of consumers) consumer.wake()
   }
 
   /** Nobody waits for what this round trip would bring. */
@@ -197,10 +278,34 @@ export class Pump {
   }
 
   #send(link: RedisLink, scripts: Scripts, consumer: RedisConsumer | undefined, wanted: number): void {
-    const { layout, leaseId, leaseTtlMs, onLate } = this.#parts
     const acks = this.#acks.splice(0, largestAck)
     const endings = this.#endings.take()
-    const claim = consumer === undefined || wanted === 0 ? undefined : this.#claim(consumer, wanted)
+    const claim = consumer === undefined || wanted === 0 ? undefined : this.#claim(consumer, consumer.request(wanted))
+    if (claim !== undefined) this.#isDeaf = false
+    if (this.#underWay++ === 0) this.#sinceMs = this.#parts.clock.monotonic()
+    this.#call(link, scripts, { acks, endings, claim })
+      .then(
+        (reply) => {
+          const items = listOf(reply)
+          this.#parts.onLate(integerOf(items[0]))
+          settleEndings(endings, items[2])
+          if (claim !== undefined) this.#claimed(claim, items)
+        },
+        (error: unknown) => this.#failed(link, acks, endings, claim, error),
+      )
+      .finally(() => {
+        this.#underWay--
+        this.#sinceMs = this.#parts.clock.monotonic()
+        this.soon()
+      })
+  }
+
+  #call(
+    link: RedisLink,
+    scripts: Scripts,
+    { acks, endings, claim }: { readonly acks: readonly number[]; readonly endings: readonly Ending[]; readonly claim: Claim | undefined },
+  ): Promise<Reply> {
+    const { layout, leaseId, leaseTtlMs } = this.#parts
     const plan = claim?.plan ?? nothing
     const args: (string | number)[] = [
       acks.length,
@@ -218,37 +323,21 @@ export class Pump {
     for (const { lease, end } of endings) args.push(lease, end.text)
     const keys = [layout.unacked, layout.unackedIndex, ...plan.lists, ...plan.etas]
     for (const { end } of endings) keys.push(end.key)
-    if (this.#underWay++ === 0) this.#sinceMs = this.#parts.clock.monotonic()
-    scripts.pump
-      .run(link, keys, args)
-      .then(
-        (reply) => {
-          const items = listOf(reply)
-          onLate(integerOf(items[0]))
-          settleEndings(endings, items[2])
-          if (claim !== undefined) this.#claimed(claim, items)
-        },
-        (error: unknown) => this.#failed(link, acks, endings, claim, error),
-      )
-      .finally(() => {
-        this.#underWay--
-        this.#sinceMs = this.#parts.clock.monotonic()
-        this.soon()
-      })
+    return scripts.pump.run(link, keys, args)
   }
 
-  #claim(consumer: RedisConsumer, count: number): Claim | undefined {
-    const { plan, rings } = consumer.request(count)
+  #claim(consumer: RedisConsumer, { plan, ...asked }: Asked): Claim | undefined {
     if (plan === undefined) {
-      consumer.answered(count, rings, undefined)
+      consumer.answered(asked, undefined)
       return undefined
     }
     const first = this.#nextLease
-    this.#nextLease += count
-    return { consumer, plan, rings, first, count }
+    this.#nextLease += asked.count
+    return { consumer, plan, ...asked, first }
   }
 
-  #claimed({ consumer, plan, rings, first, count }: Claim, items: readonly Reply[]): void {
+  #claimed(claim: Claim, items: readonly Reply[]): void {
+    const { consumer, plan, first, count } = claim
     const claimed: Claimed[] = []
     for (let at = 3; at < items.length; ) {
       const place = integerOf(items[at]) - 1
@@ -267,8 +356,8 @@ export class Pump {
     const isFull = claimed.length === count
     // Held before the places count as free again.
     if (claimed.length > 0) this.#parts.onClaimed(consumer, claimed, isFull)
-    consumer.answered(count, rings, claimed.length)
-    if (isFull) return
+    consumer.answered(claim, claimed.length)
+    if (isFull || claim.waits) return
     const nextDueMs = integerOf(items[1])
     this.#parts.onEmpty(nextDueMs < 0 ? undefined : nextDueMs)
   }
@@ -281,7 +370,11 @@ export class Pump {
       if (claim !== undefined) this.#lost.push(claim)
       return
     }
-    claim?.consumer.answered(claim.count, claim.rings, undefined)
+    this.#refused(link, claim, error)
+  }
+
+  #refused(link: RedisLink, claim: Claim | undefined, error: unknown): void {
+    claim?.consumer.answered(claim, undefined)
     const refusal =
       error instanceof RedisReplyError ? error : new RedisReplyError(`ERR ${error instanceof Error ? error.message : String(error)}`)
     this.#parts.onRefused(link, refusal)

@@ -1,5 +1,5 @@
 /** One consumer of a connection: which queues it reads and how many deliveries it may hold. The connection claims for it. */
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import type { ConsumeOptions, Consumer } from '../../transport.js'
 import type { SqliteDelivery } from './delivery.js'
 import { deleteMessages } from './settle.js'

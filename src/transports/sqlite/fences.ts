@@ -1,6 +1,6 @@
 /** Fences (transport.ts) as rows: passed in the transaction that writes the message. */
 import { FencedError } from '../../errors.js'
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import type { Fence } from '../../transport.js'
 
 const keptMs = 30 * 86_400_000

@@ -1,5 +1,5 @@
 /** Keeps queues to the lengths that they were declared with (`x-max-length`, `x-max-length-bytes`). */
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { bodyBytes, isLimited, isOver, type QueueLimits, type QueueLoad, refuseOverflow } from '../../protocol/routing.js'
 
 /** To count a long queue costs as much as to publish a hundred messages: one that is full may grow by this part of it before it is looked at again. */

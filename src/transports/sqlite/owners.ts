@@ -6,7 +6,7 @@
  */
 
 import { isGone, type ProcessIdentity } from '../../internal/process-identity.js'
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 
 interface OwnerRow extends ProcessIdentity {
   readonly id: number

@@ -1,9 +1,10 @@
 /** Publishes of one tick are one insert each in one transaction, and one statement that puts them all in line. */
 import { NotPublishedError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
-import type { Sql, SqliteDatabase } from '../../internal/sqlite/database.js'
+import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqlValue } from '../../internal/sqlite/engine.js'
 import { insertRows } from '../../internal/sqlite/insert-rows.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { taskIdKey } from '../../internal/task-id.js'
 import type { Message } from '../../protocol/message.js'
 import { encodeHead, taskIdOf } from '../../protocol/message-head.js'

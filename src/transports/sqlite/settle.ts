@@ -1,5 +1,6 @@
 /** Moves of messages between the tables of the embedded broker. Each runs inside a transaction; each settling one is fenced by the lease's row. */
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { SqliteLocation } from '../../internal/sqlite/location.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { delayedMark } from './publisher.js'
 
 export type Settlement =
@@ -12,6 +13,12 @@ export interface SettleLimits {
   readonly deliveryLimit: number
   readonly deadLetterLimit: number
   readonly nowMs: number
+}
+
+const deadLetterLimit = 10_000
+
+export function settleLimits({ deliveryLimit }: SqliteLocation, nowMs: number): SettleLimits {
+  return { deliveryLimit, deadLetterLimit, nowMs }
 }
 
 /** How many came too late, and how many old dead letters made room. */

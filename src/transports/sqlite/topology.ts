@@ -1,6 +1,6 @@
 /** Exchanges, queues and bindings in the embedded broker. What routing needs is kept in memory and read again when its version moved. */
 import { DeclarationMismatchError, NotPublishedError, show } from '../../errors.js'
-import type { Sql } from '../../internal/sqlite/database.js'
+import type { Sql } from '../../internal/sqlite/sql.js'
 import { exchangeDefinition, mustRoute, type QueueLimits, queueDefinition, queueLimits, routes } from '../../protocol/routing.js'
 import type { Destination, ExchangeType, Topology } from '../../protocol/topology.js'
 

@@ -1,0 +1,291 @@
+/**
+ * The group commit: everything that is written in one tick of the event loop goes into one transaction, in order; promises settle after its COMMIT.
+ *
+ *   write ─▶ queued ─tick─▶ BEGIN ─▶ each in its turn ─▶ COMMIT ─▶ settled, bells rung
+ *               ▲             │             ├─ one throws ─▶ all again, each with a savepoint of its own
+ *               └── is locked ┘             └─ disk full ──▶ new ones are refused, the reserve is freed, essential ones again
+ *
+ * Locking is never SQLite's own busy handler (it starves one of two writers for seconds), but a short blocking back-off and then asynchronous tries.
+ */
+import { BrokerFullError, ConnectionError } from '../../errors.js'
+import { failpoint } from '../failpoints.js'
+import type { Bells } from './bells.js'
+import { type SqlEngine, sqlErrorKind, translateSqlError } from './engine.js'
+import type { Reserve } from './reserve.js'
+import type { Sql } from './sql.js'
+
+export interface WriteOptions {
+  /** Gives room back or is worth the reserve: it is tried even when the disk is full. */
+  readonly essential?: boolean
+  /** Runs after everything else of its transaction, such as a claim that wants to see what was published in the same tick. */
+  readonly last?: boolean
+}
+
+/** For so long another process may keep the file locked. */
+export const lockDeadlineMs = 5_000
+const blockingWaitMs = 3
+const healEveryMs = 250
+
+interface Operation {
+  readonly work: (sql: Sql) => unknown
+  readonly essential: boolean
+  readonly queuedAtMs: number
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface GroupCommitParts {
+  /** Of the database, for errors. */
+  readonly path: string
+  readonly engine: SqlEngine
+  /** What the pieces write through: the engine's statements. */
+  readonly sql: Sql
+  readonly reserve: Reserve
+  readonly bells: Bells
+}
+
+export class GroupCommit {
+  readonly #path: string
+  readonly #engine: SqlEngine
+  readonly #sql: Sql
+  readonly #reserve: Reserve
+  readonly #bells: Bells
+  #operations: Operation[] = []
+  #lastOperations: Operation[] = []
+  #scheduled = false
+  #healTriedMs = Number.NEGATIVE_INFINITY
+
+  constructor({ path, engine, sql, reserve, bells }: GroupCommitParts) {
+    this.#path = path
+    this.#engine = engine
+    this.#sql = sql
+    this.#reserve = reserve
+    this.#bells = bells
+  }
+
+  /** Something is queued. */
+  get isScheduled(): boolean {
+    return this.#scheduled
+  }
+
+  /** As `SqliteDatabase.write`. */
+  write<T>(work: (sql: Sql) => T, { essential = false, last = false }: WriteOptions): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const operation: Operation = {
+        work,
+        essential,
+        queuedAtMs: performance.now(),
+        // Resolved only with what its own `work` gave.
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      }
+      if (last) this.#lastOperations.push(operation)
+      else this.#operations.push(operation)
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#refuseNewOnFullDisk()
+    if (this.#operations.length + this.#lastOperations.length === 0) {
+      this.#scheduled = false
+      return
+    }
+    try {
+      if (!this.#begin()) {
+        this.#flushLater()
+        return
+      }
+    } catch (error) {
+      this.#scheduled = false
+      this.#rejectAll(this.#takeOperations(), error)
+      return
+    }
+    this.#scheduled = false
+    this.#transact(this.#takeOperations())
+  }
+
+  #takeOperations(): readonly Operation[] {
+    const operations = this.#lastOperations.length === 0 ? this.#operations : this.#operations.concat(this.#lastOperations)
+    this.#operations = []
+    this.#lastOperations = []
+    return operations
+  }
+
+  /** False: another process holds the lock, and a short wait did not help. */
+  #begin(): boolean {
+    const startedMs = performance.now()
+    for (let waitMs = 0.05; ; waitMs = Math.min(1, waitMs * 2)) {
+      try {
+        this.#engine.exec('BEGIN IMMEDIATE')
+        return true
+      } catch (error) {
+        if (sqlErrorKind(error) !== 'busy') throw error
+        if (performance.now() - startedMs > blockingWaitMs) return false
+      }
+      sleepBlocking(waitMs * (0.5 + Math.random()))
+    }
+  }
+
+  #flushLater(): void {
+    const givenUpMs = performance.now() - lockDeadlineMs
+    const isLate = (operation: Operation): boolean => operation.queuedAtMs < givenUpMs
+    const late = [...this.#operations.filter(isLate), ...this.#lastOperations.filter(isLate)]
+    if (late.length > 0) {
+      this.#operations = this.#operations.filter((operation) => !isLate(operation))
+      this.#lastOperations = this.#lastOperations.filter((operation) => !isLate(operation))
+      this.#rejectAll(
+        late,
+        new ConnectionError(`the embedded database ${this.#path} was locked by another process for ${lockDeadlineMs / 1000} s`),
+      )
+    }
+    setTimeout(() => this.#flush(), 1 + Math.random() * 3)
+  }
+
+  /** Inside BEGIN: does all and commits, or undoes all and finds out what can be done. */
+  #transact(operations: readonly Operation[]): void {
+    const results: unknown[] = []
+    try {
+      for (const operation of operations) results.push(operation.work(this.#sql))
+      failpoint('sqlite.before-commit')
+      this.#engine.exec('COMMIT')
+    } catch (error) {
+      this.#rollback()
+      if (sqlErrorKind(error) === 'full') this.#afterDiskFull(operations, error)
+      else this.#transactEach(operations)
+      return
+    }
+    failpoint('sqlite.after-commit')
+    for (const [index, operation] of operations.entries()) operation.resolve(results[index])
+    this.#bells.ring()
+  }
+
+  /** One of them failed: each gets a savepoint of its own, so that the others still share one COMMIT. */
+  #transactEach(operations: readonly Operation[]): void {
+    const done: (() => void)[] = []
+    try {
+      if (!this.#begin()) throw new ConnectionError(`the embedded database ${this.#path} was locked by another process`)
+      for (const operation of operations) {
+        this.#engine.exec('SAVEPOINT operation')
+        try {
+          const result = operation.work(this.#sql)
+          done.push(() => operation.resolve(result))
+        } catch (error) {
+          if (sqlErrorKind(error) === 'full') throw error
+          this.#engine.exec('ROLLBACK TO operation')
+          done.push(() => operation.reject(translateSqlError(error, this.#path)))
+        }
+        this.#engine.exec('RELEASE operation')
+      }
+      this.#engine.exec('COMMIT')
+    } catch (error) {
+      this.#rollback()
+      if (sqlErrorKind(error) === 'full') this.#afterDiskFull(operations, error)
+      else this.#rejectAll(operations, error)
+      return
+    }
+    for (const settle of done) settle()
+    this.#bells.ring()
+  }
+
+  #afterDiskFull(operations: readonly Operation[], cause: unknown): void {
+    const wasThere = this.#reserve.isThere
+    this.#reserve.free()
+    this.#healTriedMs = performance.now()
+    this.#rejectAll(
+      operations.filter((operation) => !operation.essential),
+      fullError(this.#path, cause),
+    )
+    const essential = operations.filter((operation) => operation.essential)
+    if (essential.length === 0) return
+    this.#checkpoint()
+    // Without the reserve there is nothing left to try but the room that the checkpoint made.
+    if (wasThere) this.#transactEach(essential)
+    else this.#transactOneByOne(essential)
+  }
+
+  /** The last try on a full disk: the smallest transactions there are. */
+  #transactOneByOne(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      try {
+        if (!this.#begin()) throw new ConnectionError(`the embedded database ${this.#path} was locked by another process`)
+        const result = operation.work(this.#sql)
+        this.#engine.exec('COMMIT')
+        operation.resolve(result)
+      } catch (error) {
+        this.#rollback()
+        operation.reject(sqlErrorKind(error) === 'full' ? fullError(this.#path, error) : translateSqlError(error, this.#path))
+      }
+    }
+    this.#bells.ring()
+  }
+
+  #refuseNewOnFullDisk(): void {
+    if (!this.#operations.some(isNew) && !this.#lastOperations.some(isNew)) return
+    if (this.#reserve.isLikelyThere || this.#heal()) return
+    this.#rejectAll([...this.#operations.filter(isNew), ...this.#lastOperations.filter(isNew)], fullError(this.#path))
+    this.#operations = this.#operations.filter((operation) => operation.essential)
+    this.#lastOperations = this.#lastOperations.filter((operation) => operation.essential)
+  }
+
+  /** Gives free pages back to the file system and tries to write the reserve again. */
+  #heal(): boolean {
+    const nowMs = performance.now()
+    if (nowMs - this.#healTriedMs < healEveryMs) return false
+    this.#healTriedMs = nowMs
+    if (this.#reserve.create()) return true
+    try {
+      this.#sql.all('PRAGMA incremental_vacuum(64)')
+    } catch {
+      // No room even for that, or locked: the next try may find some.
+    }
+    this.#checkpoint()
+    return this.#reserve.create()
+  }
+
+  #checkpoint(): void {
+    try {
+      this.#sql.all('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // What could not be moved stays in the log, which is as safe.
+    }
+  }
+
+  #rollback(): void {
+    this.#bells.forget()
+    try {
+      this.#engine.exec('ROLLBACK')
+    } catch {
+      // SQLite rolls back by itself after some errors, such as a full disk.
+    }
+  }
+
+  #rejectAll(operations: readonly Operation[], error: unknown): void {
+    const translated = translateSqlError(error, this.#path)
+    for (const operation of operations) operation.reject(translated)
+  }
+}
+
+function isNew(operation: Operation): boolean {
+  return !operation.essential
+}
+
+function fullError(path: string, cause?: unknown): BrokerFullError {
+  return new BrokerFullError(
+    `the disk of the embedded database ${path} is full: nothing was taken. Free some space; tasks that are there already go on.`,
+    { cause },
+  )
+}
+
+const sleepCell = new Int32Array(new SharedArrayBuffer(4))
+
+/** Stops this thread: SQLite's lock is held for fractions of a millisecond, far less than a timer's resolution. */
+function sleepBlocking(ms: number): void {
+  Atomics.wait(sleepCell, 0, 0, ms)
+}
