@@ -1,4 +1,7 @@
 /** What beat does when the broker is away, and on a broker that has no fences. */
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Connections } from '../../dist/app/connections.js'
 import { openBackend } from '../../dist/backends/index.js'
@@ -276,4 +279,29 @@ test('a store that cannot be reached is waited for, or told, as brokerConnection
   await beat.stop()
   await starting
   expect(beat.state).toBe('stopped')
+})
+
+test('a store that is away while a beat leads is told of once, asked now and then, and what was due meanwhile is sent when it is back', async () => {
+  await using rig = new Rig()
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-'))
+  const [here, away] = [join(folder, 'here'), join(folder, 'away')]
+  mkdirSync(here)
+  try {
+    await using beat = await rig
+      .app({ beatSchedule, beatStore: `file://${here}/schedules.json` })
+      .beat()
+      .start()
+    await rig.pass(11)
+    renameSync(here, away)
+    await rig.pass(60)
+    expect(rig.times('tick')).toEqual([10])
+    expect(rig.log.filter((line) => line.includes('a turn went wrong'))).toHaveLength(1)
+    renameSync(away, here)
+    await rig.pass(5)
+    expect(beat.isLeading).toBe(true)
+    expect(rig.sent).toHaveLength(2)
+    await beat.stop()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
