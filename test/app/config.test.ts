@@ -58,6 +58,12 @@ test('results are kept by the broker unless it cannot', () => {
     expect(resolveConfig({ broker })).toMatchObject({ resultBackend: 'disabled', beatStore: 'sqlite://' })
 })
 
+test('schedules are kept by the broker unless it cannot', () => {
+  for (const brokerUrl of ['amqp://', 'amqps://host', 'pyamqp://guest@host//'])
+    expect(resolveConfig({ brokerUrl }).beatStore).toBe('sqlite://')
+  expect(resolveConfig({ brokerUrl: 'redis://host/1' }).beatStore).toBe('redis://host/1')
+})
+
 test('durations, sizes, levels and delivery modes become what the code works with', () => {
   const config = resolveConfig({
     resultExpires: '1h',
