@@ -9,7 +9,7 @@ import { DecodeError, TooLargeError } from '../errors.js'
 import { fromHeadText, toHeadText } from '../protocol/head-text.js'
 
 /** Room for a message body of 16 MB and a large result; a frame over it is an error of the sender, not data. */
-export const defaultMaxFrameBytes = 256 * 1024 * 1024
+const defaultMaxFrameBytes = 256 * 1024 * 1024
 
 export interface Frame {
   /** What `JSON.parse` made of the head: the reader knows its shape, for both ends are the same version of this package. */

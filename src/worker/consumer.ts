@@ -65,6 +65,7 @@ export class TaskConsumer {
   #asking = 0
   /** How many messages it was given so far. */
   received = 0
+  /** The repair of a deaf connection waits, and the end of the worker. */
   readonly #onIdle: (() => void)[] = []
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
@@ -216,9 +217,7 @@ export class TaskConsumer {
 
   /** Settles when no task is held any more. */
   async idle(): Promise<void> {
-    while (this.#active.size > 0) {
-      await new Promise<void>((resolve) => void this.#onIdle.push(resolve))
-    }
+    while (this.#active.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
 
   /** Tells running tasks to end: their signal aborts. */
@@ -309,6 +308,6 @@ export class TaskConsumer {
   #close(task: ActiveTask): void {
     this.#active.delete(task)
     this.#parts.limits.shared.end(task)
-    if (this.#active.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve()
+    if (this.#active.size === 0 && this.#onIdle.length > 0) for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 }

@@ -191,6 +191,7 @@ export class AppWorker implements Worker, Health {
         panel: this.#panel(pool, queues),
         blocksUpToMs,
         stopping: this.#leaving.signal,
+        onFatal: (error) => this.#fail(error),
       })
       await this.#broker.open(booted)
     } catch (error) {

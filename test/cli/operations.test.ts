@@ -8,7 +8,8 @@ import type { Connection } from '../../dist/transport.js'
 import { openTransport } from '../../dist/transports/index.js'
 import { message } from '../conformance/transport.js'
 import { until } from '../conformance/wait.js'
-import { type Ended, Project, shop } from './project.js'
+import type { Ended } from '../harness/programs.js'
+import { Project, shop } from './project.js'
 
 const node = `one@${hostname()}`
 const deadlineMs = 30_000

@@ -63,7 +63,7 @@ export function workerCells(worker: WorkerView): readonly string[] {
 export const taskHeadings = ['UUID', 'TASK', 'WORKER', 'TIME', 'STATE'] as const
 
 /** A glyph with each state: colours alone say nothing to many. */
-export const stateGlyphs: Readonly<Record<TaskView['state'], string>> = {
+const stateGlyphs: Readonly<Record<TaskView['state'], string>> = {
   PENDING: '·',
   RECEIVED: '◦',
   STARTED: '▶',

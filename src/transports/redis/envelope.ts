@@ -89,7 +89,7 @@ export function markRedelivered(raw: Buffer, deliveries: number, before: Pick<Op
 }
 
 /** Where the JSON value that begins at `from` ends (the index behind it). Strings and nesting are followed, nothing is checked. */
-export function endOfJson(text: string, from: number): number {
+function endOfJson(text: string, from: number): number {
   let depth = 0
   for (let at = from; at < text.length; at++) {
     const character = text[at]
