@@ -116,13 +116,18 @@ test('what follows a replaced task follows what took its place', async () => {
   ).toBe(110)
 })
 
-test('whatever takes the place of a task, its result is what a plain evaluation gives: alone, in a chain and in the header of a chord', async () => {
+test('whatever takes the place of a task, or is added to a chord, its result is what a plain evaluation gives', async () => {
   const echo = live.app.task('echo', (...args: unknown[]) => args) as unknown as Record<
     's' | 'si',
     (tag: string) => Sig<unknown, unknown, true>
   >
   const tagged = (tag: string, immutable: boolean) => (immutable ? echo.si(tag) : echo.s(tag))
   const instead = live.app.task('instead', { bind: true }, (self: TaskContext, tree: Tree): unknown => self.replace(build(tree, tagged)))
+  const more = live.app.task(
+    'one-more',
+    { bind: true },
+    async (self: TaskContext, tree: Tree) => void (await self.addToChord(build(tree, tagged))),
+  )
   await fc.assert(
     fc.asyncProperty(trees(3), async (tree) => {
       const value = evaluate(tree, [], false)
@@ -130,6 +135,10 @@ test('whatever takes the place of a task, its result is what a plain evaluation 
       expect(await chain(instead.s(tree), echo.s('x')).delay().get({ timeout: 20 })).toEqual([value, 'x'])
       const both = chord(group(instead.s(tree), echo.s('y')), echo.s('z'))
       expect(await both.delay().get({ timeout: 20 })).toEqual([[value, ['y']], 'z'])
+      const grown = chord(group(more.s(tree), echo.s('y')), echo.s('z'))
+      const [list] = (await grown.delay().get({ timeout: 20 })) as [unknown[]]
+      expect(list).toHaveLength(3)
+      expect(list).toEqual(expect.arrayContaining([null, value, ['y']]))
     }),
     { numRuns: rounds(20, 100) },
   )
