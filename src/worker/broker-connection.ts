@@ -199,7 +199,8 @@ export class BrokerConnection {
     const [connection, tasks] = [this.#connection, this.#parts.tasks.current]
     if (connection === undefined || tasks === undefined) return
     await Promise.all(this.#consumers.map((consumer) => atMost(core.clock, farewellMs, consumer.cancel())))
-    if (stopping.aborted || this.#connection !== connection) return
+    // It may have been found lost meanwhile: then it is being replaced already.
+    if (stopping.aborted || this.#connection !== connection || this.#lost !== undefined) return
     tasks.drain()
     this.#connection = undefined
     // What goes wrong with it now is why it was left.
