@@ -93,7 +93,8 @@ class StoredGroup<R> implements GroupResult<R> {
   }
 
   async completedCount(): Promise<number> {
-    return (await this.#metas()).filter((meta) => meta?.status === 'SUCCESS').length
+    const succeeded = new Set((await this.#metas()).flatMap((meta) => (meta?.status === 'SUCCESS' ? [meta.taskId] : [])))
+    return this.results.filter((result) => leavesOf([result]).every((id) => succeeded.has(id))).length
   }
 
   async info(): Promise<unknown> {

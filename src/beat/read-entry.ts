@@ -39,6 +39,8 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
     if (!(fields as readonly string[]).includes(key)) throw new OptionUnknownError(`${where}.${key}`, didYouMean(key, fields))
   }
   const signature = callOf(where, entry, sender)
+  const taskId = signature?.call.options.taskId ?? entry.options?.taskId
+  if (taskId !== undefined) throw new OptionInvalidError(`${where}.options.taskId`, 'left out: each run has the id of its time', taskId)
   const schedule = readSchedule(`${where}.schedule`, entry.schedule, entry.relative ?? false)
   const definition: Definition = {
     task: signature?.task ?? '(made when it is due)',
