@@ -48,7 +48,7 @@ interface BrokerConnectionParts {
 /**
  * The connection over which a worker consumes, whichever it is at the moment: with all that listens on it, made again when it is lost or deaf.
  *
- *   open ─▶ consuming ─lost, deaf─▶ reconnecting ─▶ consuming
+ *   opening ─▶ consuming ⇄ reconnecting (lost, or deaf)
  */
 export class BrokerConnection {
   readonly #parts: BrokerConnectionParts
