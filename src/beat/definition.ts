@@ -1,13 +1,18 @@
 /** What an entry is: its call, schedule and rules, checked once, and as the JSON that a store keeps. */
 import type { BeatEntry, Misfire, Overlap, ScheduleData } from '../canvas/schedules.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import type { Signature } from '../canvas/signature.js'
 import { DecodeError } from '../errors.js'
+
+export type SendingOptions = Pick<ApplyOptions, 'retry' | 'unique'>
 
 export interface Definition {
   /** The name of what is sent, for people. */
   readonly task: string
   /** The call as JSON with kombu's tags; null: the program makes it when it is due. */
   readonly call: string | null
+  /** Options of the sending, which no message carries. Missing: none. */
+  readonly sending?: SendingOptions
   readonly schedule: ScheduleData
   readonly misfire: Misfire
   readonly misfireGraceMs: number
