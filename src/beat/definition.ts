@@ -35,6 +35,8 @@ export interface ProgramEntry {
 export interface EntryState {
   /** Null: to be found from now on. */
   readonly dueMs: number | null
+  /** When the due time was found without one before it, by the clock of then: what is later than now was found by a clock that was wrong. */
+  readonly countedAtMs: number | null
   /** There is nothing more to come. */
   readonly isOver: boolean
   /** Rises when due times are counted anew because the clock was put back, so that the same instant may come again. */
@@ -54,6 +56,7 @@ export interface EntryState {
 
 export const newState: EntryState = {
   dueMs: null,
+  countedAtMs: null,
   isOver: false,
   generation: 0,
   lastDueMs: null,
