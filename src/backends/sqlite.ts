@@ -7,9 +7,10 @@ import { parseSqliteUrl } from '../internal/sqlite/location.js'
 import { openDatabase } from '../internal/sqlite/open-database.js'
 import type { Sql } from '../internal/sqlite/sql.js'
 import { taskIdKey } from '../internal/task-id.js'
+import type { JsonText } from '../protocol/json-text.js'
 import { decodeMeta, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
-import { chordSchema, SqliteChords } from './sqlite/chords.js'
+import { chordBodySchema, chordSchema, SqliteChords } from './sqlite/chords.js'
 import { ResultWriter } from './sqlite/result-writer.js'
 
 // `seq` rises with each state that is stored, in any process: whoever waits reads what is new since the last one it saw.
@@ -25,6 +26,7 @@ const schemaSteps: readonly string[] = [
    CREATE INDEX results_by_task ON results (task_key);
    CREATE TABLE revokes (task_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID`,
   chordSchema,
+  chordBodySchema,
 ]
 
 // Each store pays for a look at two old results, so that what expires goes as fast as new ones come.
@@ -33,6 +35,7 @@ const cleanupWindow = 1_000
 
 export class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite'
+  readonly ended: Promise<Error>
   readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
   readonly #database: SqliteDatabase
   readonly #clock: Clock
@@ -63,6 +66,8 @@ export class SqliteBackend implements ResultBackend {
     this.#writer = new ResultWriter(database, clock)
     this.#chords = new SqliteChords(database, clock)
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
+    this.ended = database.gone
+    void this.ended.then((error) => this.#waits.fail(error))
   }
 
   store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {
@@ -146,6 +151,11 @@ export class SqliteBackend implements ResultBackend {
   async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
     this.#refuseWhenClosed()
     return this.#chords.completeChordPart(...args)
+  }
+
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    this.#refuseWhenClosed()
+    return this.#chords.chordBody(groupId)
   }
 
   async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {

@@ -70,7 +70,7 @@ function callData(where: string, signature: Signature | undefined): Pick<Definit
 }
 
 /** Seconds, text with a unit, what `crontab` and the others made, or an object of the program's. */
-export function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
+function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
   if (typeof schedule === 'number' || typeof schedule === 'string') return intervalData(schedule, relative)
   const data = dataOf(schedule)
   if (data !== undefined) return relative && data.kind === 'interval' ? { ...data, relative } : data
