@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { beatIdleRow } from './beat-idle.mjs'
 import { cpuMicrosOf, memoryOf } from './process-tree.mjs'
 import { marksOf, stampsOf, total } from './read-marks.mjs'
 import { inPlace, produce, startWorker } from './systems.mjs'
@@ -20,7 +21,7 @@ import { inPlace, produce, startWorker } from './systems.mjs'
 
 const deadlineMs = 120_000
 
-/** @param {Systems} systems @param {{ quick: boolean, redis: { ask: Ask } }} options @returns {readonly Row[]} */
+/** @param {Systems} systems @param {{ quick: boolean, redis: { url: string, pid: number, ask: Ask } }} options @returns {readonly Row[]} */
 export function rowsOf(systems, { quick, redis }) {
   const few = quick ? 0.2 : 1
   /** @param {keyof Systems} name @param {(system: System) => Promise<Numbers>} run @returns {Variant} */
@@ -28,7 +29,12 @@ export function rowsOf(systems, { quick, redis }) {
   /** @param {readonly (keyof Systems)[]} names @param {(system: System) => Promise<Numbers>} run */
   const variants = (names, run) => names.map((name) => variant(name, run))
   /** @param {number} count @param {keyof Systems} name */
-  const noOp = (name, count) => variant(name, (system) => bulk(system, 'add', count * few))
+  const noOp = (name, count) => variant(name, (system) => bulk(system, 'add', count * few, { serverPid: serverPidOf(system) }))
+  /** The server whose work is the system's, too. Undefined: there is none, or RabbitMQ beside it. @param {System} system */
+  const serverPidOf = ({ env }) => {
+    const places = Object.values(env)
+    return places.includes(redis.url) && !places.some((place) => place?.startsWith('amqp')) ? redis.pid : undefined
+  }
   /** @param {keyof Systems} name @param {'awaited' | 'concurrent' | 'bulk'} how @param {number} count @returns {Variant} */
   const enqueue = (name, how, count) => ({
     name: `${name} ${how}`,
@@ -127,14 +133,14 @@ export function rowsOf(systems, { quick, redis }) {
       bases: ['celery', 'plain'],
       variants: [
         { name: 'plain', label: 'two plain loops, no queue', broker: undefined, run: () => plainLoops(systems.normal, 600 * few) },
-        ...variants(['preforkNormal', 'preforkRedis', 'celery', 'celeryTuned'], (system) => bulk(system, 'cpu', 600 * few, 400)),
+        ...variants(['preforkNormal', 'preforkRedis', 'celery', 'celeryTuned'], (system) => bulk(system, 'cpu', 600 * few, { ideal: 400 })),
       ],
     },
     {
       name: 'sleep',
       title: '10 ms of waiting each, 100 at a time (ideal 10,000/s)',
       bases: ['bullmq100'],
-      variants: variants(['normal', 'redis', 'bullmq100'], (system) => bulk(system, 'wait', 10_000 * few, 10_000)),
+      variants: variants(['normal', 'redis', 'bullmq100'], (system) => bulk(system, 'wait', 10_000 * few, { ideal: 10_000 })),
     },
     {
       name: 'eta',
@@ -178,6 +184,7 @@ export function rowsOf(systems, { quick, redis }) {
         label: `2 x ${systems[name].name}`,
       })),
     },
+    beatIdleRow(systems.normal),
   ]
 }
 
@@ -186,18 +193,18 @@ function producerOf({ name }) {
   return name.replace(/ c\d+| prefork 2| async/, '')
 }
 
-/** @param {System} system @param {'add' | 'cpu' | 'wait'} kind @param {number} count @param {number} [ideal] @returns {Promise<Numbers>} */
-function bulk(system, kind, count, ideal) {
+/** @param {System} system @param {'add' | 'cpu' | 'wait'} kind @param {number} count @param {{ ideal?: number, serverPid?: number | undefined }} [options] @returns {Promise<Numbers>} */
+function bulk(system, kind, count, { ideal, serverPid } = {}) {
   return inPlace(system, async (place) => {
     const { last } = await produce(system, place, ['preload', kind, count])
     const worker = startWorker(system, place)
     try {
       await ran(place, 1)
-      const before = { cpu: cpuMicrosOf(worker.pid), count: total(marksOf(place.folder)).count }
+      const before = { cpu: cpuMicrosOf(worker.pid), server: serverCpu(serverPid), count: total(marksOf(place.folder)).count }
       await ran(place, count)
       // What the last tasks left to be stored and acknowledged belongs to the work.
       await sleep(200)
-      const cpu = cpuMicrosOf(worker.pid)
+      const [cpu, server] = [cpuMicrosOf(worker.pid), serverCpu(serverPid)]
       const memory = memoryOf(worker.pid)
       if (system.keepsNothing !== true) await produce(system, place, ['verify', last])
       const { firstNs, lastNs } = total(marksOf(place.folder))
@@ -205,13 +212,23 @@ function bulk(system, kind, count, ideal) {
       return {
         perSecond,
         ...(ideal === undefined ? {} : { ofIdeal: perSecond / ideal }),
-        ...(cpu === undefined || before.cpu === undefined ? {} : { cpuMicros: (cpu - before.cpu) / (count - before.count) }),
+        ...(cpu === undefined || before.cpu === undefined
+          ? {}
+          : {
+              cpuMicros: (cpu - before.cpu) / (count - before.count),
+              allCpuMicros: (cpu - before.cpu + server - before.server) / (count - before.count),
+            }),
         ...(memory === undefined ? {} : { rssMb: memory.rssMb }),
       }
     } finally {
       await worker.stop()
     }
   })
+}
+
+/** 0 when all work is done in the worker. @param {number | undefined} pid */
+function serverCpu(pid) {
+  return pid === undefined ? 0 : (cpuMicrosOf(pid) ?? 0)
 }
 
 /** The same work without a queue: what the machine, as busy as it is, lets anybody reach. @param {System} system @param {number} count @returns {Promise<Numbers>} */

@@ -53,7 +53,10 @@ const tables = []
 const loads = []
 try {
   const systems = systemsOf({ python, redisUrl: redis.url, amqpUrl: rabbit?.url ?? '' })
-  const all = rowsOf(systems, { quick: given.quick, redis: { ask: (command, ...args) => client.call(command, ...args) } })
+  const all = rowsOf(systems, {
+    quick: given.quick,
+    redis: { url: redis.url, pid: redis.pid, ask: (command, ...args) => client.call(command, ...args) },
+  })
   const unknown = given.only?.find((name) => !all.some((row) => row.name === name))
   if (unknown !== undefined) throw new Error(`no row is called ${unknown}. There are: ${all.map(({ name }) => name).join(', ')}`)
   for (const row of all.filter(({ name }) => given.only === undefined || given.only.includes(name))) {

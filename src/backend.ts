@@ -31,6 +31,8 @@ export interface ResultBackend extends ChordCounters, GroupStorage {
   cleanup(options: { readonly nowMs: number }): Promise<number>
   /** Safe twice. Waits that are open end with a ConnectionError. */
   close(): Promise<void>
+  /** Settles when it is of no more use, and another is to be opened in its place. Missing where that does not happen. */
+  readonly ended?: Promise<Error>
   /** The database that results lie in, where a broker may live in the same one (`Connection.place`). */
   readonly place?: string | undefined
   /** What `store` would write for the end of a task, for `Delivery.ackWith`. Undefined: it is better stored by itself. Only for a result that is encoded already. */
@@ -66,8 +68,11 @@ export interface Inbox {
  * completes its part again and closes again: parts are kept until the end.
  */
 export interface ChordCounters {
-  /** Before any header is sent. The same again changes nothing, and what has ended does not start again. */
-  startChord(groupId: string, options: { readonly size: number; readonly expiresSeconds: number | null }): Promise<void>
+  /** Before any header is sent. The same again changes nothing, and what has ended does not start again. `body` is kept until the end, for `chordBody`. */
+  startChord(
+    groupId: string,
+    options: { readonly size: number; readonly body?: JsonText | undefined; readonly expiresSeconds: number | null },
+  ): Promise<void>
   /** One more part for each of these tasks, before they are sent by a header that has not ended. A task counts once, however often it is named. */
   growChord(groupId: string, taskIds: readonly string[], options: { readonly expiresSeconds: number | null }): Promise<void>
   /**
@@ -85,6 +90,8 @@ export interface ChordCounters {
     part: ChordPart,
     options: { readonly size?: number | undefined; readonly expiresSeconds: number | null },
   ): Promise<'waiting' | 'lost' | readonly ChordPart[]>
+  /** The body's signature: for a closer whose own message, which has it, too, cannot be read. Undefined when the chord is not known, has ended, or was started by Python. */
+  chordBody(groupId: string): Promise<JsonText | undefined>
   /** The body is published: nothing is kept but that the chord has ended, for late repetitions. Safe twice. */
   endChord(groupId: string, options: { readonly expiresSeconds: number | null }): Promise<void>
 }

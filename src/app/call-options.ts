@@ -55,3 +55,16 @@ export function timeOf(date: Date, option: string): number {
   if (Number.isNaN(ms)) throw new OptionInvalidError(option, 'a valid Date', date)
   return ms
 }
+
+/** Options of a call over those of its signature: what is given wins, but stamps that the signature has stay, as in Celery. */
+export function withCallOptions(own: ApplyOptions, given: ApplyOptions): ApplyOptions {
+  const merged: ApplyOptions = { ...own, ...withoutUndefined(given) }
+  if (own.stamps !== undefined && given.stamps !== undefined) merged.stamps = { ...given.stamps, ...own.stamps }
+  return merged
+}
+
+/** An option that is undefined was not given. */
+export function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {
+  // Filtered just here: no value is undefined any more.
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ApplyOptions
+}

@@ -180,7 +180,7 @@ export const driverOptions = kind<Readonly<Record<string, unknown>>, Readonly<Re
 
 function withoutSecrets(name: string, value: unknown): unknown {
   if (/^(key|cert|ca)$|pass|secret|token/i.test(name)) return '**'
-  return value
+  return typeof value === 'string' && urlPattern.test(value) ? redactUrl(value) : value
 }
 
 /** Never shown. */

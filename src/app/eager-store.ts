@@ -40,6 +40,9 @@ export class EagerStore implements ContinuerStore {
     return [...chord.parts.values()].sort((a, b) => (a.index ?? Number.POSITIVE_INFINITY) - (b.index ?? Number.POSITIVE_INFINITY))
   }
 
+  /** No message is unreadable to the process that has just written it. */
+  async chordBody(): Promise<undefined> {}
+
   async endChord(groupId: string): Promise<void> {
     this.#chords.delete(groupId)
   }

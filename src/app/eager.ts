@@ -1,18 +1,20 @@
 import type { AsyncResult } from '../canvas/handles.js'
 import type { Plan } from '../canvas/plan.js'
+import { DecodeError } from '../errors.js'
 import type { Execute, Outcome } from '../pool.js'
-import { failureFrom } from '../protocol/remote-error.js'
+import { errorToRemote, failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { decodeHead, type TaskHead } from '../protocol/task-head.js'
 import { Continuer, type Next } from './continue/continuer.js'
 import { embedOf } from './continue/embed.js'
 import { endOf } from './continue/ended.js'
+import { leaving } from './continue/leaving.js'
 import type { AppCore } from './core.js'
 import { EagerStore } from './eager-store.js'
 import { executeWith } from './execute.js'
 import { handleOf } from './group-result.js'
 import type { Prepared } from './message-writer.js'
-import { finalState, isStored, type MetaParts, metaOf, retryMessage } from './outcomes.js'
+import { failed, finalState, isStored, type MetaParts, metaOf, retryMessage, withChildren } from './outcomes.js'
 import type { OutgoingCall } from './outgoing-call.js'
 import type { ResultAccess } from './result-wait.js'
 import { requestOf } from './run-request.js'
@@ -64,7 +66,7 @@ export async function runPlanEagerly({ core, sender, access }: EagerParts, plan:
 }
 
 /** A call and all that follows it, one after the other. */
-export class EagerRun {
+class EagerRun {
   readonly results = new EagerStore()
   readonly #core: AppCore
   readonly #continuer: Continuer
@@ -83,6 +85,7 @@ export class EagerRun {
       core,
       backend: this.results,
       prepare: (call) => sender.writer.writePlanned(call),
+      chordText: (body) => sender.writer.chordText(body),
       publish: async (prepared) => void this.#waiting.push(prepared),
       known: async () => new Set(),
     })
@@ -113,15 +116,22 @@ export class EagerRun {
 
   async #end(head: TaskHead, outcome: Outcome, store: (parts: MetaParts) => Promise<void>): Promise<void> {
     const continuations = 'continuations' in outcome ? outcome.continuations : null
-    const place = { ...head, groupId: head.group, embed: embedOf(continuations), priority: undefined, again: false }
-    if (outcome.status === 'replaced') return this.#continuer.replace(place, await this.#continuer.replacement(place, outcome.signature))
-    const final = finalState(head, outcome)
-    if (final === undefined) return
-    const ended = { ...place, end: endOf(final) }
+    const place = { ...head, groupId: head.group, embed: embedOf(continuations), priority: undefined, replyTo: undefined, again: false }
+    if (outcome.status === 'ignored' || outcome.status === 'rejected') return this.#continuer.after(leaving(place, outcome.status))
+    let final = outcome.status === 'undecodable' ? failed(errorToRemote(new DecodeError(outcome.reason)), []) : finalState(head, outcome)
     let next: Next | undefined
-    if (continuations !== null && outcome.status === 'success') next = await this.#continuer.next(ended)
-    await store(final)
-    await this.#continuer.after(ended, next)
+    try {
+      if (outcome.status === 'replaced')
+        return await this.#continuer.replace(place, await this.#continuer.replacement(place, outcome.signature))
+      if (final !== undefined && continuations !== null && outcome.status === 'success')
+        next = await this.#continuer.next({ ...place, end: endOf(final) })
+    } catch (error) {
+      // As in a worker: a task whose links cannot be sent has failed.
+      final = failed(errorToRemote(error), [])
+    }
+    if (final === undefined) return
+    await store(withChildren(final, next?.children))
+    await this.#continuer.after({ ...place, end: endOf(final) }, next)
   }
 
   async #store(head: TaskHead, meta: ResultMeta): Promise<void> {

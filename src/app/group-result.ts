@@ -10,7 +10,7 @@ type Metas = Pick<ReadonlyMap<string, ResultMeta>, 'get' | 'has'>
 const none: Metas = new Map()
 
 /** A handle of a group. All its members share one wait. With `local`, members that ran at the call. */
-export class StoredGroup<R> implements GroupResult<R> {
+class StoredGroup<R> implements GroupResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly results: readonly AsyncResult<unknown>[]
@@ -93,7 +93,8 @@ export class StoredGroup<R> implements GroupResult<R> {
   }
 
   async completedCount(): Promise<number> {
-    return (await this.#metas()).filter((meta) => meta?.status === 'SUCCESS').length
+    const succeeded = new Set((await this.#metas()).flatMap((meta) => (meta?.status === 'SUCCESS' ? [meta.taskId] : [])))
+    return this.results.filter((result) => leavesOf([result]).every((id) => succeeded.has(id))).length
   }
 
   async info(): Promise<unknown> {

@@ -15,7 +15,7 @@ import { toIso } from '../protocol/time.js'
 import type { Serializer } from '../serializer.js'
 import { encodeJson } from '../serializers/json.js'
 import { checkCall } from './arguments.js'
-import { checkCallOptions, checkPriority, timeOf } from './call-options.js'
+import { checkCallOptions, checkPriority, timeOf, withoutUndefined } from './call-options.js'
 import { runningTask } from './context.js'
 import { outgoingOf } from './continue/outgoing.js'
 import type { AppCore } from './core.js'
@@ -65,14 +65,18 @@ export class MessageWriter {
     const call = outgoingOf(this.#core, planned)
     const { chord } = planned.embed
     if (typeof chord !== 'object' || chord === null || chord instanceof JsonText) return call
-    // One object for all header tasks of a chord, which may be very many: it is written once.
+    return { ...call, embed: { ...planned.embed, chord: this.chordText(chord) } }
+  }
+
+  /** The body of a chord, checked: one object for all of its header tasks, which may be very many, so it is written once. */
+  chordText(chord: object): JsonText {
     let text = this.#chordTexts.get(chord)
     if (text === undefined) {
       checkSignatures([['chord', chord]])
       text = new JsonText(encodeJson(chord, 'embed.chord'))
       this.#chordTexts.set(chord, text)
     }
-    return { ...call, embed: { ...planned.embed, chord: text } }
+    return text
   }
 
   /** The call as a message, and where it goes: a promise only where something is waited for. Throws (or rejects) for arguments that do not fit the task or cannot be written. */
@@ -206,9 +210,4 @@ function embedOf({ link, linkError }: ApplyOptions, nowMs: number): Embed {
     return list.length === 0 ? null : list
   }
   return { callbacks: withIds(link), errbacks: withIds(linkError), chain: null, chord: null }
-}
-
-function withoutUndefined(options: { [K in keyof ApplyOptions]: ApplyOptions[K] | undefined }): ApplyOptions {
-  // Filtered just here: no value is undefined any more.
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as ApplyOptions
 }

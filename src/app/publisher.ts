@@ -4,6 +4,7 @@ import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainEr
 import { toMs } from '../internal/duration.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { inTime } from '../internal/in-time.js'
+import { mayBeShared } from '../internal/shared-signal.js'
 import type { Message } from '../protocol/message.js'
 import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
@@ -184,6 +185,7 @@ function outcomeOf(error: unknown): unknown {
 /** The caller's signal ends the wait; the message may have gone out all the same. */
 function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
+  mayBeShared(signal)
   return new Promise<T>((resolve, reject) => {
     const aborted = (): void =>
       reject(

@@ -8,7 +8,7 @@ import { newTaskId } from '../internal/task-id.js'
 import { idsIn } from '../protocol/result.js'
 import { checkSignatures } from '../protocol/signature.js'
 import { enqueued, StoredResult } from './async-result.js'
-import { checkCallOptions } from './call-options.js'
+import { checkCallOptions, withCallOptions } from './call-options.js'
 import { runningTask } from './context.js'
 import type { AppCore } from './core.js'
 import { handleOf } from './group-result.js'
@@ -58,7 +58,7 @@ export class Sender implements SignatureSender {
   send(signature: Signature, options: ApplyOptions): Enqueued<unknown> {
     const { task, args, kwargs, options: own, subtaskType, plumbing } = signature.call
     if (subtaskType === null && plumbing === undefined && !task.startsWith('celery.'))
-      return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: { ...own, ...options } })
+      return this.apply({ task, definition: this.#core.registry.get(task), args, kwargs, options: withCallOptions(own, options) })
     try {
       checkCallOptions(options)
       const { retry = own.retry, signal = own.signal, ...rest } = options
@@ -139,7 +139,11 @@ export class Sender implements SignatureSender {
         // What counts and restores must be there before the first part can end.
         case 'chord':
           counted.push(step.groupId)
-          await (await connections.backend()).startChord(step.groupId, { size: step.size, expiresSeconds })
+          await (await connections.backend()).startChord(step.groupId, {
+            size: step.size,
+            body: this.writer.chordText(step.body),
+            expiresSeconds,
+          })
           break
         case 'saveGroup':
           await (await connections.backend()).saveGroup(step.tuple, { expiresSeconds })

@@ -7,6 +7,7 @@ import { ArgumentsInvalidError, NotSupportedError, OptionInvalidError, OptionUnk
 import { didYouMean } from '../internal/did-you-mean.js'
 import { type Arguments, boundArguments } from './arguments.js'
 import { enqueued } from './async-result.js'
+import { withoutUndefined } from './call-options.js'
 import { runningTask } from './context.js'
 import type { Sender } from './sender.js'
 import type { TaskDefinition, TaskOptions } from './task.js'
@@ -105,7 +106,12 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
       // As every other refusal of a call: not thrown at once, but told by the promise.
       return enqueued(more?.taskId ?? options.taskId ?? randomUUID(), Promise.reject(error))
     }
-    return sender.apply({ task: name, definition, ...call, options: more === undefined ? options : { ...options, ...given(more) } })
+    return sender.apply({
+      task: name,
+      definition,
+      ...call,
+      options: more === undefined ? options : { ...options, ...withoutUndefined(more) },
+    })
   }
   const signature = (call: Arguments, immutable: boolean): Signature =>
     new Signature({ task: name, ...call, options, subtaskType: null, immutable }, sender)
@@ -127,17 +133,12 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
     applyAsync: (call: unknown, more?: ApplyOptions) => apply(() => argumentsOf(parts, call), more),
     s: (...args: unknown[]) => signature(positional(args), false),
     si: (...args: unknown[]) => signature(positional(args), true),
-    with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...given(more) } }),
+    with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...withoutUndefined(more) } }),
     starmap: (items: Iterable<readonly unknown[]>) => over('starmap', { it: Array.from(items) }),
     chunks: (items: Iterable<readonly unknown[]>, size: number) => over('chunks', { it: Array.from(items), n: size }),
     map: (items: Iterable<unknown>) => over('map', { it: Array.from(items) }),
   })
   return Object.defineProperty(task, 'name', { value: name, enumerable: true })
-}
-
-/** An option that is undefined was not given. */
-function given(options: ApplyOptions): ApplyOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 /** Arguments as written at the call: `delay(1, 2)`, or `delay({ to })` for a task of one object. */

@@ -3,6 +3,7 @@ import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
 import { ConnectionError, UrlInvalidError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { redactUrl } from '../internal/url.js'
+import type { JsonText } from '../protocol/json-text.js'
 import { decodeMeta, encodeMeta, isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { MemoryChords } from './memory/chords.js'
 import { ResultWaits } from './result-waits.js'
@@ -114,6 +115,11 @@ export class MemoryBackend implements ResultBackend {
   async completeChordPart(...args: Parameters<ResultBackend['completeChordPart']>): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
     this.#refuseWhenClosed()
     return this.#shared.chords.completeChordPart(...args)
+  }
+
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    this.#refuseWhenClosed()
+    return this.#shared.chords.chordBody(groupId)
   }
 
   async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {

@@ -1,5 +1,6 @@
 import type { ChordCounters, ChordPart, GroupStorage } from '../backend.js'
 import { NotSupportedError } from '../errors.js'
+import type { JsonText } from '../protocol/json-text.js'
 import type { ResultTuple } from '../protocol/result.js'
 
 /** What a backend without `supports.chords` says of chords and groups. */
@@ -15,6 +16,10 @@ export abstract class NoChords implements ChordCounters, GroupStorage {
   }
 
   async completeChordPart(): Promise<'waiting' | 'lost' | readonly ChordPart[]> {
+    throw this.#refusal('a chord')
+  }
+
+  async chordBody(): Promise<JsonText | undefined> {
     throw this.#refusal('a chord')
   }
 

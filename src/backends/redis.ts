@@ -140,6 +140,11 @@ export class RedisBackend implements ResultBackend {
     return this.#chords.completeChordPart(...args)
   }
 
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    this.#refuseWhenClosed()
+    return this.#chords.chordBody(groupId)
+  }
+
   async endChord(...args: Parameters<ResultBackend['endChord']>): Promise<void> {
     this.#refuseWhenClosed()
     return this.#chords.endChord(...args)

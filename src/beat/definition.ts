@@ -94,6 +94,13 @@ function unreadable(name: string, cause?: unknown): DecodeError {
   return new DecodeError(`the stored schedule entry ${JSON.stringify(name)} cannot be read. Remove it: celeriac schedule remove`, { cause })
 }
 
+/** The record with what the program says now. */
+export function withProgram(record: EntryRecord, program: Definition): EntryRecord {
+  const before = definitionOf(record)
+  const isAlike = before !== null && isDueAlike(before, record.stored ?? program)
+  return { ...record, program, state: isAlike ? record.state : { ...record.state, dueMs: null, isOver: false } }
+}
+
 /** Whether a changed definition keeps its next due time. */
 export function isDueAlike(one: Definition, other: Definition): boolean {
   const parts = ({ schedule, startMs, endMs }: Definition): string => JSON.stringify([schedule, startMs, endMs])

@@ -39,6 +39,8 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
     if (!(fields as readonly string[]).includes(key)) throw new OptionUnknownError(`${where}.${key}`, didYouMean(key, fields))
   }
   const signature = callOf(where, entry, sender)
+  const taskId = signature?.call.options.taskId ?? entry.options?.taskId
+  if (taskId !== undefined) throw new OptionInvalidError(`${where}.options.taskId`, 'left out: each run has the id of its time', taskId)
   const schedule = readSchedule(`${where}.schedule`, entry.schedule, entry.relative ?? false)
   const definition: Definition = {
     task: signature?.task ?? '(made when it is due)',
@@ -55,7 +57,7 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
 }
 
 /** Seconds, text with a unit, what `crontab` and the others made, or an object of the program's. */
-export function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
+function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
   if (typeof schedule === 'number' || typeof schedule === 'string') return intervalData(schedule, relative)
   const data = dataOf(schedule)
   if (data !== undefined) return relative && data.kind === 'interval' ? { ...data, relative } : data

@@ -4,8 +4,8 @@
  */
 import { InvalidMessageError } from '../errors.js'
 import type { WireSignature } from '../protocol/signature.js'
-import { unchain, withErrbacks } from './links.js'
-import { bodyOf, chordOf, headerOf, kindOf, nameAt, signatureAt, tasksOf, withBody, withTasks } from './members.js'
+import { unchain, ungroup, withCallbacks, withErrbacks } from './links.js'
+import { bodyOf, chordOf, headerOf, kindOf, listAt, nameAt, signatureAt, tasksOf, withBody, withTasks } from './members.js'
 import { oldest, type ResultNode, resultNode } from './result-node.js'
 
 export interface Frozen {
@@ -114,7 +114,7 @@ export class Freezer {
     const id = this.idFor(signature, place)
     const members: WireSignature[] = []
     const results: ResultNode[] = []
-    for (const member of flattened(tasksOf(signature))) {
+    for (const member of flattened(tasksOf(signature), this.#options)) {
       const index = members.length
       const frozen = this.freeze(member, { path: `${path}/${index}`, rootId, groupId, groupIndex: index, chord })
       members.push(frozen.signature)
@@ -148,7 +148,7 @@ export class Freezer {
 
   /** Throws InvalidMessageError when there is no task in it. */
   steps(tasks: readonly unknown[], { path, args, errbacks, sent, ...place }: ChainParts): Steps {
-    const steps = upgraded(straight(tasks, sent))
+    const steps = upgraded(straight(tasks, { ...this.#options, sent }))
     const [first] = steps
     if (first === undefined) throw new InvalidMessageError('a chain without tasks cannot be sent')
     steps[0] = withArguments(first, args)
@@ -169,7 +169,7 @@ export class Freezer {
 }
 
 /** Partial arguments in front; an immutable task takes none. */
-export function withArguments(signature: WireSignature, args: readonly unknown[]): WireSignature {
+function withArguments(signature: WireSignature, args: readonly unknown[]): WireSignature {
   return signature.immutable || args.length === 0 ? signature : { ...signature, args: [...args, ...signature.args] }
 }
 
@@ -178,18 +178,21 @@ export function isEmptyChain(signature: WireSignature): boolean {
   return kindOf(signature) === 'chain' && tasksOf(signature).length === 0
 }
 
-function* flattened(tasks: readonly unknown[]): Generator<WireSignature> {
+function* flattened(tasks: readonly unknown[], { errbacksOnHeaders }: Pick<FreezerOptions, 'errbacksOnHeaders'>): Generator<WireSignature> {
   const stack: unknown[] = [...tasks].reverse()
   while (stack.length > 0) {
     const member = signatureAt(stack.pop(), 'kwargs.tasks')
     // Each is put before the one that was put before it.
-    if (kindOf(member) === 'group') for (const inner of tasksOf(member)) stack.push(inner)
+    if (kindOf(member) === 'group') for (const inner of ungroup(member, errbacksOnHeaders)) stack.push(inner)
     else if (!isEmptyChain(member)) yield member
   }
 }
 
 /** The steps of a chain: chains in chains are part of them, a group of one is its member, an empty group is left out (unless there is nothing else). */
-export function straight(tasks: readonly unknown[], sent: boolean): WireSignature[] {
+export function straight(
+  tasks: readonly unknown[],
+  { sent, errbacksOnHeaders }: Pick<ChainParts, 'sent'> & Pick<FreezerOptions, 'errbacksOnHeaders'>,
+): WireSignature[] {
   const steps: WireSignature[] = []
   let empty: WireSignature | undefined
   const stack: unknown[] = [...tasks].reverse()
@@ -197,16 +200,37 @@ export function straight(tasks: readonly unknown[], sent: boolean): WireSignatur
     const step = signatureAt(stack.pop(), 'kwargs.tasks')
     const kind = kindOf(step)
     const members = kind === 'group' ? tasksOf(step) : []
-    if (kind === 'chain') pushReversed(stack, unchain(step))
-    else if (kind === 'group' && members.length === 1) stack.push(members[0])
+    if (kind === 'chain') pushReversed(stack, unchain(step, errbacksOnHeaders))
+    else if (kind === 'group' && members.length === 1) stack.push(...ungroup(step, errbacksOnHeaders))
     else if (kind === 'group' && members.length === 0) empty = step
     else if (kind === 'chord' && sent && isTaskLedChain(bodyOf(step))) {
-      const [first, ...rest] = unchain(bodyOf(step))
+      const [head, ...rest] = unrolledChord(step, errbacksOnHeaders)
       pushReversed(stack, rest)
-      steps.push(withBody(step, first as WireSignature)) // a chain that a task leads has one
+      steps.push(head)
     } else steps.push(step)
   }
   return steps.length === 0 && empty !== undefined ? [empty] : steps
+}
+
+/**
+ * A chord whose body is a chain that a task leads, as the chord of that task and the steps after it. What the chord's options say of its end (an id, callbacks) goes
+ * with the last step, its errbacks with each.
+ */
+function unrolledChord(chord: WireSignature, errbacksOnHeaders: boolean): readonly [WireSignature, ...WireSignature[]] {
+  const [first, ...rest] = unchain(bodyOf(chord), errbacksOnHeaders)
+  const head = withBody(chord, first as WireSignature) // such a chain has a first step
+  const last = rest.pop()
+  if (last === undefined) return [head]
+  const { link: _, task_id: id, ...options } = chord.options
+  const errbacks = listAt(chord.options, 'link_error')
+  const linked = withCallbacks(last, listAt(chord.options, 'link'))
+  // A chord that is frozen has the id of its header.
+  const isFrozen = id === undefined || nameAt(headerOf(chord).options, 'task_id') !== undefined
+  const end = isFrozen ? linked : { ...linked, options: { task_id: id, ...linked.options } }
+  return [
+    { ...head, options: isFrozen && id !== undefined ? { ...options, task_id: id } : options },
+    ...[...rest, end].map((step) => withErrbacks(step, errbacks, false)),
+  ]
 }
 
 function pushReversed(stack: unknown[], values: readonly unknown[]): void {

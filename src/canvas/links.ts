@@ -2,9 +2,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { WireSignature } from '../protocol/signature.js'
 import { bodyOf, headerOf, kindOf, listAt, type Options, signatureAt, tasksOf, withBody, withTasks } from './members.js'
+import { mergedOptions } from './merged-options.js'
 
 /** Appended unless it is there. */
-export function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
+function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
   const list = [...listAt(options, option)]
   for (const signature of signatures) if (!list.some((known) => isDeepStrictEqual(known, signature))) list.push(signature)
   return { ...options, [option]: list }
@@ -49,6 +50,33 @@ export function withErrbacks(signature: WireSignature, errbacks: readonly unknow
   }
 }
 
+/** What a group's options say of the group itself and of where it stands. */
+const ofTheGroup: ReadonlySet<string> = new Set([
+  'add_to_parent',
+  'chain',
+  'chord',
+  'group_id',
+  'group_index',
+  'link',
+  'link_error',
+  'parent_id',
+  'reply_to',
+  'root_id',
+  'task_id',
+])
+
+/** The members of a group that becomes a part of another group, or of a chain: its other options are theirs, as when it is sent by itself. */
+export function ungroup(group: WireSignature, onHeaders: boolean): readonly unknown[] {
+  const own = Object.fromEntries(Object.entries(group.options).filter(([name]) => !ofTheGroup.has(name)))
+  const told = withErrbacks(group, listAt(group.options, 'link_error'), onHeaders)
+  const members = tasksOf(withCallbacks(told, listAt(group.options, 'link')))
+  if (Object.keys(own).length === 0) return members
+  return members.map((task) => {
+    const member = signatureAt(task, 'kwargs.tasks')
+    return { ...member, options: mergedOptions(member.options, own) }
+  })
+}
+
 /** Options that a chain itself takes up when it is sent; all others are for its first task. */
 const ofTheChain: ReadonlySet<string> = new Set([
   'chain',
@@ -67,10 +95,10 @@ export function firstTaskOptions(options: Options): Options {
 }
 
 /** The steps of a chain that becomes part of another: its callbacks go with the last one, its errbacks with each, its options with the first. */
-export function unchain(chain: WireSignature): WireSignature[] {
+export function unchain(chain: WireSignature, onHeaders: boolean): WireSignature[] {
   const { options, args } = chain
   const errbacks = listAt(options, 'link_error')
-  const steps = tasksOf(chain).map((task) => withErrbacks(signatureAt(task, 'kwargs.tasks'), errbacks, false))
+  const steps = tasksOf(chain).map((task) => withErrbacks(signatureAt(task, 'kwargs.tasks'), errbacks, onHeaders))
   const [first] = steps
   const last = steps.length - 1
   if (first === undefined) return steps

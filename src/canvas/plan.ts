@@ -28,8 +28,8 @@ export interface PlannedCall {
 }
 
 export type PlanStep =
-  /** Before any header task is sent: how many parts the chord `groupId` waits for. */
-  | { readonly kind: 'chord'; readonly groupId: string; readonly size: number }
+  /** Before any header task is sent: how many parts the chord `groupId` waits for, and its body as each of them has it. */
+  | { readonly kind: 'chord'; readonly groupId: string; readonly size: number; readonly body: object }
   /** Header with groups in it: its result tree, from which the parts are put together again (celery-wire 3.6). Before any header task is sent. */
   | { readonly kind: 'saveGroup'; readonly groupId: string; readonly tuple: ResultTuple }
   | { readonly kind: 'send'; readonly call: PlannedCall }

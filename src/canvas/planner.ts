@@ -2,8 +2,9 @@
 import { InvalidMessageError, show } from '../errors.js'
 import type { WireSignature } from '../protocol/signature.js'
 import { Freezer, type Frozen, isEmptyChain, straight } from './freeze.js'
-import { firstTaskOptions, withCallbacks, withErrbacks } from './links.js'
+import { firstTaskOptions, ungroup, withCallbacks, withErrbacks } from './links.js'
 import { bodyOf, chordSize, headerOf, kindOf, listAt, nameAt, type Options, signatureAt, tasksOf, withTasks } from './members.js'
+import { mergedOptions, stampsOver } from './merged-options.js'
 import type { Given, Plan, PlannedCall, PlanStep } from './plan.js'
 import { oldest, type ResultNode, resultNode, toTuple } from './result-node.js'
 
@@ -123,7 +124,7 @@ class Planner {
 
   #group(signature: WireSignature, call: Call): Planned {
     const { path } = call
-    const { task_id: _, chord, link, link_error: errbacks, group_index: __, ...options } = mergeOptions(signature.options, call.options)
+    const { task_id: _, chord, link, link_error: errbacks, group_index: __, ...options } = mergedOptions(signature.options, call.options)
     const id = nameAt(call.options, 'task_id') ?? nameAt(signature.options, 'task_id') ?? this.#newId(path)
     const linked = withCallbacks(
       withErrbacks(signature, listAt({ errbacks }, 'errbacks'), this.#errbacksOnHeaders),
@@ -131,7 +132,7 @@ class Planner {
     )
     const members: WireSignature[] = []
     const results: ResultNode[] = []
-    for (const [index, member] of unrolled(tasksOf(linked), this.#freezer)) {
+    for (const [index, member] of unrolled(tasksOf(linked), this.#freezer, this.#errbacksOnHeaders)) {
       const place = { path: `${path}/${members.length}`, groupId: id, groupIndex: index, rootId: nameAt(options, 'root_id') }
       const frozen = this.#freezer.freeze(member, place)
       members.push(frozen.signature)
@@ -160,11 +161,20 @@ class Planner {
     const size = chordSize(tasksOf(header))
     const { task_id: wanted, parent_id: parentId, ...forBody } = options
     const own = linkedBody(bodyOf(signature), listAt({ link }, 'link'), listAt({ errbacks }, 'errbacks'))
-    const straightened = kindOf(own) === 'chain' ? withTasks(own, straight(tasksOf(own), true)) : own
+    const straightened =
+      kindOf(own) === 'chain' ? withTasks(own, straight(tasksOf(own), { sent: true, errbacksOnHeaders: this.#errbacksOnHeaders })) : own
     // Celery lets the group that a chord is a member of win here, also when the body is a part of another chord, which then never ends.
     const part = straightened.options.chord === undefined ? undefined : nameAt(straightened.options, 'group_id')
     const body = this.#freezer.freeze(
-      { ...straightened, options: { ...straightened.options, ...forBody, ...(part === undefined ? {} : { group_id: part }) } },
+      {
+        ...straightened,
+        options: {
+          ...straightened.options,
+          ...forBody,
+          ...stampsOver(straightened.options, forBody),
+          ...(part === undefined ? {} : { group_id: part }),
+        },
+      },
       { path: `${path}/body`, id: typeof wanted === 'string' ? wanted : undefined, groupId, rootId: nameAt(forBody, 'root_id') },
     )
     const { chain: _, chord: __, group_id: ___, group_index: ____, ...forHeader } = forBody
@@ -175,12 +185,13 @@ class Planner {
       return { ...this.apply(body.signature, call), result: body.result }
     }
     // The size is Celery 5.0's seventh key: a part whose chord is not known to the result store is then known to be lost, not early.
+    const carried = { ...body.signature, chord_size: size }
     const frozen = this.#freezer.group(header, {
       path: `${path}/header`,
       id: groupId,
       groupId,
       rootId: nameAt(forBody, 'root_id'),
-      chord: { ...body.signature, chord_size: size },
+      chord: carried,
     })
     oldest(body.result).parent = frozen.result
     const sent = {
@@ -189,12 +200,12 @@ class Planner {
       options: { ...forHeader, ...delay, ...(parentId === undefined ? {} : { parent_id: parentId }), task_id: groupId },
       path: `${path}/header`,
     }
-    return { result: body.result, started: frozen.result, steps: this.#counted(frozen, size, sent) }
+    return { result: body.result, started: frozen.result, steps: this.#counted(frozen, { size, body: carried }, sent) }
   }
 
-  *#counted(header: Frozen, size: number, call: Call): Generator<PlanStep> {
+  *#counted(header: Frozen, chord: { readonly size: number; readonly body: object }, call: Call): Generator<PlanStep> {
     const { id: groupId, members } = header.result
-    yield { kind: 'chord', groupId, size }
+    yield { kind: 'chord', groupId, ...chord }
     if (members?.some((member) => member.members !== null)) yield { kind: 'saveGroup', groupId, tuple: toTuple(header.result) }
     yield* this.apply(header.signature, call).steps
   }
@@ -250,20 +261,9 @@ class Planner {
   }
 }
 
-/** As Celery: what is given wins, but a group id and stamps stay as they are. */
-function mergeOptions(own: Options, given: Options): Record<string, unknown> {
-  const merged: Record<string, unknown> = { ...own }
-  const stamped = own.stamped_headers === undefined ? [] : listAt(own, 'stamped_headers')
-  for (const name of Object.keys(given)) {
-    const fixed = name === 'group_id' || name === 'stamped_headers' || (stamped.length > 0 && stamped.includes(name))
-    if (!fixed || own[name] === undefined) merged[name] = given[name]
-  }
-  return merged
-}
-
 /** Partial arguments in front of those of the signature; an immutable one takes options only. */
 function merge(signature: WireSignature, { args, kwargs, options }: Call): WireSignature {
-  const merged = mergeOptions(signature.options, options)
+  const merged = mergedOptions(signature.options, options)
   if (signature.immutable) return { ...signature, options: merged }
   return {
     ...signature,
@@ -274,10 +274,14 @@ function merge(signature: WireSignature, { args, kwargs, options }: Call): WireS
 }
 
 /** The members of a group that is sent as it is: those of groups in it come in their order, each numbered by its place in its own group (trap 20). */
-function* unrolled(tasks: readonly unknown[], freezer: Freezer): Generator<readonly [index: number, member: WireSignature]> {
+function* unrolled(
+  tasks: readonly unknown[],
+  freezer: Freezer,
+  onHeaders: boolean,
+): Generator<readonly [index: number, member: WireSignature]> {
   for (const [index, task] of tasks.entries()) {
     const member = freezer.hasMade(task) ? task : signatureAt(task, 'kwargs.tasks')
-    if (kindOf(member) === 'group') yield* unrolled(tasksOf(member), freezer)
+    if (kindOf(member) === 'group') yield* unrolled(ungroup(member, onHeaders), freezer, onHeaders)
     else if (!isEmptyChain(member)) yield [index, member]
   }
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { NotSupportedError } from '../errors.js'
 import type { WireSignature } from '../protocol/signature.js'
 import type { Enqueued } from './handles.js'
@@ -74,8 +75,11 @@ export class Signature implements Sig<never, unknown, true> {
   }
 
   pipe(next: Sig<never, unknown, boolean>): Signature & Sig<never, never, true> {
+    const step = signatureOf(next)
+    // Celery's | makes a chord of a group of one, too, where chain() takes its member for a step.
+    const isAlone = this.call.subtaskType === 'group' && this.tasks.length === 1 && !isEmptyGroup(step)
     // Only the types tell what the chain takes and gives.
-    return chainOf([this, signatureOf(next)]) as Signature & Sig<never, never, true>
+    return (isAlone ? chordOf(this, step) : chainOf([this, step])) as Signature & Sig<never, never, true>
   }
 
   link(callback: Sig<never, unknown, boolean>): Signature {
@@ -84,16 +88,13 @@ export class Signature implements Sig<never, unknown, true> {
       case 'chord':
         return this.#withKwargs({ body: this.#chord.body.link(callback) })
       case 'group': {
-        if (!linked.call.immutable)
-          throw new NotSupportedError(
-            'a callback of a group that takes a result',
-            'as in Celery it is sent when the first member has succeeded, without a result. Link an immutable signature (task.si()), or let the callback follow the group: chord(group, callback)',
-          )
+        if (!linked.call.immutable) throw takesNoResult('a group')
         const [first, ...rest] = this.tasks
         return first === undefined ? this : this.#withKwargs({ tasks: [first.link(callback), ...rest] })
       }
       default:
-        return this.set({ link: [...listOf(this.call.options.link), asLink(linked)] })
+        if (this.task === 'celery.chunks' && !linked.call.immutable) throw takesNoResult('chunks')
+        return this.set({ link: withLink(this.call.options.link, linked) })
     }
   }
 
@@ -111,7 +112,7 @@ export class Signature implements Sig<never, unknown, true> {
       case 'group':
         return onMembers(this)
       default:
-        return this.set({ linkError: [...listOf(this.call.options.linkError), asLink(signatureOf(errback))] })
+        return this.set({ linkError: withLink(this.call.options.linkError, signatureOf(errback)) })
     }
   }
 
@@ -227,6 +228,19 @@ function asLink(sig: Signature): AnyLink {
   return sig as unknown as AnyLink
 }
 
+/** As Celery: one that is linked already is not linked again. */
+function withLink(links: ApplyOptions['link'], added: Signature): AnyLink[] {
+  const list = [...listOf(links)]
+  return list.some((one) => isDeepStrictEqual(one.toJSON(), added.toJSON())) ? list : [...list, asLink(added)]
+}
+
+function takesNoResult(of: string): NotSupportedError {
+  return new NotSupportedError(
+    `a callback of ${of} that takes a result`,
+    'as in Celery it is sent when the first member has succeeded, without a result. Link an immutable signature (task.si()), or let the callback follow the group: chord(group, callback)',
+  )
+}
+
 /** A list of what may be one or many. */
 export function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {
   if (value === undefined) return []
@@ -243,19 +257,30 @@ export function chainOf(given: readonly Signature[]): Signature {
   const add = (step: Signature): void => {
     const { call, tasks } = step
     const [only] = tasks
-    const last = steps.at(-1)
     if (call.subtaskType === 'chain' && call.plumbing === undefined) for (const inner of unchained(step)) add(inner)
-    else if (call.subtaskType === 'group' && tasks.length === 1 && only !== undefined) add(only)
-    else if (call.subtaskType === 'group' && only === undefined && last !== undefined) return
-    else if (call.subtaskType !== 'group' && last?.call.subtaskType === 'group') steps[steps.length - 1] = chordOf(last, step)
-    else if (last?.call.subtaskType === 'chord' && endsInGroup(last))
-      steps[steps.length - 1] = last.withBody((body) => chainOf([body, step]))
+    else if (call.subtaskType !== 'group' || tasks.length !== 1 || only === undefined) append(step)
+    // Celery: a group that leads takes whatever follows it for its body.
+    else if (steps.length === 1 && steps[0]?.call.subtaskType === 'group') steps[0] = chordOf(steps[0], step)
+    else if (Object.keys(call.options).length === 0 && call.plumbing === undefined) add(only)
+    // Its options become its member's when the chain is sent.
+    else append(composite('chain', { tasks: [step] }, [step]))
+  }
+  const append = (step: Signature): void => {
+    const last = steps.at(-1)
+    if (isEmptyGroup(step) && last !== undefined) return
+    if (step.call.subtaskType !== 'group' && last?.call.subtaskType === 'group') steps[steps.length - 1] = chordOf(last, step)
+    else if (last?.call.subtaskType === 'chord' && endsInGroup(last)) steps[steps.length - 1] = last.withBody((body) => body.pipe(step))
     else steps.push(step)
   }
   for (const step of given) add(step)
   const [first] = steps
-  if (steps.length === 1 && first !== undefined && first.call.subtaskType !== null) return first
+  // A chain of one group is no group: as a member of another its list stays a list.
+  if (steps.length === 1 && first !== undefined && (first.call.subtaskType === 'chain' || first.call.subtaskType === 'chord')) return first
   return composite('chain', { tasks: steps }, steps)
+}
+
+function isEmptyGroup({ call, tasks }: Signature): boolean {
+  return call.subtaskType === 'group' && tasks.length === 0
 }
 
 /** Its result is a list: whatever follows it waits for all of them. */

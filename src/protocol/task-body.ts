@@ -79,6 +79,12 @@ export function decodeBody(value: unknown): TaskBody {
   return { args, kwargs, embed: decodeEmbed(embed) }
 }
 
+/** What comes after the task, also where its arguments are none. Throws as `decodeBody`. */
+export function decodeEmbedIn(value: unknown): Embed {
+  if (Array.isArray(value) && value.length === 3) return decodeEmbed(value[2])
+  return decodeBody(value).embed
+}
+
 function decodeEmbed(value: unknown): Embed {
   if (value === null) return emptyEmbed
   if (!isRecord(value)) throw new InvalidMessageError(`expected embed (body[2]) to be an object or null, got: ${show(value)}`)

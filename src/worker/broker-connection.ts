@@ -1,6 +1,5 @@
 import type { AppCore } from '../app/core.js'
 import type { Sender } from '../app/sender.js'
-import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
@@ -30,7 +29,6 @@ interface BrokerConnectionParts {
   readonly sender: Sender
   readonly hostname: string
   readonly pool: Pool
-  readonly backend: ResultBackend
   readonly queues: WorkerQueues
   readonly tasks: TaskConsumers
   readonly presence: Presence
@@ -138,7 +136,9 @@ export class BrokerConnection {
   }
 
   async #consume(booted?: Promise<void>): Promise<void> {
-    const { core, backend, pool, hostname, queues, presence, neighbours, tasks } = this.#parts
+    const { core, pool, hostname, queues, presence, neighbours, tasks } = this.#parts
+    // The same as before, unless that one has ended.
+    const backend = await core.connections.backend()
     const connection = await core.connections.connect()
     try {
       const { sender, refusals, revoked, limits } = this.#parts

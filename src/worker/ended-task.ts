@@ -1,6 +1,7 @@
 import type { Next } from '../app/continue/continuer.js'
 import { embedOf } from '../app/continue/embed.js'
 import { type End, type Ended, endOf } from '../app/continue/ended.js'
+import type { Replaced } from '../app/continue/plans.js'
 import type { AppCore } from '../app/core.js'
 import type { MetaParts } from '../app/outcomes.js'
 import type { Continuations } from '../pool.js'
@@ -27,11 +28,7 @@ export function endedTask(core: AppCore, task: ActiveTask, end: End, continuatio
 }
 
 /** Where a task stands in its workflow. */
-export function placeOf(
-  { config }: AppCore,
-  { delivery, head, message }: ActiveTask,
-  continuations: Continuations | null,
-): Omit<Ended, 'end'> & { readonly replacedTaskNesting: number } {
+export function placeOf({ config }: AppCore, { delivery, head, message }: ActiveTask, continuations: Continuations | null): Replaced {
   const { id, rootId, group, groupIndex, replacedTaskNesting, resent } = head
   return {
     id,
@@ -39,6 +36,7 @@ export function placeOf(
     groupId: group,
     groupIndex,
     replacedTaskNesting,
+    replyTo: message.properties.replyTo,
     embed: embedOf(continuations),
     priority: config.taskInheritParentPriority ? message.properties.priority : undefined,
     again: delivery.redelivered || resent,

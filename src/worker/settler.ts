@@ -1,8 +1,8 @@
 import { continuerAt } from '../app/continue/at-broker.js'
-import { celeryError } from '../app/continue/chord-join.js'
 import type { Continuer, Next } from '../app/continue/continuer.js'
 import { continuationsIn } from '../app/continue/embed.js'
 import { endOf } from '../app/continue/ended.js'
+import { leaving } from '../app/continue/leaving.js'
 import type { AppCore } from '../app/core.js'
 import { finalState, type MetaParts, retryMessage, succeeded, withChildren } from '../app/outcomes.js'
 import type { Sender } from '../app/sender.js'
@@ -45,8 +45,6 @@ export class Settler {
   readonly #results: ResultKeeper
   readonly #continuer: Continuer
   readonly #headers = new ChordHeaders()
-  /** Outcomes that were dropped because another worker has the message by now. */
-  lateFinishers = 0
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -123,7 +121,6 @@ export class Settler {
   async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
-      this.lateFinishers++
       log.warn(fields(task), `Task ${label(task)} was taken over by another worker; its outcome (${outcome.status}) is dropped`)
       return
     }
@@ -258,7 +255,7 @@ export class Settler {
     logRevoked(this.#parts.core.log, task, reason)
   }
 
-  /** The task ended its run itself, and nothing is stored of it. Who waits for it in a chain or a chord is told all the same: they would wait for ever. */
+  /** The task ended its run itself, and nothing is stored of it. */
   #leave(task: ActiveTask, outcome: Outcome & { status: 'ignored' | 'rejected' }): Promise<void> | undefined {
     const { delivery, acksLate } = task
     const requeues = outcome.status === 'rejected' && outcome.requeue
@@ -275,11 +272,7 @@ export class Settler {
       settle()
       return undefined
     }
-    const [excType, reason] = outcome.status === 'ignored' ? ['Ignore', 'the task was ignored'] : ['Reject', 'the task was rejected']
-    const end = { status: 'FAILURE', error: celeryError(excType, reason) } as const
-    const ended = endedTask(this.#parts.core, task, end, outcome.continuations)
-    // As in Celery, its links are not called.
-    return this.#continuer.after({ ...ended, embed: { ...ended.embed, errbacks: null } }).then(settle)
+    return this.#continuer.after(leaving(placeOf(this.#parts.core, task, outcome.continuations), outcome.status)).then(settle)
   }
 
   #fail(task: ActiveTask, outcome: Outcome & { status: 'failure' }): Promise<void> {
@@ -292,7 +285,6 @@ export class Settler {
   }
 
   async #late(task: ActiveTask, outcome: Outcome, stored: ResultMeta): Promise<void> {
-    this.lateFinishers++
     this.#parts.core.log.warn(
       fields(task),
       `Task ${label(task)} had ended as ${stored.status} before; this outcome (${outcome.status}) is dropped`,

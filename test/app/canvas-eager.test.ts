@@ -1,5 +1,6 @@
 /** Workflows where no worker is: `taskAlwaysEager` and `testApp`. */
 import { expect, test } from 'vitest'
+import { z } from 'zod'
 import { chain, chord, group, TaskFailure, testApp } from '../../dist/index.js'
 import { LiveApp } from '../live-app.js'
 
@@ -49,6 +50,31 @@ test('an eager workflow that fails gives its error in the handle, or throws it w
   const others = tasksOf(strict)
   await expect(chain(others.add.s(1, 1), others.boom.s(), others.text.s()).delay()).rejects.toThrow('boom 2')
   await expect(group(others.add.s(1, 1), others.boom.s(3)).delay()).rejects.toThrow('boom 3')
+})
+
+test('an eager task that ignores or rejects itself ends its chord and its chain, as in a worker', async () => {
+  await using live = new LiveApp({ taskAlwaysEager: true })
+  const { add, sum, text } = tasksOf(live)
+  const leave = live.app.task('leave', { bind: true }, (self, how: string): number => (how === 'ignore' ? self.ignore() : self.reject()))
+  for (const [how, error] of [
+    ['ignore', 'Ignore'],
+    ['reject', 'Reject'],
+  ] as const) {
+    const body = await chord(group(add.s(1, 1), leave.s(how)), sum.s()).delay()
+    await expect(body.get()).rejects.toMatchObject({ excType: 'ChordError', message: expect.stringContaining(error) })
+    await expect(chain(leave.s(how), text.s()).delay().get()).rejects.toMatchObject({ excType: error })
+  }
+})
+
+test('an eager task whose next step cannot be sent has failed, and names what it sent among its children', async () => {
+  await using live = new LiveApp({ taskAlwaysEager: true })
+  const { add, text } = tasksOf(live)
+  const strict = live.app.task('strict', { args: z.tuple([z.string()]) }, (value) => value)
+  const result = await chain(add.s(1, 1), strict.s() as never).delay()
+  await expect(result.get()).rejects.toBeInstanceOf(TaskFailure)
+  expect(await result.parent?.state()).toBe('FAILURE')
+  const whole = await chain(add.s(1, 1), text.s()).delay()
+  expect((await whole.parent?.children())?.map(({ id }) => id)).toEqual([whole.id])
 })
 
 test('a workflow in testApp runs step by step with drain()', async () => {

@@ -1,18 +1,12 @@
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
-import {
-  type Config,
-  type ConfigInput,
-  celeryDefaults,
-  describeConfig,
-  givenIn,
-  resolveConfig,
-  resolveGiven,
-} from '../../dist/app/config.js'
+import { type Config, type ConfigInput, celeryDefaults, describeConfig, givenIn, resolveGiven } from '../../dist/app/config.js'
 import { celeryName } from '../../dist/app/config-names.js'
 import { rows } from '../../dist/app/config-table.js'
 import { givenInEnvironment } from '../../dist/app/load-config.js'
 import { CeleriacError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
+
+const resolveConfig = (input: ConfigInput = {}): Config => resolveGiven(givenIn(input))
 
 function complaint(input: object): string {
   try {
@@ -62,6 +56,12 @@ test('results are kept by the broker unless it cannot', () => {
   expect(resolveConfig({ broker: ['redis://a', 'redis://b'] }).resultBackend).toBe('redis://a')
   for (const broker of ['amqp://guest:guest@host//', 'amqps://host', 'pyamqp://host'])
     expect(resolveConfig({ broker })).toMatchObject({ resultBackend: 'disabled', beatStore: 'sqlite://' })
+})
+
+test('schedules are kept by the broker unless it cannot', () => {
+  for (const brokerUrl of ['amqp://', 'amqps://host', 'pyamqp://guest@host//'])
+    expect(resolveConfig({ brokerUrl }).beatStore).toBe('sqlite://')
+  expect(resolveConfig({ brokerUrl: 'redis://host/1' }).beatStore).toBe('redis://host/1')
 })
 
 test('durations, sizes, levels and delivery modes become what the code works with', () => {

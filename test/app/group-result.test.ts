@@ -64,6 +64,18 @@ test('the first member that fails ends the wait; with propagate: false its error
   expect(await result.ready()).toBe(true)
 })
 
+test('completedCount() counts members, also where one is a group', async () => {
+  await using live = new LiveApp()
+  const { add, gate, gates } = tasksOf(live)
+  await live.work({ concurrency: 10 })
+  const result = await group(add.s(1, 1), chain(add.s(1, 1), group(add.s(1), gate.si(1)))).delay()
+  await until(() => gates.size === 1)
+  await until(async () => (await result.completedCount()) === 1)
+  gates.get(1)?.()
+  await result.get(deadline)
+  expect([await result.completedCount(), result.results.length]).toEqual([2, 2])
+})
+
 test('a wait for a group has a deadline and names the group', async () => {
   await using live = new LiveApp()
   const { add } = tasksOf(live)

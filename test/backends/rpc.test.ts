@@ -44,6 +44,7 @@ function noChords(own: RpcBackend): ChordCounters & GroupStorage {
     startChord: () => own.startChord(),
     growChord: () => own.growChord(),
     completeChordPart: () => own.completeChordPart(),
+    chordBody: () => own.chordBody(),
     endChord: () => own.endChord(),
     saveGroup: () => own.saveGroup(),
     group: () => own.group(),

@@ -72,9 +72,9 @@ function membersOf(members: readonly Tree[], { reversing }: { readonly reversing
   })
 }
 
-/** A chain of one step is that step. */
+/** A chain of one step is that step, but a chain of one group is no group. */
 function bare(tree: Tree): Tree {
   if (tree.kind !== 'chain') return tree
   const [only, ...others] = stepsOf(tree)
-  return only === undefined || others.length > 0 ? tree : only
+  return only === undefined || only.kind === 'group' || others.length > 0 ? tree : only
 }

@@ -246,6 +246,21 @@ export function testChords(driver: BackendDriver): void {
       )
     })
 
+    test('the body is kept until the chord ends or expires', async () => {
+      const other = await open()
+      const body = new JsonText('{"task": "körper", "args": [1.0]}')
+      await backend.startChord('g', { size: 1, body, ...day })
+      await backend.startChord('h', { size: 1, body, expiresSeconds: 10 })
+      await backend.startChord('none', { size: 1, ...day })
+      expect(await other.chordBody('g')).toEqual(body)
+      expect([await other.chordBody('none'), await other.chordBody('nobody')]).toEqual([undefined, undefined])
+      await other.endChord('g', day)
+      await backend.startChord('g', { size: 1, body, ...day })
+      expect(await backend.chordBody('g')).toBeUndefined()
+      await pass(10_000)
+      expect(await backend.chordBody('h')).toBeUndefined()
+    })
+
     // ── groups ───────────────────────────────────────────────────────────────
 
     test('a saved group is known by its id until it expires or is forgotten', async () => {

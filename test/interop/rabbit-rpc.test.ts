@@ -6,6 +6,7 @@ import { chain, chord, group } from '../../dist/index.js'
 import { Deferred } from '../../dist/internal/deferred.js'
 import { within } from '../conformance/wait.js'
 import { testCalls } from './call-rows.js'
+import type { CanvasData } from './canvas.js'
 import { Fleet, fresh, oneFleet } from './fleet.js'
 import { skippedOn, title } from './needs.js'
 
@@ -148,6 +149,19 @@ describe.skipIf(skippedOn('classic'))(title('RPC results', 'classic'), () => {
     }
     const echo = fleet.app.remote<(values: number[]) => unknown>('interop.echo').s().set({ queue: 'node' })
     await expect(chord(group([add('node', 1, 2), add('python', 1, 2)]), echo).delay()).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
+  })
+
+  test('what takes the place of a task in a Node worker answers whoever waits for the task', async () => {
+    const mark = (tag: string, queue: 'node' | 'python') => ({ task: 'interop.mark', args: [tag], options: { queue } })
+    for (const language of ['node', 'python'] as const) {
+      const caller = fleet.caller(language)
+      const by = async (canvas: CanvasData): Promise<unknown> =>
+        (await caller.end((await caller.start({ task: 'interop.instead', args: [[canvas]], options: { queue: 'node' } }))[0][0], 20_000))
+          .value
+      expect(await by(mark('a', 'node'))).toEqual(['a'])
+      expect(await by({ chain: [mark('a', 'node'), mark('b', 'python')] })).toEqual(['b', ['a']])
+      expect(await by({ chain: [mark('a', 'python'), mark('b', 'node')] })).toEqual(['b', ['a']])
+    }
   })
 
   test('what was asked by one app is PENDING for another, as in Celery', async () => {

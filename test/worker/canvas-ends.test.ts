@@ -69,6 +69,23 @@ test.each(ways)('a step that %s ends the chain that is the header of a chord', a
   await expect(body.get({ timeout: 20 })).rejects.toMatchObject({ excType: 'ChordError', message: expect.stringContaining(type) })
 })
 
+test('a header whose message cannot be read fails its chord, also as the last one that ends, and as the only one', async () => {
+  // The worker takes JSON alone.
+  const unread = () => tasks.add.s(1, 1).set({ serializer: 'yaml' })
+  const fails = { excType: 'ChordError', message: expect.stringContaining('yaml') }
+  for (const header of [[unread()], [unread(), tasks.add.s(2, 2)], [tasks.add.s(2, 2), unread()], [unread(), unread()]]) {
+    const body = await chord(group(header), tasks.count.s().onError(tasks.hear.s())).delay()
+    await expect(body.get({ timeout: 20 })).rejects.toMatchObject(fails)
+    await until(() => heard.includes(body.id))
+  }
+  const inner = chord(group([tasks.add.s(2, 2), unread()]), tasks.count.s())
+  await expect(
+    chord(group([inner, tasks.add.s(3, 3)]), tasks.count.s())
+      .delay()
+      .get({ timeout: 20 }),
+  ).rejects.toMatchObject(fails)
+})
+
 test('C8 a revoked header fails its chord, whether it runs or waits', async () => {
   const runs = randomUUID()
   const body = chord(group(tasks.add.s(1, 1), tasks.hold.s().set({ taskId: runs })), tasks.count.s()).delay()

@@ -38,6 +38,14 @@ function tasksOf({ app }: LiveApp) {
           return self.replace(chord(group(add.s(x, 1), add.s(x, 2)), sum.s()))
         case 'chain with a group':
           return self.replace(chain(add.s(x, 1), group(add.s(1), add.s(2))) as never)
+        case 'chord that ends in a group':
+          return self.replace(chord(group(add.s(x, 1), add.s(x, 2)), group(sum.s(), same.s() as never)) as never)
+        case 'chain that ends in such a chord':
+          return self.replace(chain(add.s(x, 1), chord(group(add.s(1), add.s(2)), chain(sum.s(), group(add.s(1), add.s(2))))) as never)
+        case 'group of nobody':
+          return self.replace(group([]) as never)
+        case 'list of chunks':
+          return self.replace(add.chunks([[x, 1], [x, 2]], 1) as never) // biome-ignore format: one line tells more
         case 'failure':
           return self.replace(fail.s())
         case 'request':
@@ -69,8 +77,21 @@ test.each([
   ['group', [2, 3]],
   ['chord', 5],
   ['chain with a group', [3, 4]],
-])('a task that is replaced by a %s has its result', async (on, result) => {
-  expect(await tasks.hand.delay(on, 1).get({ timeout: 20 })).toEqual(result)
+  ['chord that ends in a group', [5, [2, 3]]],
+  ['chain that ends in such a chord', [8, 9]],
+  ['group of nobody', []],
+  ['list of chunks', [[2], [3]]],
+])('a task that is replaced by a %s has its result, and what follows it gets that', async (on, result) => {
+  const { hand, same, heard, hear } = tasks
+  expect(await hand.delay(on, 1).get({ timeout: 20 })).toEqual(result)
+  heard.length = 0
+  expect(await chain(hand.s(on, 1), hear.s(), same.s()).delay().get({ timeout: 20 })).toEqual(result)
+  expect(heard).toEqual([result])
+  expect(
+    await chord(group(hand.s(on, 1), same.s('other')), same.s() as never)
+      .delay()
+      .get({ timeout: 20 }),
+  ).toEqual([result, 'other'])
 })
 
 test('what follows a replaced task follows what took its place', async () => {
@@ -118,6 +139,25 @@ test('a header of a chord can add headers: the body waits for them, too', async 
       .get({ timeout: 20 }),
   ).toBe(1 + 1001 + 2002 + 2)
   await expect(tasks.grow.delay(1).get({ timeout: 20 })).rejects.toThrow(/not a header of a chord/)
+})
+
+test('a group that is added to a chord is one more header, and so is a chord that ends in a group', async () => {
+  const { add, same, sum } = tasks
+  const more = live.app.task('more', { bind: true }, async (self: TaskContext, on: string) => {
+    const members = group(add.s(1, 1), add.s(2, 2))
+    if (on === 'chord') await self.addToChord(chord(members, group(sum.s(), same.s() as never)) as never)
+    else await self.addToChord(members)
+    return on
+  })
+  for (const [on, added] of [
+    ['group', [2, 4]],
+    ['chord', [6, [2, 4]]],
+  ] as const) {
+    // biome-ignore format: one line tells more
+    const got = (await chord(group(more.s(on), add.s(0, 0)), same.s() as never).delay().get({ timeout: 20 })) as unknown[]
+    expect(got).toHaveLength(3)
+    expect(got).toEqual(expect.arrayContaining([on, 0, added]))
+  }
 })
 
 test('the request of a task tells its place in the workflow, as Celery does', async () => {

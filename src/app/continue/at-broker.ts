@@ -21,6 +21,7 @@ export function continuerAt({ core, sender, backend, connection, isHeld }: Broke
     core,
     backend,
     prepare: (call) => sender.writer.writePlanned(call),
+    chordText: (body) => sender.writer.chordText(body),
     publish: (prepared, { again }) => sender.publish(again ? resent(prepared) : prepared),
     known: async (taskIds) => {
       // A dead worker's messages mostly come to one and the same other, and not every broker can be asked where a message is.

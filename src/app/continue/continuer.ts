@@ -1,6 +1,7 @@
 import type { ChordCounters, ChordPart, ResultBackend } from '../../backend.js'
 import type { Plan, PlannedCall, PlanStep } from '../../canvas/plan.js'
 import { failpoint } from '../../internal/failpoints.js'
+import type { JsonText } from '../../protocol/json-text.js'
 import { isRecord } from '../../protocol/plain.js'
 import { errorToRemote, type RemoteErrorData, remoteToWire } from '../../protocol/remote-error.js'
 import type { ResultMeta, ResultTuple } from '../../protocol/result.js'
@@ -11,6 +12,7 @@ import type { Prepared } from '../message-writer.js'
 import { chordError, joinParts, lost, reprError } from './chord-join.js'
 import { derivedId } from './derived-id.js'
 import { type Doomed, doomedBody, doomedInChain } from './doomed.js'
+import { unreadBody } from './embed.js'
 import type { Closer, Ended } from './ended.js'
 import { type PlanOptions, planOfBody, planOfErrbacks, planOfReplacement, plansAfterSuccess, type Replaced } from './plans.js'
 
@@ -27,6 +29,8 @@ export interface ContinuerParts {
   readonly backend: ContinuerStore
   /** Throws or rejects for a call that cannot be sent. */
   prepare(call: PlannedCall): Prepared | Promise<Prepared>
+  /** The body of a chord as its header tasks carry it. */
+  chordText(body: object): JsonText
   /** Settles when the broker has the message. `again`: it may have it already, and nobody knows. */
   publish(prepared: Prepared, options: { readonly again: boolean }): Promise<void>
   /** Those of the ids whose tasks are on their way already, or have ended. */
@@ -151,7 +155,10 @@ export class Continuer {
       }
       await this.#publish(window, again, unlike)
       window = []
-      if (step.kind === 'chord') await backend.startChord(step.groupId, { size: step.size, expiresSeconds })
+      if (step.kind === 'chord') {
+        const { groupId, size } = step
+        await backend.startChord(groupId, { size, body: this.#parts.chordText(step.body), expiresSeconds })
+      }
       if (step.kind === 'saveGroup') await backend.saveGroup(step.tuple, { expiresSeconds })
     }
     await this.#publish(window, again, unlike)
@@ -232,7 +239,9 @@ export class Continuer {
     const parts = await backend.completeChordPart(groupId, part, { size: typeof size === 'number' ? size : undefined, expiresSeconds })
     if (parts === 'waiting') return
     failpoint('chord.after_count')
-    const body = parseSignature(embed.chord, 'embed.chord')
+    const carried = embed.chord === unreadBody ? await this.#keptBody(groupId) : embed.chord
+    if (carried === undefined) return
+    const body = parseSignature(carried, 'embed.chord')
     const closer = { ...ended, groupId }
     if (parts === 'lost') await this.#lose(body, closer)
     else {
@@ -241,6 +250,17 @@ export class Continuer {
     // Not before all is told: whoever is killed here is delivered again, and closes the chord again.
     failpoint('chord.before_end')
     await backend.endChord(groupId, { expiresSeconds })
+  }
+
+  /** Undefined, with a word in the log: it was started by Python, which keeps it nowhere but in the messages. */
+  async #keptBody(groupId: string): Promise<unknown> {
+    const kept = await this.#parts.backend.chordBody(groupId)
+    if (kept !== undefined) return decodeJson(kept.text)
+    this.#parts.core.log.error(
+      { group_id: groupId },
+      `All members of group ${groupId} have ended. If it is the header of a chord, its body will not run: the last member's message could not be read`,
+    )
+    return undefined
   }
 
   /** Sends the body with the results of all parts, or tells it which of them failed. As in Celery, a body that cannot be sent fails the chord. */

@@ -1,7 +1,7 @@
 import type { Continuations } from '../../pool.js'
 import type { Message } from '../../protocol/message.js'
 import { parseSignature } from '../../protocol/signature.js'
-import { decodeBody, type Embed, emptyEmbed } from '../../protocol/task-body.js'
+import { decodeEmbedIn, type Embed, emptyEmbed } from '../../protocol/task-body.js'
 import type { TaskHead } from '../../protocol/task-head.js'
 import { decodeJson, encodeJson } from '../../serializers/json.js'
 import type { AppCore } from '../core.js'
@@ -20,14 +20,17 @@ export function embedOf(continuations: Continuations | null): Embed {
   return typeof continuations === 'string' ? (decodeJson(continuations) as Embed) : continuations
 }
 
-/** The same from the message itself, for a task that did not run, or of whose run nothing is left. Nothing for a body that cannot be read. */
-export async function continuationsIn(core: AppCore, message: Message, { compression }: TaskHead): Promise<Continuations | null> {
+/** In the place of a chord's body: the message cannot be read, but it is a member of a group, which may be the header of a chord. The result store may know its body. */
+export const unreadBody: object = Object.freeze({})
+
+/** The same from the message itself, for a task that did not run, or of whose run nothing is left. Of a body that cannot be read, no more than that a chord may wait for it. */
+export async function continuationsIn(core: AppCore, message: Message, { compression, group }: TaskHead): Promise<Continuations | null> {
   const content = compression === null ? message : { ...message, compression }
   try {
-    return continuationsOf(decodeBody(await core.serializers.decode(content, { accept: core.config.acceptContent })).embed)
+    return continuationsOf(decodeEmbedIn(await core.serializers.decode(content, { accept: core.config.acceptContent })))
   } catch (error) {
     core.log.debug({ err: error }, 'what follows a message that cannot be read is not known')
-    return null
+    return group === null ? null : continuationsOf({ ...emptyEmbed, chord: unreadBody })
   }
 }
 

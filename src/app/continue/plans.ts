@@ -71,17 +71,20 @@ export function planOfBody(body: WireSignature, closer: Closer, results: unknown
 /** A task that hands its place on. */
 export interface Replaced extends Pick<Ended, 'id' | 'rootId' | 'groupId' | 'groupIndex' | 'embed' | 'priority' | 'again'> {
   readonly replacedTaskNesting: number
+  /** Where whoever waits for the task gets its result, where results are messages. */
+  readonly replyTo: string | undefined
 }
 
 /** What takes the place of a task gets its id, its place in its group and chord, and the rest of its chain; its links were moved before (`replacementOf`). */
 export function planOfReplacement(
-  { id, rootId, groupId, groupIndex, embed, priority, replacedTaskNesting }: Replaced,
+  { id, rootId, groupId, groupIndex, embed, priority, replacedTaskNesting, replyTo }: Replaced,
   signature: WireSignature,
   { errbacksOnHeaders }: PlanOptions,
 ): Plan {
   const nesting = replacedTaskNesting + 1
   return planSignature(signature, {
-    options: { replaced_task_nesting: nesting, priority },
+    options: { replaced_task_nesting: nesting, priority, reply_to: replyTo },
+    replyTo,
     taskId: id,
     rootId,
     parentId: id,

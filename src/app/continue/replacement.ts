@@ -1,5 +1,6 @@
+import { isEmptyChain } from '../../canvas/freeze.js'
 import { withCallbacks, withErrbacks } from '../../canvas/links.js'
-import { chordOf, kindOf, tasksOf, withTasks } from '../../canvas/members.js'
+import { bodyOf, chordOf, kindOf, signatureAt, tasksOf, withBody, withTasks } from '../../canvas/members.js'
 import { Ignore, OptionInvalidError } from '../../errors.js'
 import { parseSignature, type WireSignature } from '../../protocol/signature.js'
 import type { Embed } from '../../protocol/task-body.js'
@@ -17,7 +18,8 @@ export class ReplaceSignal extends Ignore {
 }
 
 /**
- * What takes the place of the task `id`, with that one's links moved to it (celery/app/task.py replace): a group becomes a chord, so that its list is the result.
+ * What takes the place of the task `id`, with that one's links moved to it (celery/app/task.py replace): a group, also one without members, becomes a chord, so that
+ * its list is the result.
  * Throws OptionInvalidError for what cannot take a place.
  */
 export function replacementOf(
@@ -27,27 +29,27 @@ export function replacementOf(
   const { chord } = signature.options
   if (chord !== undefined && chord !== null)
     throw new OptionInvalidError('the signature given to self.replace()', 'one that is not part of a chord already', signature.task)
-  if (isEmpty(signature))
+  if (isEmptyChain(signature))
     throw new OptionInvalidError('the signature given to self.replace()', 'one with at least one task', signature.task)
   const whole = withResult(signature)
   const callbacks = linksWithIds(id, 'callbacks', embed.callbacks)
   return withErrbacks(withCallbacksAtEnd(whole, callbacks), linksWithIds(id, 'errbacks', embed.errbacks), errbacksOnHeaders)
 }
 
-function isEmpty(signature: WireSignature): boolean {
-  const kind = kindOf(signature)
-  return (kind === 'chain' && tasksOf(signature).length === 0) || (kind === 'group' && tasksOf(signature).length === 0)
-}
-
-/** A group has no result of its own: something must come after it, and give on what it gets. */
-export function withResult(signature: WireSignature): WireSignature {
+/**
+ * A group has no result of its own: something must come after it, and give on what it gets. So it is with the group in which a chain ends, or the body of a chord.
+ */
+export function withResult(given: WireSignature): WireSignature {
+  const signature = signatureAt(given, 'signature')
   switch (kindOf(signature)) {
     case 'group':
       return chordOf(signature, accumulate)
+    case 'chord':
+      return withBody(signature, withResult(bodyOf(signature)))
     case 'chain': {
       const tasks = tasksOf(signature)
-      const last = parseSignature(tasks.at(-1), 'kwargs.tasks')
-      return kindOf(last) === 'group' ? withTasks(signature, [...tasks.slice(0, -1), withResult(last)]) : signature
+      if (tasks.length === 0) return signature
+      return withTasks(signature, [...tasks.slice(0, -1), withResult(signatureAt(tasks.at(-1), 'kwargs.tasks'))])
     }
     default:
       return signature

@@ -8,6 +8,7 @@ import { decodeJson, encodeJson } from '../../serializers/json.js'
 interface Chord {
   /** Undefined: parts have come, but nobody has said how many there will be. */
   size: number | undefined
+  body: JsonText | undefined
   readonly grownBy: Set<string>
   /** By `keyOf`. */
   readonly parts: Map<string, ChordPart>
@@ -30,9 +31,17 @@ export class MemoryChords implements ChordCounters, GroupStorage {
     this.#clock = clock
   }
 
-  async startChord(groupId: string, { size, expiresSeconds }: Expiry & { readonly size: number }): Promise<void> {
+  async startChord(
+    groupId: string,
+    { size, body, expiresSeconds }: Expiry & { readonly size: number; readonly body?: JsonText | undefined },
+  ): Promise<void> {
     const chord = this.#touch(groupId, expiresSeconds)
     chord.size = size
+    if (!chord.hasEnded) chord.body = body
+  }
+
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    return this.#live(groupId)?.body
   }
 
   async growChord(groupId: string, taskIds: readonly string[], { expiresSeconds }: Expiry): Promise<void> {
@@ -63,6 +72,7 @@ export class MemoryChords implements ChordCounters, GroupStorage {
   async endChord(groupId: string, { expiresSeconds }: Expiry): Promise<void> {
     const chord = this.#touch(groupId, expiresSeconds)
     chord.hasEnded = true
+    chord.body = undefined
     chord.parts.clear()
     chord.grownBy.clear()
   }
@@ -97,7 +107,15 @@ export class MemoryChords implements ChordCounters, GroupStorage {
       known.expiresAtMs = expiresAtMs
       return known
     }
-    const chord: Chord = { size: undefined, grownBy: new Set(), parts: new Map(), closer: undefined, hasEnded: false, expiresAtMs }
+    const chord: Chord = {
+      size: undefined,
+      body: undefined,
+      grownBy: new Set(),
+      parts: new Map(),
+      closer: undefined,
+      hasEnded: false,
+      expiresAtMs,
+    }
     this.#chords.set(groupId, chord)
     return chord
   }

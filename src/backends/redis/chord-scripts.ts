@@ -1,6 +1,6 @@
 /**
  * Chords as Celery counts them, in keys beside the group's own: `.s` size, `.t` growth, `.j` parts, `.d` which of them were counted (since 5.7), `.c` who publishes
- * the body, or `done` (since 5.7). Ours is `.celeriac`: whoever started the chord waits for news of its loss.
+ * the body, or `done` (since 5.7). Ours is `.celeriac`: whoever started the chord waits for news of its loss. It holds the body's signature, or 1.
  */
 import { Script } from '../../internal/redis/script.js'
 
@@ -12,11 +12,11 @@ local function expire(seconds, ...)
 end
 `
 
-/** KEYS: size, claim, ours. ARGV: size, seconds (0 is for ever). */
+/** KEYS: size, claim, ours. ARGV: size, seconds (0 is for ever), the body or 1. */
 export const startScript = new Script(`${expire}
 if redis.call('GET', KEYS[2]) == 'done' then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
-redis.call('SET', KEYS[3], '1')
+redis.call('SET', KEYS[3], ARGV[3])
 expire(ARGV[2], KEYS[1], KEYS[3])
 return 1
 `)

@@ -1,6 +1,7 @@
 /** Chords in Redis, where and as Celery counts them: headers of one chord may run in Python and in Node. */
 import type { ChordCounters, ChordPart } from '../../backend.js'
 import { bytesOf, listOf, textOf } from '../../internal/redis/link.js'
+import { JsonText } from '../../protocol/json-text.js'
 import { readPart, writePart } from './chord-part.js'
 import { endScript, growScript, startScript, takeBackScript } from './chord-scripts.js'
 import type { ResultKeys } from './keys.js'
@@ -13,6 +14,7 @@ interface Expiry {
 }
 
 const partsAtOnce = 2_000
+const noBody = '1'
 
 export class RedisChords implements ChordCounters {
   readonly #holder: LinkHolder
@@ -28,9 +30,19 @@ export class RedisChords implements ChordCounters {
     this.#counter = new PartCounter(holder, keys, { isOrdered })
   }
 
-  async startChord(groupId: string, { size, expiresSeconds }: Expiry & { readonly size: number }): Promise<void> {
+  async startChord(
+    groupId: string,
+    { size, body, expiresSeconds }: Expiry & { readonly size: number; readonly body?: JsonText | undefined },
+  ): Promise<void> {
     const { size: sizeKey, claim, ours } = this.#keys.chord(groupId)
-    await this.#holder.run((link) => startScript.run(link, [sizeKey, claim, ours], [size, wholeSeconds(expiresSeconds)]))
+    const given = [size, wholeSeconds(expiresSeconds), body?.text ?? noBody]
+    await this.#holder.run((link) => startScript.run(link, [sizeKey, claim, ours], given))
+  }
+
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    const kept = await this.#holder.run((link) => link.call('GET', [this.#keys.chord(groupId).ours]))
+    const text = kept === null ? noBody : textOf(kept)
+    return text === noBody ? undefined : new JsonText(text)
   }
 
   async growChord(groupId: string, taskIds: readonly string[], { expiresSeconds }: Expiry): Promise<void> {

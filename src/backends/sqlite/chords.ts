@@ -32,6 +32,9 @@ export const chordSchema = `CREATE TABLE chords (
    CREATE TABLE groups (group_id TEXT PRIMARY KEY, tuple TEXT NOT NULL, expires INTEGER) WITHOUT ROWID;
    CREATE INDEX groups_by_expiry ON groups (expires)`
 
+/** `body` is the signature of the body, until the chord has ended. */
+export const chordBodySchema = 'ALTER TABLE chords ADD COLUMN body TEXT'
+
 const noPlace = Number.MAX_SAFE_INTEGER
 // No transaction is long.
 const deletedAtOnce = 5_000
@@ -63,10 +66,24 @@ export class SqliteChords implements ChordCounters, GroupStorage {
     this.#clock = clock
   }
 
-  async startChord(groupId: string, { size, expiresSeconds }: Expiry & { readonly size: number }): Promise<void> {
+  async startChord(
+    groupId: string,
+    { size, body, expiresSeconds }: Expiry & { readonly size: number; readonly body?: JsonText | undefined },
+  ): Promise<void> {
     await this.#database.write((sql) => {
-      sql.run('UPDATE chords SET size = ? WHERE id = ?', [size, this.#touch(sql, groupId, expiresSeconds).id])
+      const { id, ended } = this.#touch(sql, groupId, expiresSeconds)
+      sql.run('UPDATE chords SET size = ?, body = ? WHERE id = ?', [size, ended === 1 ? null : (body?.text ?? null), id])
     })
+  }
+
+  async chordBody(groupId: string): Promise<JsonText | undefined> {
+    const row = await this.#database.read((sql) =>
+      sql.first<{ body: string | null }>('SELECT body FROM chords WHERE group_id = ? AND coalesce(expires > ?, 1)', [
+        groupId,
+        this.#clock.now(),
+      ]),
+    )
+    return row?.body === undefined || row.body === null ? undefined : new JsonText(row.body)
   }
 
   async growChord(groupId: string, taskIds: readonly string[], { expiresSeconds }: Expiry): Promise<void> {
@@ -108,7 +125,7 @@ export class SqliteChords implements ChordCounters, GroupStorage {
     const id = await this.#database.write(
       (sql) => {
         const chord = this.#touch(sql, groupId, expiresSeconds)
-        sql.run('UPDATE chords SET ended = 1, parts = 0, grown = 0 WHERE id = ?', [chord.id])
+        sql.run('UPDATE chords SET ended = 1, parts = 0, grown = 0, body = NULL WHERE id = ?', [chord.id])
         return chord.id
       },
       { essential: true },

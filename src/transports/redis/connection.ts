@@ -164,6 +164,7 @@ export class RedisConnection implements Connection, ConsumerHost {
       },
       onClaimLost: () => void this.#session.repeat((again) => this.#pump.recover(again)).catch(() => {}),
       onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
+      onUnreadable: (what) => this.#upkeep.unreadable(what),
     })
     this.#deliveries = new Deliveries({
       consumers: this.#consumers,

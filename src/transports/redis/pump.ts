@@ -9,7 +9,7 @@
  * For an idle consumer a claim waits on the server, on a link of its own: a lone message comes in one trip.
  */
 import type { Clock, Timer } from '../../internal/clock.js'
-import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply } from '../../internal/redis/link.js'
+import { integerOf, LinkLostError, listOf, type RedisLink, RedisReplyError, type Reply, textOf } from '../../internal/redis/link.js'
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { Asked, ClaimPlan, RedisConsumer } from './consumer.js'
 import { type Ending, Endings, settleEndings } from './endings.js'
@@ -53,6 +53,8 @@ interface PumpParts {
   readonly onEmpty: (nextDueMs: number | undefined) => void
   readonly onLate: (count: number) => void
   readonly onRefused: (link: RedisLink, error: RedisReplyError) => void
+  /** A key of another type stands where a queue's list should be. */
+  readonly onUnreadable: (what: string) => void
   /** A claim was lost although the link may be well: `recover` is due. */
   readonly onClaimLost: () => void
 }
@@ -342,6 +344,11 @@ export class Pump {
     for (let at = 3; at < items.length; ) {
       const place = integerOf(items[at]) - 1
       const size = integerOf(items[at + 1])
+      if (place < 0) {
+        this.#parts.onUnreadable(textOf(items[at + 2]))
+        at += 2 + size
+        continue
+      }
       const isDue = place >= plan.lists.length
       const which = isDue ? place - plan.lists.length : place % plan.queues.length
       const queue = plan.queues[which] ?? ''

@@ -13,7 +13,8 @@ const refusedPauseMs = 5_000
 const lostPauseMs = 1_000
 /** Each wait that ends brings the message itself, to every worker that waits: larger ones are only claimed. */
 const largestMessage = 16_384
-/** The command to end a wait may be there before the wait. */
+/** The command to end a wait may be there before the wait: so often it is sent again at once, and then after each wait. */
+const unblockAtOnce = 20
 const unblockAgainMs = 5
 const openTimeoutMs = 4_000
 
@@ -68,14 +69,14 @@ export class WaitingLink {
 
   /** What waits runs now. */
   async end(commands: RedisLink | undefined): Promise<void> {
-    while (this.#waits && this.#open !== undefined && commands !== undefined) {
+    for (let tries = 1; this.#waits && this.#open !== undefined && commands !== undefined; tries++) {
       const { id } = this.#open
       try {
         if (integerOf(await commands.call('CLIENT', ['UNBLOCK', id])) === 1) return
       } catch {
         return this.drop()
       }
-      await new Promise<void>((resolve) => this.#parts.clock.setTimer(unblockAgainMs, resolve))
+      if (tries > unblockAtOnce) await new Promise<void>((resolve) => this.#parts.clock.setTimer(unblockAgainMs, resolve))
     }
   }
 
