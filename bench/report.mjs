@@ -26,9 +26,21 @@ const headings = {
   producerMb: "producer's peak MB",
   share: 'least/most share',
   worstMs: 'worst wait ms',
+  cpuPercent: 'CPU %',
 }
 /** Compared with the bases; the others stand for themselves. */
-const compared = new Set(['perSecond', 'cpuMicros', 'allCpuMicros', 'rssMb', 'pssMb', 'bytesATask', 'p50Ms', 'startMs', 'chordMs'])
+const compared = new Set([
+  'perSecond',
+  'cpuMicros',
+  'allCpuMicros',
+  'rssMb',
+  'pssMb',
+  'bytesATask',
+  'p50Ms',
+  'startMs',
+  'chordMs',
+  'cpuPercent',
+])
 
 /** One table in Markdown. @param {Row} row @param {readonly Sample[]} samples */
 export function tableOf(row, samples) {

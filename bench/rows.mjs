@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { beatIdleRow } from './beat-idle.mjs'
 import { cpuMicrosOf, memoryOf } from './process-tree.mjs'
 import { marksOf, stampsOf, total } from './read-marks.mjs'
 import { inPlace, produce, startWorker } from './systems.mjs'
@@ -183,6 +184,7 @@ export function rowsOf(systems, { quick, redis }) {
         label: `2 x ${systems[name].name}`,
       })),
     },
+    beatIdleRow(systems.normal),
   ]
 }
 

@@ -31,6 +31,8 @@ export interface ResultBackend extends ChordCounters, GroupStorage {
   cleanup(options: { readonly nowMs: number }): Promise<number>
   /** Safe twice. Waits that are open end with a ConnectionError. */
   close(): Promise<void>
+  /** Settles when it is of no more use, and another is to be opened in its place. Missing where that does not happen. */
+  readonly ended?: Promise<Error>
   /** The database that results lie in, where a broker may live in the same one (`Connection.place`). */
   readonly place?: string | undefined
   /** What `store` would write for the end of a task, for `Delivery.ackWith`. Undefined: it is better stored by itself. Only for a result that is encoded already. */

@@ -33,6 +33,8 @@ export interface LimitStore {
   release(lock: Lock): Promise<void>
   /** Safe twice. */
   close(): Promise<void>
+  /** Settles when it is of no more use, and another is to be opened in its place. Missing where that does not happen. */
+  readonly ended?: Promise<Error>
 }
 
 export interface StartAsk {

@@ -1,32 +1,23 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { hasInbox, openBackend } from '../backends/index.js'
 import { signatureFrom } from '../canvas/from-json.js'
 import type { AsyncResult, Enqueued, GroupResult } from '../canvas/handles.js'
 import type { BeatCall, BeatSchedule, EntryOptions, Schedule } from '../canvas/schedules.js'
 import type { ApplyOptions, Sig } from '../canvas/sig.js'
-import { ControlClient } from '../control/client.js'
 import { DecodeError, OptionInvalidError, OptionUnknownError, show } from '../errors.js'
 import type { EventDispatcher } from '../events/dispatcher.js'
-import { isSameAddress } from '../internal/address.js'
-import { systemClock } from '../internal/clock.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import type { Duration } from '../internal/duration.js'
 import { checkNames } from '../internal/known-names.js'
-import { LamportClock } from '../internal/lamport-clock.js'
 import { nodeName } from '../internal/node-name.js'
 import { isRecord } from '../internal/option-kinds.js'
 import { isResultTuple } from '../protocol/result.js'
-import { toIso } from '../protocol/time.js'
-import { Serializers } from '../serializers/index.js'
 import { decodeJson } from '../serializers/json.js'
-import { checkBroker, openTransport } from '../transports/index.js'
 import { StoredResult } from './async-result.js'
 import type { Beat, BeatOptions } from './beat-handle.js'
 import { BeatSide } from './beat-side.js'
 import { appBrand } from './brand.js'
 import { builtInTasks } from './built-in-tasks.js'
 import type { ConfigInput } from './config.js'
-import { Connections } from './connections.js'
 import type { TaskContext } from './context.js'
 import { Control } from './control.js'
 import type { AppCore } from './core.js'
@@ -34,23 +25,18 @@ import { DeadLetterBox } from './dead-letters.js'
 import { type EagerParts, runEagerly, runPlanEagerly } from './eager.js'
 import { senderEvents } from './event-road.js'
 import { handleOf } from './group-result.js'
-import { Hooks, type Middleware } from './hooks.js'
-import { silentLogger } from './human-log.js'
-import { openLimits } from './limit-place.js'
+import type { Middleware } from './hooks.js'
 import { loadConfig } from './load-config.js'
+import { makeCore } from './make-core.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
-import { type OwnCommand, type OwnCommandOptions, OwnCommands } from './own-commands.js'
-import { Registry } from './registry.js'
+import type { OwnCommand, OwnCommandOptions } from './own-commands.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
 import { type ResultAccess, resultsOf } from './result-wait.js'
-import { Routes } from './routes.js'
 import type { Schedules } from './schedule-handle.js'
 import { Sender } from './sender.js'
 import { type Signals, signalNames } from './signals.js'
-import { signingOf } from './signing.js'
 import type { Called, NamedTask, Task, TaskOptions } from './task.js'
 import { defineTask, type TaskObject, type TaskShape, taskObject } from './task-object.js'
-import { telemetryOf } from './telemetry.js'
 import { type Worker, WorkerHandle } from './worker-handle.js'
 import { checkWorkerOptions, type WorkerOptions } from './worker-options.js'
 
@@ -93,57 +79,7 @@ export class Celeriac implements AsyncDisposable {
 
   constructor(name: string, { beatSchedule, beat_schedule: celerysSchedule, ...options }: AppOptions = {}) {
     this.name = name
-    const config = loadConfig(options)
-    const lamport = new LamportClock()
-    this.#core = {
-      name,
-      config,
-      registry: new Registry(),
-      routes: new Routes(config),
-      hooks: new Hooks(),
-      telemetry: telemetryOf(() => this.#core),
-      serializers: new Serializers({ maxBytes: config.messageMaxBytes, signing: signingOf(config, () => this.#core.clock.now()) }),
-      random: Math.random,
-      isoNow: isoClock(() => this.#core.clock.now(), config.timezone),
-      lamport,
-      commands: new OwnCommands(),
-      control: new ControlClient({
-        namespace: () => this.#core.config.controlExchange,
-        clock: () => this.#core.clock,
-        lamport,
-        publisher: () => this.#core.connections.publisher(),
-        connect: () => this.#core.connections.connect(),
-      }),
-      senderEvents: () => (this.#senderEvents ??= senderEvents(this.#core)),
-      clock: systemClock,
-      log: config.logger ?? silentLogger,
-      connections: new Connections({
-        brokers: config.brokerUrl,
-        backend: config.resultBackend,
-        hasInbox: hasInbox(config.resultBackend),
-        connectTimeoutMs: config.brokerConnectionTimeout * 1000,
-        clock: systemClock,
-        drivers: {
-          openTransport: (address) =>
-            openTransport(address, { clock: systemClock, log: this.#core.log, transportOptions: config.brokerTransportOptions }),
-          openLimits: () => openLimits(config),
-          openBackend: async (address, { replyTo }) => {
-            // What is wrong with a broker that keeps the results, too, is told of the broker.
-            if (config.brokerUrl.includes(address)) checkBroker(address)
-            return openBackend(address, {
-              replyTo,
-              clock: systemClock,
-              transportOptions: config.resultBackendTransportOptions,
-              brokers: config.brokerUrl,
-              persistent: config.resultPersistent,
-              // The same server is reached in the same way.
-              brokerTransportOptions:
-                hasInbox(address) || config.brokerUrl.some((broker) => isSameAddress(broker, address)) ? config.brokerTransportOptions : {},
-            })
-          },
-        },
-      }),
-    }
+    this.#core = makeCore(name, loadConfig(options), () => (this.#senderEvents ??= senderEvents(this.#core)))
     this.control = new Control(this.#core)
     this.deadLetters = new DeadLetterBox(this.#core)
     const access = this.#access
@@ -364,15 +300,5 @@ export class Celeriac implements AsyncDisposable {
       handle: (tuple, parent) => handleOf(access, tuple, { parent }),
     }
     return access
-  }
-}
-
-/** Many results are stored in one millisecond, and writing a time is not cheap: the last one is kept. */
-function isoClock(now: () => number, timezone: string): () => string {
-  let last = { ms: Number.NaN, text: '' }
-  return () => {
-    const ms = now()
-    if (ms !== last.ms) last = { ms, text: toIso(ms, timezone) }
-    return last.text
   }
 }

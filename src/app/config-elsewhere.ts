@@ -11,8 +11,8 @@ const nothingToSet = 'there is nothing to set: leave it out'
 
 export const celeryElsewhere: Readonly<Record<string, string>> = {
   enableUtc: 'times on the wire are always UTC; timezone is for showing them',
-  resultSerializer: 'results are written as JSON, and read as acceptContent allows',
-  resultAcceptContent: 'acceptContent is for results, too',
+  resultSerializer: 'results are JSON, and Python workers must write them so: result_serializer = "json", their default',
+  resultAcceptContent: 'results are JSON, and nothing else is read',
   resultCompression: 'results are not compressed',
   taskProtocol: 'protocol 2 is written, and 1 and 2 are read',
   taskAnnotations: 'give options where the task is defined, or for all tasks in the options of the app',

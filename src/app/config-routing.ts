@@ -193,6 +193,12 @@ function queue(value: unknown, option: string): QueueOption {
     const other = ofQueuesOfTheirOwn.find((field) => described[field] !== undefined)
     if (other !== undefined) throw new OptionInvalidError(`${option}.${other}`, 'left out for a broadcast', described[other])
   }
+  if (described.bindings !== undefined && described.bindingArguments !== undefined)
+    throw new OptionInvalidError(
+      `${option}.bindingArguments`,
+      'left out beside bindings, which have arguments of their own',
+      described.bindingArguments,
+    )
   return { ...described, name: name.parse(described.name, `${option}.name`) }
 }
 

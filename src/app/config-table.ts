@@ -60,7 +60,7 @@ export const configTable = {
     {},
     {
       sentence:
-        "Options of the result backend's driver; see [Redis as result backend](#redis-as-result-backend). The other drivers take none.",
+        "Options of the result backend's driver; see [Redis as result backend](#redis-as-result-backend) and [results through RabbitMQ](#results-through-rabbitmq). The other drivers take none.",
     },
   ),
   brokerConnectionTimeout: row('Broker and results', secondsAbove0, 4, {
@@ -99,7 +99,7 @@ export const configTable = {
       'How arguments are written: `json`, `msgpack`, `yaml`, or `auth` (signed; see [security](guide/security.md#signed-messages)).',
   }),
   acceptContent: row('Messages', listOf('serializer names or content types', text), ['json'], {
-    sentence: 'The content types that are decoded; messages and results of another type are refused unread.',
+    sentence: 'The content types that are decoded; messages of another type are refused unread. Results are JSON, whatever stands here.',
   }),
   taskCompression: row('Messages', nullable(oneOf('gzip', 'zlib', 'brotli', 'zstd')), null, {
     sentence: 'How message bodies are compressed. zstd needs Node 22.15 or later.',
@@ -321,7 +321,7 @@ export const configTable = {
     kind: storeUrl,
     default: {
       says: "the broker's own store; with RabbitMQ, `sqlite://`",
-      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^amqps?:/i.test(broker) ? 'sqlite://' : broker),
+      find: ({ brokerUrl: [broker = 'sqlite://'] }) => (typeof broker === 'string' && /^(py)?amqps?:/i.test(broker) ? 'sqlite://' : broker),
     },
     sentence:
       'Where schedules and their history are kept, and who leads of several beats: `sqlite://`, `redis://`, `file://` (JSON) or `memory://`. Beats on several hosts need a Redis.',

@@ -20,12 +20,7 @@ export interface GivenOption {
   readonly spelling: string
 }
 
-/** Throws OptionUnknownError, OptionInvalidError, and NotSupportedError for what Celery alone has; undefined is "not given". */
-export function resolveConfig(input: ConfigInput = {}): Config {
-  return resolveGiven(givenIn(input))
-}
-
-/** The options that an object gives, each once. */
+/** The options that an object gives, each once; undefined is "not given". Throws OptionUnknownError, OptionInvalidError, and NotSupportedError for what Celery alone has. */
 export function givenIn(input: ConfigInput): readonly GivenOption[] {
   const given = new Map<OptionName, GivenOption>()
   for (const [spelling, value] of Object.entries(input)) {
@@ -44,7 +39,7 @@ export function givenIn(input: ConfigInput): readonly GivenOption[] {
   return [...given.values()]
 }
 
-/** Later ones win over earlier ones. */
+/** Later ones win over earlier ones. Throws OptionInvalidError. */
 export function resolveGiven(given: readonly GivenOption[]): Config {
   const values: Partial<Record<OptionName, unknown>> = {}
   for (const { option, value, spelling } of given) values[option] = configTable[option].kind.parse(value, spelling)

@@ -118,21 +118,25 @@ export class Connections {
   }
 
   backend(): Promise<ResultBackend> {
-    this.#backend ??= this.#options.drivers.openBackend(this.#options.backend, { replyTo: this.replyTo }).catch((error: unknown) => {
-      this.#backend = undefined
-      throw error
+    if (this.#backend !== undefined) return this.#backend
+    const opening = this.#options.drivers.openBackend(this.#options.backend, { replyTo: this.replyTo })
+    this.#backend = opening
+    forgetAtItsEnd(opening, () => {
+      if (this.#backend === opening) this.#backend = undefined
     })
-    return this.#backend
+    return opening
   }
 
   /** What limits the whole cluster, and keeps locks. Throws NotSupportedError where there is no place for it. */
   limits(): Promise<LimitStore> {
     const { openLimits = () => openLimitStore(undefined, this.#options) } = this.#options.drivers
-    this.#limits ??= openLimits().catch((error: unknown) => {
-      this.#limits = undefined
-      throw error
+    if (this.#limits !== undefined) return this.#limits
+    const opening = openLimits()
+    this.#limits = opening
+    forgetAtItsEnd(opening, () => {
+      if (this.#limits === opening) this.#limits = undefined
     })
-    return this.#limits
+    return opening
   }
 
   /** Where results come to this process, if they come as messages. Opens no other backend than one that has this. */
@@ -152,6 +156,18 @@ export class Connections {
     await backend?.then((opened) => opened.close(), ignoreFailedOpen)
     await limits?.then((opened) => opened.close(), ignoreFailedOpen)
   }
+}
+
+/** What could not be opened, or is of no more use, is opened anew by who asks next. */
+function forgetAtItsEnd(
+  opening: Promise<{ readonly ended?: Promise<Error> | undefined; close(): Promise<void> }>,
+  forget: () => void,
+): void {
+  const left = (opened: { close(): Promise<void> }): void => {
+    forget()
+    opened.close().catch(() => {})
+  }
+  opening.then((opened) => void opened.ended?.then(() => left(opened)), forget)
 }
 
 /** Whoever asked for the connection was told that it failed; there is nothing to close. */

@@ -66,7 +66,7 @@ export async function runPlanEagerly({ core, sender, access }: EagerParts, plan:
 }
 
 /** A call and all that follows it, one after the other. */
-export class EagerRun {
+class EagerRun {
   readonly results = new EagerStore()
   readonly #core: AppCore
   readonly #continuer: Continuer

@@ -10,7 +10,7 @@ type Metas = Pick<ReadonlyMap<string, ResultMeta>, 'get' | 'has'>
 const none: Metas = new Map()
 
 /** A handle of a group. All its members share one wait. With `local`, members that ran at the call. */
-export class StoredGroup<R> implements GroupResult<R> {
+class StoredGroup<R> implements GroupResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly results: readonly AsyncResult<unknown>[]

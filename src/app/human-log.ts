@@ -1,5 +1,6 @@
 import { show } from '../errors.js'
 import type { Logger } from '../internal/logger.js'
+import { safeLines } from '../internal/safe-text.js'
 
 type Method = Exclude<keyof Logger, 'isLevelEnabled'>
 
@@ -23,7 +24,8 @@ export function humanLogger({
     const text = message ?? (typeof fields === 'string' ? fields : fields instanceof Error ? fields.message : show(fields))
     const error = fields instanceof Error ? fields : isRecord(fields) ? fields.err : undefined
     const stack = error instanceof Error && rank[lineLevel] >= rank.warn ? `\n${error.stack ?? error.message}` : ''
-    write(`[${localTime(new Date())}: ${lineLevel === 'warn' ? 'WARNING' : lineLevel.toUpperCase()}/${processName}] ${text}${stack}\n`)
+    const head = `[${localTime(new Date())}: ${lineLevel === 'warn' ? 'WARNING' : lineLevel.toUpperCase()}/${processName}]`
+    write(`${head} ${safeLines(`${text}${stack}`)}\n`)
   }
   return {
     debug: (fields, message) => line('debug', fields, message),

@@ -3,6 +3,8 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
+import { inTime } from '../internal/in-time.js'
+import { mayBeShared } from '../internal/shared-signal.js'
 import type { Message } from '../protocol/message.js'
 import type { Connection, Fence } from '../transport.js'
 import type { AppCore } from './core.js'
@@ -43,8 +45,9 @@ export class Publisher {
         if (config.taskSendSentEvent) this.#tell(publication)
         return
       } catch (error) {
+        if (error instanceof NotPublishedError && !(error instanceof BrokerFullError)) this.#forget(publication)
         const waitMs = this.#retryWaitMs(error, attempt, retry)
-        if (waitMs === undefined || clock.monotonic() - startedMs + waitMs > deadlineMs) throw outcomeOf(error)
+        if (waitMs === undefined || clock.monotonic() - startedMs + waitMs >= deadlineMs) throw outcomeOf(error)
         if (waitMs > 0) await withSignal(new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true })), signal)
       }
     }
@@ -56,25 +59,35 @@ export class Publisher {
     if (definition?.options.sendEvents !== false) this.#core.senderEvents().send('task-sent', sentFields(publication))
   }
 
-  async #publishOnce({ message, routed, notBefore, fences, inbox }: Publication, deadlineMs: number): Promise<void> {
+  async #publishOnce(publication: Publication, deadlineMs: number): Promise<void> {
+    const { clock } = this.#core
+    const startedMs = clock.monotonic()
+    const connection = await inTime(clock, deadlineMs, this.#reach(publication), tooLate)
+    await this.#send(connection, publication, deadlineMs - (clock.monotonic() - startedMs))
+  }
+
+  /** What has to be there before the message goes out. Nothing of that is at the broker yet. */
+  async #reach({ routed, inbox }: Publication): Promise<Connection> {
     const opening = inbox?.open()
     if (opening !== undefined) await opening
     const connection = await this.#core.connections.publisher()
-    const queues = routed.queue === undefined ? this.#core.routes.queuesAt(routed.to.exchange) : [routed.queue]
-    for (const queue of queues) {
+    for (const queue of this.#queuesOf(routed)) {
       const declared = this.#declare(connection, queue)
       if (declared !== undefined) await declared
     }
-    await this.#send(connection, { message, routed, notBefore, fences }, deadlineMs)
+    return connection
   }
 
   /** As `#publishOnce`, where nothing has to be waited for before: undefined when something has. */
   #publishNow(publication: Publication, deadlineMs: number): Promise<void> | undefined {
     const { inbox, routed } = publication
     const connection = this.#core.connections.openPublisher
-    if (connection === undefined || inbox !== undefined || routed.queue === undefined) return undefined
+    if (connection === undefined || routed.queue === undefined) return undefined
     if (this.#declared.get(connection)?.get(routed.queue) !== done) return undefined
-    return this.#send(connection, publication, deadlineMs)
+    const opening = inbox?.open()
+    // Waited for, and told of, by who publishes now.
+    opening?.catch(() => {})
+    return opening === undefined ? this.#send(connection, publication, deadlineMs) : undefined
   }
 
   #send(connection: Connection, { message, routed, notBefore, fences }: Publication, deadlineMs: number): Promise<void> {
@@ -82,6 +95,17 @@ export class Publisher {
     const options = notBefore === undefined ? { deadlineMs } : { deadlineMs, notBefore }
     const published = connection.publish(message, routed.to, fences === undefined ? options : { ...options, fences })
     return failpoints ? published.then(() => failpoint('publish.after_send')) : published
+  }
+
+  #queuesOf({ queue, to }: Routed): readonly string[] {
+    return queue === undefined ? this.#core.routes.queuesAt(to.exchange) : [queue]
+  }
+
+  /** A queue or exchange may have been deleted: the next try declares it again. */
+  #forget({ routed }: Publication): void {
+    const connection = this.#core.connections.openPublisher
+    const queues = connection === undefined ? undefined : this.#declared.get(connection)
+    for (const queue of this.#queuesOf(routed)) if (queues?.get(queue) === done) queues.delete(queue)
   }
 
   /** Undefined when the queue is known to exist. */
@@ -123,6 +147,10 @@ export class Publisher {
 
 const done = Promise.resolve()
 
+function tooLate(): NotPublishedError {
+  return new NotPublishedError('the message was not published: the broker did not answer until the deadline')
+}
+
 /** For listeners. */
 export function publishedTask({ message, routed: { to } }: Publication): PublishedTask {
   const { headers, body, properties } = message
@@ -157,6 +185,7 @@ function outcomeOf(error: unknown): unknown {
 /** The caller's signal ends the wait; the message may have gone out all the same. */
 function withSignal<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
+  mayBeShared(signal)
   return new Promise<T>((resolve, reject) => {
     const aborted = (): void =>
       reject(

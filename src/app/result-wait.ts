@@ -4,6 +4,7 @@ import { NotSupportedError, ResultsDisabledError, TimeoutError } from '../errors
 import type { Clock } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
 import { checkNames, type NamesOf } from '../internal/known-names.js'
+import { mayBeShared } from '../internal/shared-signal.js'
 import type { ResultTuple } from '../protocol/result.js'
 import type { Connections } from './connections.js'
 
@@ -48,6 +49,7 @@ export function deadlineOf(clock: Clock, options: GetOptions, what: string): Dea
   const controller = new AbortController()
   const abort = (): void => controller.abort(signal?.reason)
   if (signal?.aborted) abort()
+  if (signal !== undefined) mayBeShared(signal)
   signal?.addEventListener('abort', abort, { once: true })
   const timer =
     timeout === undefined

@@ -2,9 +2,9 @@
  * Who waits for which task in this process. A driver has one subscription for all of them: it opens it with the first wait, feeds `deliver`, and closes it
  * after the last.
  */
-import { setMaxListeners } from 'node:events'
 import { isDeepStrictEqual } from 'node:util'
 import { ConnectionError } from '../errors.js'
+import { mayBeShared } from '../internal/shared-signal.js'
 import type { ResultMeta } from '../protocol/result.js'
 import { isReady } from '../protocol/result.js'
 
@@ -59,7 +59,8 @@ class Waiter {
   }
 
   fail(error: Error): void {
-    this.failure = error
+    // The first one is the reason.
+    this.failure ??= error
     this.#wake()
   }
 
@@ -117,8 +118,7 @@ export class ResultWaits {
     read: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, ResultMeta>>,
   ): AsyncGenerator<ResultMeta, void, undefined> {
     signal.throwIfAborted()
-    // Any number of waits may share one signal: that is no leak to warn of, each takes its listener away.
-    setMaxListeners(0, signal)
+    mayBeShared(signal)
     const waiter = new Waiter(taskIds)
     this.#add(waiter, taskIds)
     try {

@@ -35,6 +35,7 @@ const cleanupWindow = 1_000
 
 export class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite'
+  readonly ended: Promise<Error>
   readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
   readonly #database: SqliteDatabase
   readonly #clock: Clock
@@ -65,6 +66,8 @@ export class SqliteBackend implements ResultBackend {
     this.#writer = new ResultWriter(database, clock)
     this.#chords = new SqliteChords(database, clock)
     this.#waits = new ResultWaits({ open: () => this.#subscribe(), close: () => this.#unsubscribe() })
+    this.ended = database.gone
+    void this.ended.then((error) => this.#waits.fail(error))
   }
 
   store(meta: ResultMeta, { expiresSeconds }: { readonly expiresSeconds: number | null }): Promise<boolean> {

@@ -9,7 +9,7 @@ export function at(time: Date): Schedule {
 }
 
 /** Throws OptionInvalidError. */
-export function atData(time: Date): Extract<ScheduleData, { kind: 'at' }> {
+function atData(time: Date): Extract<ScheduleData, { kind: 'at' }> {
   const atMs = time instanceof Date ? time.getTime() : Number.NaN
   if (Number.isNaN(atMs)) throw new OptionInvalidError('at', 'a valid Date, such as new Date("2030-01-31T12:00:00Z")', time)
   return { kind: 'at', atMs }

@@ -9,14 +9,15 @@ import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
 import type { ScheduleStore } from '../schedule-store.js'
 import { BeatLog } from './beat-log.js'
-import { definitionOf, encodeRecord, type ProgramEntry } from './definition.js'
+import { definitionOf, type ProgramEntry } from './definition.js'
 import { Dispatcher } from './dispatcher.js'
 import { afterClockStep } from './due.js'
 import { EntryBook, type LiveEntry } from './entry-book.js'
 import { EntryLoader } from './entry-loader.js'
-import { EntryRunner, isRecorded, type RunReport, recordAfter } from './entry-runner.js'
+import { EntryRunner, type RunReport } from './entry-runner.js'
 import { Leader } from './leader.js'
 import { ended } from './overlap.js'
+import { Recorder } from './recorder.js'
 import type { Timetables } from './timetables.js'
 
 export interface BeatParts {
@@ -33,6 +34,8 @@ const batchSize = 200
 /** A follower looks more often than the store must be asked, so that it takes over in time. */
 const longestFollowMs = 250
 const reopenMs = 1_000
+/** How soon a turn that went wrong is tried again. */
+const againMs = 250
 /** Steps that an adjusted clock makes all day are none. */
 const smallestStepMs = 1_000
 
@@ -58,6 +61,7 @@ export class AppBeat implements Beat {
   #leader: Leader | undefined
   #loader: EntryLoader | undefined
   #runner: EntryRunner | undefined
+  #recorder: Recorder | undefined
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #turning: Promise<void> | undefined
@@ -66,8 +70,8 @@ export class AppBeat implements Beat {
   #askedAtMs = Number.NEGATIVE_INFINITY
   #following = ''
   #clockAtMs = { wall: 0, monotonic: 0 }
-  /** Sent and not written down yet: the store could not be reached. */
-  #unrecorded: RunReport[] = []
+  /** What went wrong in the turn before, so that it is told once. */
+  #trouble = ''
 
   constructor(parts: BeatParts) {
     this.#parts = parts
@@ -144,6 +148,8 @@ export class AppBeat implements Beat {
     this.#leader = new Leader(store, { owner: this.name, leaseMs: core.config.beatLease * 1000, clock: core.clock })
     const token = (): number | undefined => this.#leader?.token
     this.#loader = new EntryLoader({ store, core, timetables, program, book: this.#book, token, log: this.#log })
+    const recorder = new Recorder({ store, book: this.#book, loader: this.#loader, historyKept: core.config.beatHistory, token })
+    this.#recorder = recorder
     this.#runner = new EntryRunner({
       core,
       dispatcher: new Dispatcher(core, sender),
@@ -151,7 +157,7 @@ export class AppBeat implements Beat {
       log: this.#log,
       programOf: ({ name, record }) => (record.stored === null ? program.get(name) : undefined),
       token,
-      markSending: (entry, dueMs) => this.#markSending(entry, dueMs),
+      markSending: (entry, dueMs) => recorder.markSending(entry, dueMs),
     })
     this.#clockAtMs = { wall: core.clock.now(), monotonic: core.clock.monotonic() }
     // The first turn tells what is wrong with the entries and the store; later ones try again.
@@ -182,11 +188,18 @@ export class AppBeat implements Beat {
   #arm(): void {
     this.#timer?.cancel()
     if (this.#stopping !== undefined) return
-    const { clock, config } = this.#core
-    const lookMs = this.#state === 'leading' ? Math.min(config.beatMaxLoopInterval, config.beatLease / 3) * 1000 : this.#followMs
+    const { clock } = this.#core
+    const lookMs = this.#state === 'leading' ? this.#leadMs : this.#followMs
     const nextMs = this.#book.nextMs
-    const waitMs = Math.max(0, Math.min(lookMs, nextMs === undefined ? lookMs : nextMs - clock.now()))
+    // What is due waits, too, while turns go wrong.
+    const leastMs = this.#trouble === '' ? 0 : Math.min(lookMs, againMs)
+    const waitMs = Math.max(leastMs, Math.min(lookMs, nextMs === undefined ? lookMs : nextMs - clock.now()))
     this.#timer = clock.setTimer(waitMs, () => this.#wake())
+  }
+
+  get #leadMs(): number {
+    const { beatLease, beatMaxLoopInterval } = this.#core.config
+    return Math.min(beatMaxLoopInterval, beatLease / 3) * 1000
   }
 
   get #followMs(): number {
@@ -196,28 +209,37 @@ export class AppBeat implements Beat {
 
   #wake(): void {
     if (this.#turning !== undefined || this.#stopping !== undefined) return
-    this.#turning = this.#turn()
-      .catch((error: unknown) => this.#log.trouble(error, 'a turn went wrong, and is tried again'))
-      .finally(() => {
-        this.#turning = undefined
-        this.#arm()
-      })
+    this.#turning = this.#turn().then(
+      () => this.#turned(''),
+      (error: unknown) => this.#turned(error instanceof Error ? error.message : String(error), error),
+    )
+  }
+
+  #turned(trouble: string, error?: unknown): void {
+    // A store that is away for an hour is told of once.
+    if (trouble !== '' && trouble !== this.#trouble) this.#log.trouble(error, 'a turn went wrong, and is tried again')
+    this.#trouble = trouble
+    this.#turning = undefined
+    this.#arm()
   }
 
   async #turn(): Promise<void> {
     this.#lookAtClock()
     await this.#keepLead()
-    if (this.#state !== 'leading') return
-    await this.#raiseFence()
-    await this.#record(this.#unrecorded.splice(0))
-    while (this.#stopping === undefined && this.isLeading) {
+    const [leader, runner] = [this.#leader, this.#runner]
+    const token = leader?.token
+    if (this.#state !== 'leading' || leader === undefined || runner === undefined || token === undefined) return
+    await leader.during(this.#raiseFence())
+    await this.#record([], token)
+    // However much is due, the store is asked in time.
+    const untilMs = this.#core.clock.monotonic() + this.#leadMs
+    while (this.#stopping === undefined && this.isLeading && this.#core.clock.monotonic() < untilMs) {
       const due = this.#book.takeDue(this.#core.clock.now(), batchSize)
-      if (due.length === 0 || this.#runner === undefined) return
-      const runner = this.#runner
+      if (due.length === 0) return
       for (const entry of due) entry.isBusy = true
-      const reports = await Promise.all(due.map((entry) => runner.run(entry)))
+      const reports = await leader.during(Promise.all(due.map((entry) => runner.run(entry))))
       failpoint('beat.after_publish_before_save')
-      await this.#record(reports)
+      await this.#record(reports, token)
     }
   }
 
@@ -260,7 +282,7 @@ export class AppBeat implements Beat {
   #forget(): void {
     for (const wait of this.#waits.values()) wait.abort()
     this.#waits.clear()
-    this.#unrecorded = []
+    this.#recorder?.forget()
     this.#book.clear()
   }
 
@@ -273,10 +295,16 @@ export class AppBeat implements Beat {
       await connection.raiseFences?.([{ key: `beat:${this.#store.id}`, order: token, again: true }])
       this.#isFenceRaised = true
     } catch (error) {
-      if (error instanceof FencedError) this.#depose()
+      if (error instanceof FencedError) await this.#outrank()
       // What is sent meanwhile brings the token itself.
       else if (!(error instanceof ConnectionError)) throw error
     }
+  }
+
+  /** The broker knows a higher token. If the store has been put back to an older state, it gives one that is no higher until this one is given up. */
+  async #outrank(): Promise<void> {
+    this.#follow('')
+    await this.#leader?.resign()
   }
 
   #depose(): void {
@@ -284,55 +312,11 @@ export class AppBeat implements Beat {
     this.#follow('')
   }
 
-  async #record(reports: readonly RunReport[]): Promise<void> {
-    if (reports.length === 0) return
-    if (reports.some(({ isDeposed }) => isDeposed)) {
-      // What was sent is found to have been sent by the next leader.
-      this.#depose()
-      return
-    }
-    let left = reports
-    try {
-      while (left.length > 0) left = await this.#write(left)
-    } catch (error) {
-      this.#unrecorded.push(...left)
-      throw error
-    }
-    for (const report of reports) this.#settle(report)
-  }
-
-  /** Those that could not be written because somebody has changed their entries, which are read again by then. */
-  async #write(reports: readonly RunReport[]): Promise<readonly RunReport[]> {
-    const [store, loader, token] = [this.#store, this.#loader, this.#leader?.token]
-    if (store === undefined || loader === undefined || token === undefined) {
-      this.#depose()
-      return []
-    }
-    const changed = reports.flatMap((report) => {
-      const live = this.#book.get(report.entry.name)
-      const record = live === undefined ? undefined : recordAfter(live.record, report)
-      const isNew = live !== undefined && JSON.stringify(record) !== JSON.stringify(live.record)
-      return live !== undefined && record !== undefined && isNew ? [{ live, record, report }] : []
-    })
-    const history = reports.flatMap(({ rows }) => rows)
-    if (changed.length === 0 && history.length === 0) return []
-    const entries = changed.map(({ live, record }) => ({ name: live.name, from: live.revision, data: encodeRecord(record) }))
-    const outcome = await store.write({ token, entries, history, historyKept: this.#core.config.beatHistory })
-    switch (outcome.status) {
-      case 'written':
-        for (const { live, record } of changed) Object.assign(live, { record, revision: outcome.revision })
-        loader.written(outcome.revision)
-        return []
-      case 'changed':
-        await loader.refresh()
-        // It may be this very write, whose answer was lost.
-        return reports.filter((report) => !isRecorded(this.#book.get(report.entry.name)?.record, report))
-      case 'deposed':
-        this.#depose()
-        return []
-      default:
-        return outcome satisfies never
-    }
+  async #record(reports: readonly RunReport[], token: number): Promise<void> {
+    if (this.#recorder === undefined) return
+    const { isDeposed, settled } = await this.#recorder.record(reports, token)
+    for (const report of settled) this.#settle(report)
+    if (isDeposed) this.#depose()
   }
 
   #settle({ entry, retryAtMs, waitsFor }: RunReport): void {
@@ -356,20 +340,6 @@ export class AppBeat implements Beat {
         this.#book.place(entry)
         this.#wake()
       })
-  }
-
-  async #markSending(entry: LiveEntry, dueMs: number): Promise<boolean> {
-    const [store, loader, token] = [this.#store, this.#loader, this.#leader?.token]
-    if (store === undefined || loader === undefined || token === undefined) return false
-    const record = { ...entry.record, state: { ...entry.record.state, sendingMs: dueMs } }
-    const outcome = await store.write({ token, entries: [{ name: entry.name, from: entry.revision, data: encodeRecord(record) }] })
-    if (outcome.status === 'written') {
-      Object.assign(entry, { record, revision: outcome.revision })
-      loader.written(outcome.revision)
-      return true
-    }
-    if (outcome.status === 'changed') throw new ConnectionError(`the entry ${entry.name} was changed just now`)
-    return false
   }
 
   #lookAtClock(): void {

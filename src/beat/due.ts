@@ -66,14 +66,17 @@ const smallStepMs = 3_600_000
  * than an hour, because then the clock was wrong before. Undefined: it stays.
  */
 export function afterClockStep(
-  { schedule }: Definition,
+  definition: Definition,
   timetable: Timetable,
   state: EntryState,
   nowMs: number,
   stepMs: number,
 ): EntryState | undefined {
+  const { schedule, startMs } = definition
   if (state.dueMs === null || state.isOver || schedule.kind === 'at') return undefined
-  const isInterval = schedule.kind === 'interval'
-  if (isInterval ? state.dueMs <= (timetable.next(nowMs) ?? nowMs) : stepMs <= smallStepMs) return undefined
-  return { ...state, dueMs: timetable.next(nowMs) ?? null, generation: state.generation + 1 }
+  // An interval is due within itself, or when it starts.
+  const isRight = (dueMs: number): boolean => dueMs <= Math.max(timetable.next(nowMs) ?? nowMs, startMs ?? Number.NEGATIVE_INFINITY)
+  if (schedule.kind === 'interval' ? isRight(state.dueMs) : stepMs <= smallStepMs) return undefined
+  const dueMs = firstDue(definition, timetable, nowMs)
+  return { ...state, dueMs: dueMs ?? null, countedAtMs: nowMs, isOver: dueMs === undefined, generation: state.generation + 1 }
 }

@@ -3,7 +3,7 @@ import type { AppCore } from '../app/core.js'
 import { ConnectionError } from '../errors.js'
 import type { EntryChange, ScheduleStore, StoredEntry } from '../schedule-store.js'
 import type { BeatLog } from './beat-log.js'
-import { decodeRecord, definitionOf, type EntryRecord, encodeRecord, isDueAlike, newState, type ProgramEntry } from './definition.js'
+import { decodeRecord, definitionOf, type EntryRecord, encodeRecord, newState, type ProgramEntry, withProgram } from './definition.js'
 import { afterClockStep, firstDue } from './due.js'
 import type { EntryBook } from './entry-book.js'
 import { isOwnSchedule } from './schedule.js'
@@ -82,16 +82,9 @@ export class EntryLoader {
       records.set(name, record.stored === null ? null : { ...record, program: null })
     }
     for (const [name, { definition }] of program) {
-      const record = records.get(name)
-      if (record === undefined || record === null) {
-        records.set(name, { program: definition, stored: null, paused: false, state: newState })
-        continue
-      }
-      const before = definitionOf(record)
-      const after = record.stored ?? definition
-      const isAlike = before !== null && isDueAlike(before, after)
-      const state = isAlike ? record.state : { ...record.state, dueMs: null, isOver: false }
-      records.set(name, { ...record, program: definition, state })
+      const record = records.get(name) ?? null
+      const seen = record === null ? { program: definition, stored: null, paused: false, state: newState } : withProgram(record, definition)
+      records.set(name, seen)
     }
     return records
   }
@@ -112,7 +105,11 @@ export class EntryLoader {
         continue
       }
       const timetable = this.#timetableOf(name, given)
-      if (timetable === undefined) continue
+      if (timetable === undefined) {
+        // What it was before must not be sent either.
+        book.remove(name)
+        continue
+      }
       const record = { ...given, state: this.#checkedState(name, given, timetable, nowMs) }
       const data = encodeRecord(record)
       const isNew = data !== from?.data
@@ -140,6 +137,7 @@ export class EntryLoader {
       return [[name, decodeRecord(name, data)]]
     } catch (error) {
       this.#parts.log.trouble(error, `the entry ${name} is left out`)
+      this.#parts.book.remove(name)
       return []
     }
   }
@@ -165,10 +163,11 @@ export class EntryLoader {
     try {
       if (state.dueMs === null) {
         const dueMs = firstDue(definition, timetable, nowMs)
-        return { ...state, dueMs: dueMs ?? null, isOver: dueMs === undefined }
+        return { ...state, dueMs: dueMs ?? null, countedAtMs: nowMs, isOver: dueMs === undefined }
       }
       // The clock may have been put back while no beat ran.
-      return afterClockStep(definition, timetable, state, nowMs, (state.lastAtMs ?? nowMs) - nowMs) ?? state
+      const knownMs = Math.max(state.lastAtMs ?? nowMs, state.countedAtMs ?? nowMs)
+      return afterClockStep(definition, timetable, state, nowMs, knownMs - nowMs) ?? state
     } catch (error) {
       this.#parts.log.trouble(error, `the next time of ${name} cannot be found`)
       return { ...state, dueMs: null, isOver: true }

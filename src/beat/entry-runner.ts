@@ -1,6 +1,7 @@
 /** Does what is due of one entry: decides, sends, and tells what to write down of it. */
 import { Control } from '../app/control.js'
 import type { AppCore } from '../app/core.js'
+import { PublishUncertainError } from '../errors.js'
 import type { HistoryOutcome, HistoryRow } from '../schedule-store.js'
 import type { BeatLog } from './beat-log.js'
 import { type EntryRecord, type EntryState, isDueAlike, type ProgramEntry } from './definition.js'
@@ -46,11 +47,15 @@ interface Turn {
   isDeposed: boolean
   retryAtMs: number | undefined
   waitsFor: string | undefined
+  /** On a broker without fences: one run has been noted before it was sent. What is noted is one run of an entry, so there is no other before it is recorded. */
+  isNoted: boolean
 }
 
 export class EntryRunner {
   readonly #parts: EntryRunnerParts
   readonly #control: Control
+  /** On a broker without fences: the last run of each entry that this process knows to be sent, recorded or not. */
+  readonly #confirmed = new Map<string, string>()
 
   constructor(parts: EntryRunnerParts) {
     this.#parts = parts
@@ -59,18 +64,27 @@ export class EntryRunner {
 
   async run(entry: LiveEntry): Promise<RunReport> {
     const before = entry.record
-    const turn: Turn = { entry, state: before.state, rows: [], isDeposed: false, retryAtMs: undefined, waitsFor: undefined }
+    const turn: Turn = {
+      entry,
+      state: before.state,
+      rows: [],
+      isDeposed: false,
+      retryAtMs: undefined,
+      waitsFor: undefined,
+      isNoted: false,
+    }
     try {
       if (!before.paused) {
         await this.#runWaiting(turn)
-        await this.#runDue(turn)
+        if (!turn.isNoted) await this.#runDue(turn)
       }
     } catch (error) {
       // Results or the broker cannot be asked now, or the schedule's own code threw.
       this.#later(turn, error instanceof Error ? error : new Error(String(error)))
     }
     if (turn.retryAtMs === undefined) entry.tries = 0
-    return { ...turn, before, after: turn.state }
+    const { isDeposed, retryAtMs, waitsFor, rows } = turn
+    return { entry, before, after: turn.state, rows, isDeposed, retryAtMs, waitsFor }
   }
 
   async #runWaiting(turn: Turn): Promise<void> {
@@ -96,7 +110,7 @@ export class EntryRunner {
       this.#skip(turn, plan.skipped, `missed by ${late} s, and misfire is skip`)
       turn.state = { ...turn.state, missed: turn.state.missed + 1 }
     }
-    for (const instant of plan.run) {
+    for (const [index, instant] of plan.run.entries()) {
       const since = instant === plan.run[0] ? plan.missedSinceMs : undefined
       const note = since === undefined ? null : `in place of those that were missed since ${new Date(since).toISOString()}`
       if (!(await this.#runInstant(turn, instant, note))) {
@@ -104,6 +118,11 @@ export class EntryRunner {
         return
       }
       if (since !== undefined) turn.state = { ...turn.state, missed: turn.state.missed + 1 }
+      const following = plan.run[index + 1]
+      if (turn.isNoted && following !== undefined) {
+        turn.state = { ...turn.state, dueMs: following }
+        return
+      }
     }
     turn.state = { ...turn.state, dueMs: plan.nextMs ?? null, isOver: plan.nextMs === undefined }
   }
@@ -141,23 +160,31 @@ export class EntryRunner {
     const { entry } = turn
     const { core, dispatcher, log, storeId } = this.#parts
     const taskId = firingId(storeId, entry.name, dueMs, turn.state.generation)
+    // Noted by a leader before, or by this one, which could not tell whether it was sent.
+    const isInDoubt = turn.state.sendingMs === dueMs
     const fences = await this.#fences(turn, dueMs)
     if (fences === 'deposed') {
       turn.isDeposed = true
       return false
     }
     let outcome: SendOutcome
-    if (fences === undefined && turn.state.sendingMs === dueMs && (await this.#isKnown(taskId))) outcome = { status: 'sent-before' }
+    if (fences === undefined && isInDoubt && (await this.#isKnown(entry.name, taskId))) outcome = { status: 'sent-before' }
     else {
       log.sending(entry.name, entry.definition.task, taskId, dueMs)
       const program = this.#parts.programOf(entry)
-      outcome = await dispatcher.send({ entry: entry.name, definition: entry.definition, program, taskId, dueMs }, fences)
+      const isAgain = fences === undefined && isInDoubt
+      const mayStill = (): boolean => this.#parts.token() !== undefined
+      outcome = await dispatcher.send(
+        { entry: entry.name, definition: entry.definition, program, taskId, dueMs, isAgain },
+        { fences, mayStill },
+      )
     }
     switch (outcome.status) {
       case 'sent':
       case 'sent-before': {
         const id = outcome.status === 'sent' ? outcome.taskId : taskId
         const { runs } = turn.state
+        if (fences === undefined) this.#confirmed.set(entry.name, taskId)
         turn.state = { ...turn.state, runs: runs + 1, lastDueMs: dueMs, lastAtMs: core.clock.now(), lastTaskId: id, sendingMs: null }
         this.#note(turn, dueMs, 'sent', id, outcome.status === 'sent' ? note : 'by the beat that led before')
         return true
@@ -165,8 +192,11 @@ export class EntryRunner {
       case 'failed':
         log.failed(entry.name, outcome.error)
         this.#note(turn, dueMs, 'failed', null, outcome.error.message)
+        turn.state = { ...turn.state, sendingMs: null }
         return true
       case 'later':
+        // What was certainly not sent by this try is in doubt only if it was before.
+        if (!(outcome.error instanceof PublishUncertainError || isInDoubt)) turn.state = { ...turn.state, sendingMs: null }
         this.#later(turn, outcome.error)
         return false
       case 'deposed':
@@ -178,8 +208,9 @@ export class EntryRunner {
   }
 
   /** Undefined: the broker has none, and what is about to be sent was written down instead. */
-  async #fences({ entry, state }: Turn, dueMs: number): Promise<RunFences | undefined | 'deposed'> {
+  async #fences(turn: Turn, dueMs: number): Promise<RunFences | undefined | 'deposed'> {
     const { core, storeId, token: tokenNow, markSending } = this.#parts
+    const { entry, state } = turn
     const connection = await core.connections.publisher()
     const token = tokenNow()
     if (token === undefined) return 'deposed'
@@ -189,10 +220,15 @@ export class EntryRunner {
         entry: { key: `beat:${storeId}:${entry.name}#${state.generation}`, order: dueMs },
       }
     }
-    return state.sendingMs === dueMs || (await markSending(entry, dueMs)) ? undefined : 'deposed'
+    turn.isNoted = true
+    if (state.sendingMs === dueMs) return undefined
+    if (!(await markSending(entry, dueMs))) return 'deposed'
+    turn.state = { ...turn.state, sendingMs: dueMs }
+    return undefined
   }
 
-  async #isKnown(taskId: string): Promise<boolean> {
+  async #isKnown(entry: string, taskId: string): Promise<boolean> {
+    if (this.#confirmed.get(entry) === taskId) return true
     const { connections } = this.#parts.core
     const backend = await connections.backend()
     if (backend.supports.results && (await backend.get(taskId)) !== undefined) return true
@@ -229,7 +265,15 @@ export function recordAfter(now: EntryRecord, { before, after }: RunReport): Ent
       ...after,
       runs: state.runs + after.runs - before.state.runs,
       missed: state.missed + after.missed - before.state.missed,
-      ...(isSameDue ? {} : { dueMs: state.dueMs, isOver: state.isOver, generation: state.generation, waitingMs: state.waitingMs }),
+      ...(isSameDue
+        ? {}
+        : {
+            dueMs: state.dueMs,
+            countedAtMs: state.countedAtMs,
+            isOver: state.isOver,
+            generation: state.generation,
+            waitingMs: state.waitingMs,
+          }),
     },
   }
 }

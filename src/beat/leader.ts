@@ -1,4 +1,4 @@
-import type { Clock } from '../internal/clock.js'
+import type { Clock, Timer } from '../internal/clock.js'
 import type { Leadership, ScheduleStore } from '../schedule-store.js'
 
 export interface LeaderOptions {
@@ -34,6 +34,39 @@ export class Leader {
     this.#token = leadership.leads ? leadership.token : undefined
     this.#trustedUntilMs = leadership.leads ? askedAtMs + leaseMs - Math.min(1_000, leaseMs / 5) : Number.NEGATIVE_INFINITY
     return leadership
+  }
+
+  /** Goes on asking while something is under way that may take longer than a lease. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    const { clock, leaseMs } = this.#options
+    const token = this.#token
+    let asking: Promise<void> | undefined
+    let timer: Timer | undefined
+    const arm = (): void => {
+      timer = clock.setTimer(leaseMs / 3, () => {
+        asking = this.#renew(token).finally(arm)
+      })
+    }
+    arm()
+    try {
+      return await work
+    } finally {
+      // One that is asked for now must not come after a resign.
+      timer?.cancel()
+      await asking
+      timer?.cancel()
+    }
+  }
+
+  async #renew(token: number | undefined): Promise<void> {
+    try {
+      if (this.token === undefined) return
+      await this.ask()
+      // Another has led meanwhile.
+      if (this.#token !== token) this.stepDown()
+    } catch {
+      // What is known of the lease counts until it is over.
+    }
   }
 
   /** Believes no more that it leads: the store or the broker said so. */

@@ -1,4 +1,5 @@
 /** From what a program or a command line says to a definition. Everything is checked here, so that beat never meets a wrong entry. */
+import { checkCallOptions } from '../app/call-options.js'
 import type { BeatEntry, Misfire, Overlap, Schedule, ScheduleData } from '../canvas/schedules.js'
 import { Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { OptionInvalidError, OptionUnknownError } from '../errors.js'
@@ -39,10 +40,12 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
     if (!(fields as readonly string[]).includes(key)) throw new OptionUnknownError(`${where}.${key}`, didYouMean(key, fields))
   }
   const signature = callOf(where, entry, sender)
+  const taskId = signature?.call.options.taskId ?? entry.options?.taskId
+  if (taskId !== undefined) throw new OptionInvalidError(`${where}.options.taskId`, 'left out: each run has the id of its time', taskId)
   const schedule = readSchedule(`${where}.schedule`, entry.schedule, entry.relative ?? false)
   const definition: Definition = {
     task: signature?.task ?? '(made when it is due)',
-    call: signature === undefined ? null : encodeJson(signature.toJSON(), where),
+    ...callData(where, signature),
     schedule,
     ...readMisfire(where, entry, schedule, cronDeadline),
     overlap: oneOf(`${where}.overlap`, ['allow', 'skip', 'queue-one', 'cancel-previous'] satisfies Overlap[], entry.overlap ?? 'allow'),
@@ -54,8 +57,20 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
   return { name, definition, entry, signature }
 }
 
+/** The call as data. Throws for options that neither a message nor a schedule can carry. */
+function callData(where: string, signature: Signature | undefined): Pick<Definition, 'call' | 'sending'> {
+  if (signature === undefined) return { call: null }
+  const { retry, unique } = signature.call.options
+  // Those of a workflow concern no one message: it refuses them.
+  const isOneTask = signature.call.subtaskType === null
+  if (!isOneTask || (retry === undefined && unique === undefined)) return { call: encodeJson(signature.toJSON(), where) }
+  const sending = { ...(retry === undefined ? {} : { retry }), ...(unique === undefined ? {} : { unique }) }
+  checkCallOptions(sending)
+  return { call: encodeJson(signature.set({ retry: undefined, unique: undefined }).toJSON(), where), sending }
+}
+
 /** Seconds, text with a unit, what `crontab` and the others made, or an object of the program's. */
-export function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
+function readSchedule(where: string, schedule: Schedule | Duration, relative = false): ScheduleData {
   if (typeof schedule === 'number' || typeof schedule === 'string') return intervalData(schedule, relative)
   const data = dataOf(schedule)
   if (data !== undefined) return relative && data.kind === 'interval' ? { ...data, relative } : data

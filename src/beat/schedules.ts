@@ -2,8 +2,9 @@ import type { AppCore } from '../app/core.js'
 import type { ScheduleInfo, ScheduleRun, Schedules } from '../app/schedule-handle.js'
 import type { Sender } from '../app/sender.js'
 import type { BeatEntry } from '../canvas/schedules.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { wireOptions } from '../canvas/wire-options.js'
-import { ConnectionError, OptionInvalidError, ScheduleConflictError, ScheduleNotFoundError } from '../errors.js'
+import { ConnectionError, DecodeError, OptionInvalidError, ScheduleConflictError, ScheduleNotFoundError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import { newTaskId } from '../internal/task-id.js'
 import { parseSignature } from '../protocol/signature.js'
@@ -18,11 +19,12 @@ import {
   isDueAlike,
   newState,
   type ProgramEntry,
+  withProgram,
 } from './definition.js'
 import { Dispatcher } from './dispatcher.js'
 import { firstDue } from './due.js'
 import { readEntry } from './read-entry.js'
-import { isOwnSchedule } from './schedule.js'
+import { isOwnSchedule, scheduleOf } from './schedule.js'
 import { nextInstants, type Timetable } from './timetable.js'
 import { describeSchedule, ownTimetable, type Timetables } from './timetables.js'
 
@@ -63,12 +65,13 @@ export class StoredSchedules implements Schedules {
 
   add(name: string, entry: BeatEntry): Promise<ScheduleInfo> {
     const definition = this.#storable(name, this.#read(name, entry))
-    return this.#change(name, (record) => {
+    return this.#change(name, (record, revision) => {
       if (record !== undefined)
         throw new ScheduleConflictError(
           `there is a schedule entry ${JSON.stringify(name)} already: change it with update, or choose another name`,
         )
-      return { program: null, stored: definition, paused: false, state: newState }
+      // One of this name may have been sent and removed: its times are not those of this one.
+      return { program: null, stored: definition, paused: false, state: { ...newState, generation: revision } }
     })
   }
 
@@ -77,7 +80,10 @@ export class StoredSchedules implements Schedules {
       const before = record === undefined ? undefined : definitionOf(record)
       if (record === undefined || before === null || before === undefined) throw this.#notFound(name, [])
       const stored = this.#storable(name, this.#changed(name, before, changes))
-      const state = isDueAlike(before, stored) ? record.state : { ...record.state, dueMs: null, isOver: false }
+      const { generation } = record.state
+      const state = isDueAlike(before, stored)
+        ? record.state
+        : { ...record.state, dueMs: null, sendingMs: null, isOver: false, generation: generation + 1 }
       return { ...record, stored, state }
     })
   }
@@ -89,8 +95,11 @@ export class StoredSchedules implements Schedules {
   resume(name: string): Promise<ScheduleInfo> {
     return this.#change(name, (given) => {
       const record = this.#existing(name, given)
+      if (!record.paused) return record
       // From now on: what fell into the pause is not made up for.
-      return record.paused ? { ...record, paused: false, state: { ...record.state, dueMs: null, waitingMs: null } } : record
+      const schedule = definitionOf(record)?.schedule
+      const isOver = record.state.isOver || (schedule?.kind === 'at' && schedule.atMs <= this.#parts.core.clock.now())
+      return { ...record, paused: false, state: { ...record.state, dueMs: null, waitingMs: null, isOver } }
     })
   }
 
@@ -103,29 +112,32 @@ export class StoredSchedules implements Schedules {
       if (found === undefined || definition === null) throw this.#notFound(name, entries.keys())
       const own = found.record.stored === null ? program.get(name) : undefined
       const nowMs = core.clock.now()
-      const outcome = await new Dispatcher(core, sender).send(
-        { entry: name, definition, program: own, taskId: newTaskId(nowMs), dueMs: nowMs },
-        undefined,
-      )
+      const taskId = newTaskId(nowMs)
+      const outcome = await new Dispatcher(core, sender).send({ entry: name, definition, program: own, taskId, dueMs: nowMs })
       if (outcome.status === 'failed' || outcome.status === 'later') throw outcome.error
-      const taskId = outcome.status === 'sent' ? outcome.taskId : ''
-      const row: HistoryRow = { entry: name, dueMs: null, atMs: nowMs, outcome: 'asked', taskId, note: null }
+      const sentId = outcome.status === 'sent' ? outcome.taskId : taskId
+      const row: HistoryRow = { entry: name, dueMs: null, atMs: nowMs, outcome: 'asked', taskId: sentId, note: null }
       await this.#changeIn(
         store,
         name,
         (record) => {
           const now = this.#existing(name, record)
-          return { ...now, state: { ...now.state, runs: now.state.runs + 1, lastAtMs: nowMs, lastTaskId: taskId } }
+          return { ...now, state: { ...now.state, runs: now.state.runs + 1, lastAtMs: nowMs, lastTaskId: sentId } }
         },
         [row],
       )
-      return taskId
+      return sentId
     })
   }
 
   async remove(name: string): Promise<void> {
-    await this.#open((store) =>
-      this.#changeIn(store, name, (given) => {
+    await this.#open(async (store) => {
+      const unreadable = await this.#unreadable(store, name)
+      if (unreadable !== undefined) {
+        await store.write({ entries: [{ name, from: unreadable.revision, data: null }] })
+        return
+      }
+      await this.#changeIn(store, name, (given) => {
         const record = this.#existing(name, given)
         if (record.program === null) return null
         if (record.stored === null) {
@@ -135,8 +147,8 @@ export class StoredSchedules implements Schedules {
         }
         const isAlike = isDueAlike(record.stored, record.program)
         return { ...record, stored: null, state: isAlike ? record.state : { ...record.state, dueMs: null, isOver: false } }
-      }),
-    )
+      })
+    })
   }
 
   async next(name: string, count = 10): Promise<Date[]> {
@@ -159,6 +171,7 @@ export class StoredSchedules implements Schedules {
     const first = record.state.dueMs ?? firstDue(definition, timetable, nowMs)
     if (first === undefined) return []
     return [first, ...nextInstants(timetable, first, count - 1)]
+      .slice(0, count)
       .filter((ms) => definition.endMs === null || ms < definition.endMs)
       .map((ms) => new Date(ms))
   }
@@ -177,21 +190,41 @@ export class StoredSchedules implements Schedules {
     }
   }
 
-  /** The stored entries and the program's, as a beat would have them. */
+  /** The stored entries and the program's, as a beat would have them. What cannot be read is left out, and told. */
   async #all(store: ScheduleStore): Promise<Map<string, Found>> {
     const all = new Map<string, Found>()
     for (const { name, revision, data } of await store.entries(0)) {
-      if (data !== null) all.set(name, { record: decodeRecord(name, data), revision })
+      if (data === null) continue
+      const record = this.#decoded(name, data)
+      if (record instanceof DecodeError) this.#parts.core.log.warn({ err: record, entry: name }, record.message)
+      else all.set(name, { record, revision })
     }
     for (const [name, { definition }] of this.#parts.program) {
       const known = all.get(name)
-      const record = known?.record ?? { program: definition, stored: null, paused: false, state: newState }
-      all.set(name, { record: { ...record, program: definition }, revision: known?.revision ?? 0 })
+      const record =
+        known === undefined ? { program: definition, stored: null, paused: false, state: newState } : withProgram(known.record, definition)
+      all.set(name, { record, revision: known?.revision ?? 0 })
     }
     return all
   }
 
-  async #change(name: string, change: (record: EntryRecord | undefined) => EntryRecord): Promise<ScheduleInfo> {
+  #decoded(name: string, data: string): EntryRecord | DecodeError {
+    try {
+      return decodeRecord(name, data)
+    } catch (error) {
+      if (error instanceof DecodeError) return error
+      throw error
+    }
+  }
+
+  /** What is stored under the name, when it cannot be read. */
+  async #unreadable(store: ScheduleStore, name: string): Promise<{ readonly revision: number; readonly error: DecodeError } | undefined> {
+    const stored = (await store.entries(0)).find((entry) => entry.name === name)
+    const error = stored === undefined || stored.data === null ? undefined : this.#decoded(name, stored.data)
+    return stored !== undefined && error instanceof DecodeError ? { revision: stored.revision, error } : undefined
+  }
+
+  async #change(name: string, change: (record: EntryRecord | undefined, revision: number) => EntryRecord): Promise<ScheduleInfo> {
     return this.#open(async (store) => {
       const found = await this.#changeIn(store, name, change)
       if (found === undefined) throw this.#notFound(name, [])
@@ -203,15 +236,17 @@ export class StoredSchedules implements Schedules {
   async #changeIn(
     store: ScheduleStore,
     name: string,
-    change: (record: EntryRecord | undefined) => EntryRecord | null,
+    change: (record: EntryRecord | undefined, revision: number) => EntryRecord | null,
     history: readonly HistoryRow[] = [],
   ): Promise<Found | undefined> {
+    const unreadable = await this.#unreadable(store, name)
+    if (unreadable !== undefined) throw unreadable.error
     for (let tries = 0; tries < mostTries; tries++) {
-      const entries = await this.#all(store)
+      const [revision, entries] = [await store.revision(), await this.#all(store)]
       const found = entries.get(name)
       let record: EntryRecord | null
       try {
-        record = change(found?.record)
+        record = change(found?.record, revision)
       } catch (error) {
         throw error instanceof ScheduleNotFoundError ? this.#notFound(name, entries.keys()) : error
       }
@@ -249,28 +284,35 @@ export class StoredSchedules implements Schedules {
 
   /** The definition with the given fields of the changes. */
   #changed(name: string, before: Definition, changes: Partial<BeatEntry>): Pick<ProgramEntry, 'definition'> {
-    const { task = 'unchanged', args, kwargs, options, schedule = 60, ...rest } = changes
+    const { task = 'unchanged', args, kwargs, options, relative, schedule = scheduleOf(before.schedule), ...rest } = changes
     const hasCall = changes.task !== undefined || args !== undefined || kwargs !== undefined
     const given = {
       ...(args === undefined ? {} : { args }),
       ...(kwargs === undefined ? {} : { kwargs }),
       ...(options === undefined ? {} : { options }),
+      ...(relative === undefined ? {} : { relative }),
     }
+    // How late a run may be belongs to the rule that there is.
+    const misfire = changes.misfire ?? (changes.misfireGrace === undefined ? undefined : before.misfire)
     const read = this.#read(name, {
       task: hasCall && changes.task === undefined ? before.task : task,
       schedule,
       ...given,
       ...rest,
+      ...(misfire === undefined ? {} : { misfire }),
     }).definition
     const call = hasCall
       ? { task: read.task, call: changes.task === undefined ? mergedCall(before, changes) : read.call }
       : { task: before.task, call: options === undefined ? before.call : mergedCall(before, changes) }
+    const { sending: kept, ...rules } = before
+    const sending = { ...(changes.task === undefined ? kept : {}), ...read.sending }
     return {
       definition: {
-        ...before,
+        ...rules,
         ...call,
-        ...(changes.schedule === undefined ? {} : { schedule: read.schedule }),
-        ...(changes.misfire === undefined ? {} : { misfire: read.misfire, misfireGraceMs: read.misfireGraceMs }),
+        ...(Object.keys(sending).length === 0 ? {} : { sending }),
+        ...(changes.schedule === undefined && relative === undefined ? {} : { schedule: read.schedule }),
+        ...(misfire === undefined ? {} : { misfire: read.misfire, misfireGraceMs: read.misfireGraceMs }),
         ...(changes.overlap === undefined ? {} : { overlap: read.overlap }),
         ...(changes.jitter === undefined ? {} : { jitterMs: read.jitterMs }),
         ...(changes.startAt === undefined ? {} : { startMs: read.startMs }),
@@ -320,10 +362,15 @@ function mergedCall({ call }: Definition, { args, kwargs, options }: Partial<Bea
       ...signature,
       args: args ?? signature.args,
       kwargs: kwargs ?? signature.kwargs,
-      options: options === undefined ? signature.options : { ...signature.options, ...wireOptions(options) },
+      options: options === undefined ? signature.options : { ...signature.options, ...wireOptions(travelling(options)) },
     },
     'the call',
   )
+}
+
+/** Without those of the sending, which the entry keeps beside its call. */
+function travelling({ retry: _, unique: __, ...options }: ApplyOptions): ApplyOptions {
+  return options
 }
 
 function dateOf(ms: number | null): Date | null {

@@ -35,7 +35,7 @@ export function solar(event: SolarEvent, lat: number, lon: number): Schedule {
 }
 
 /** Throws OptionInvalidError. */
-export function solarData(event: SolarEvent, lat: number, lon: number): SolarData {
+function solarData(event: SolarEvent, lat: number, lon: number): SolarData {
   if (!Object.hasOwn(events, event)) {
     const near = typeof event === 'string' ? didYouMean(event, Object.keys(events)) : undefined
     const expected = `one of ${Object.keys(events).join(', ')}${near === undefined ? '' : ` (did you mean ${near}?)`}`

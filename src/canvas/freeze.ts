@@ -169,7 +169,7 @@ export class Freezer {
 }
 
 /** Partial arguments in front; an immutable task takes none. */
-export function withArguments(signature: WireSignature, args: readonly unknown[]): WireSignature {
+function withArguments(signature: WireSignature, args: readonly unknown[]): WireSignature {
   return signature.immutable || args.length === 0 ? signature : { ...signature, args: [...args, ...signature.args] }
 }
 

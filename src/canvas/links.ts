@@ -5,7 +5,7 @@ import { bodyOf, headerOf, kindOf, listAt, type Options, signatureAt, tasksOf, w
 import { mergedOptions } from './merged-options.js'
 
 /** Appended unless it is there. */
-export function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
+function withLinked(options: Options, option: 'link' | 'link_error', signatures: readonly unknown[]): Options {
   const list = [...listAt(options, option)]
   for (const signature of signatures) if (!list.some((known) => isDeepStrictEqual(known, signature))) list.push(signature)
   return { ...options, [option]: list }

@@ -1,6 +1,8 @@
 /** Dead letters as text. Nothing in them is trusted: what is shown on a terminal is made safe for it. */
+
+import { safeText } from '../internal/safe-text.js'
 import type { DeadLetter } from '../transport.js'
-import { safeText } from './safe-text.js'
+import { toJson } from './json.js'
 
 export interface DeadLetterSummary {
   readonly id: string
@@ -58,7 +60,7 @@ export function facts(letter: DeadLetter): readonly string[] {
   ]
   return rows
     .filter(([, value]) => value !== null && value !== undefined)
-    .map(([name, value]) => `${name.padEnd(11)}${safeText(typeof value === 'string' ? value : JSON.stringify(value))}`)
+    .map(([name, value]) => `${name.padEnd(11)}${safeText(typeof value === 'string' ? value : toJson(value))}`)
 }
 
 const textIn = (value: unknown): string | null => (typeof value === 'string' ? value : null)

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
+import { surviveOutputErrors } from '../internal/output-errors.js'
 import { buildProgram } from './program.js'
 import { report } from './terminal.js'
 
+surviveOutputErrors()
 const argv = process.argv.slice(2)
 let code = 0
 try {

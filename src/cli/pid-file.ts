@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, isAbsolute, resolve } from 'node:path'
 import { AlreadyRunningError } from '../errors.js'
 
 /** Writes the id of this process. What it gives removes the file again: call it at the end. Throws AlreadyRunningError. */
@@ -25,11 +25,14 @@ export function claimPidFile(path: string): () => void {
 /** The process that a pid file names, if it runs and can be one of ours. */
 export function readPidFile(path: string): number | undefined {
   const pid = readNumber(path)
-  return pid !== undefined && isOurs(pid) ? pid : undefined
+  return pid !== undefined && isOurs(pid, path) ? pid : undefined
 }
 
-/** A process that runs `celeriac`. Where the system does not tell what a process is, each that runs. */
-export function isOurs(pid: number): boolean {
+/**
+ * A process that runs `celeriac` and holds a pid file: this one, as far as its command line says which. After a restart the number may be that of another
+ * worker, or of an editor that has a file of the same project open. Where the system does not tell what a process is, each that runs.
+ */
+export function isOurs(pid: number, path?: string): boolean {
   try {
     process.kill(pid, 0)
   } catch (error) {
@@ -43,7 +46,13 @@ export function isOurs(pid: number): boolean {
     return true
   }
   // Empty: it has ended, and nobody has taken note.
-  return /celeriac|cli[\\/]main\.js/.test(command)
+  if (!/celeriac|cli[\\/]main\.js/.test(command)) return false
+  const words = command.split('\0')
+  const at = words.findIndex((word) => word === '--pidfile' || word.startsWith('--pidfile='))
+  if (at < 0) return false
+  const held = words[at] === '--pidfile' ? words[at + 1] : words[at]?.slice('--pidfile='.length)
+  // A relative one, or one with a part to be filled in, may be any.
+  return path === undefined || held === undefined || !isAbsolute(held) || held.includes('%') || held === resolve(path)
 }
 
 /** False: there is such a file. */
@@ -60,7 +69,7 @@ function linked(from: string, to: string): boolean {
 /** Removes the file of a process that has ended. Another starter may do the same at this moment: what it has written since is put back. */
 function putAside(path: string): void {
   const pid = readNumber(path)
-  if (pid !== undefined && pid !== process.pid && isOurs(pid)) throw new AlreadyRunningError(path, pid)
+  if (pid !== undefined && pid !== process.pid && isOurs(pid, path)) throw new AlreadyRunningError(path, pid)
   const aside = `${path}.${randomUUID()}`
   try {
     renameSync(path, aside)

@@ -1,4 +1,6 @@
 import type { AsyncResult } from '../canvas/handles.js'
+import { safeLines } from '../internal/safe-text.js'
+import { toJson } from './json.js'
 import type { Terminal } from './terminal.js'
 
 /** Shows a task's state and what it gave. False: the task failed. Values go to stdout, what went wrong to stderr. */
@@ -14,14 +16,12 @@ export async function printResult(
   if (options.json) {
     const outcome =
       info instanceof Error ? { error: errorAsJson(info), ...(traceback === null ? {} : { traceback }) } : { result: info ?? null }
-    terminal.data(JSON.stringify({ id: result.id, state, ...outcome }))
+    terminal.data(toJson({ id: result.id, state, ...outcome }))
   } else if (state === 'SUCCESS') {
-    terminal.data(typeof info === 'string' ? info : JSON.stringify(info, undefined, 2))
+    terminal.data(typeof info === 'string' ? info : toJson(info, 2))
   } else {
-    terminal.note(
-      `${state}${info === null || info === undefined ? '' : `: ${info instanceof Error ? describe(info) : JSON.stringify(info)}`}`,
-    )
-    if (traceback !== null) terminal.data(traceback)
+    terminal.note(`${state}${info === null || info === undefined ? '' : `: ${info instanceof Error ? describe(info) : toJson(info)}`}`)
+    if (traceback !== null) terminal.data(safeLines(traceback))
   }
   return !failed
 }
@@ -31,7 +31,7 @@ function errorAsJson(error: Error): { readonly type: string; readonly message: s
 }
 
 function describe(error: Error): string {
-  return `${typeName(error)}: ${error.message}`
+  return safeLines(`${typeName(error)}: ${error.message}`)
 }
 
 /** The class that the task threw, where the error tells of it. */

@@ -1,5 +1,6 @@
 /** What there is to know of queues: from the broker, from the workers that answer, and from the pauses that are kept. */
 import { pausesOf } from '../app/queue-pauses.js'
+import { NotPublishedError, PublishUncertainError } from '../errors.js'
 import { isRecord } from '../protocol/plain.js'
 import type { CommandContext } from './with-app.js'
 
@@ -21,8 +22,13 @@ export interface QueueRow {
 const mostCounted = 1_000
 
 /** Default: the app's own queues and those that workers take from. */
-export async function queueRows({ app, core }: CommandContext, names: readonly string[] = []): Promise<readonly QueueRow[]> {
-  const consumers = await consumersOf(app)
+export async function queueRows({ app, core, terminal }: CommandContext, names: readonly string[] = []): Promise<readonly QueueRow[]> {
+  const consumers = await consumersOf(app).catch((error: unknown) => {
+    // A broker that is full is when one looks at its queues.
+    if (!(error instanceof NotPublishedError || error instanceof PublishUncertainError)) throw error
+    terminal.note(`note: workers could not be asked what they take from: ${error.message}`)
+    return new Map<string, number>()
+  })
   const dead = await deadOf(app)
   const queues = names.length > 0 ? names : [...new Set([...core.routes.defaultQueues(), ...consumers.keys(), ...(dead?.keys() ?? [])])]
   const connection = await core.connections.publisher()
@@ -45,7 +51,7 @@ export async function queueRows({ app, core }: CommandContext, names: readonly s
 }
 
 /** How many workers take from each queue; none from one that is paused for it. */
-export async function consumersOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number>> {
+async function consumersOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   for (const queues of Object.values(await app.control.inspect().activeQueues()))
     for (const queue of Array.isArray(queues) ? queues : []) {

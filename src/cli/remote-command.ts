@@ -5,7 +5,9 @@ import type { CommandArgument } from '../control/command-table.js'
 import { commandTable, findCommand } from '../control/command-table.js'
 import { didYouMean } from '../internal/did-you-mean.js'
 import { type Duration, toMs } from '../internal/duration.js'
+import { safeLines } from '../internal/safe-text.js'
 import { exitCodes } from './exit-codes.js'
+import { toJson } from './json.js'
 import type { Terminal } from './terminal.js'
 import { UsageError } from './usage-error.js'
 import { durationText, jsonOrText, nameList } from './values.js'
@@ -127,8 +129,8 @@ async function runRemote(
 /** Sets the exit code: nobody answered, or somebody could not do it. */
 export function showReplies(replies: Replies, terminal: Terminal, { json }: { readonly json: boolean }): void {
   const nodes = Object.entries(replies).sort(([a], [b]) => (a < b ? -1 : 1))
-  if (json) terminal.data(JSON.stringify(Object.fromEntries(nodes)))
-  else for (const [node, reply] of nodes) terminal.data(showReply(node, reply))
+  if (json) terminal.data(toJson(Object.fromEntries(nodes)))
+  else for (const [node, reply] of nodes) terminal.data(safeLines(showReply(node, reply)))
   if (nodes.length === 0) {
     terminal.note('No worker answered: none is running, or none that was meant. See --timeout if they are far away.')
     process.exitCode = exitCodes.unavailable
@@ -142,9 +144,9 @@ function showReply(node: string, reply: unknown): string {
   if (reply === null || reply === undefined) return `-> ${node}: OK`
   if (Array.isArray(reply)) {
     if (reply.length === 0) return `-> ${node}: OK\n${indent('- empty -')}`
-    return `-> ${node}: OK\n${indent(reply.map((item) => `* ${typeof item === 'string' ? item : JSON.stringify(item)}`).join('\n'))}`
+    return `-> ${node}: OK\n${indent(reply.map((item) => `* ${typeof item === 'string' ? item : toJson(item)}`).join('\n'))}`
   }
-  return `-> ${node}: OK\n${indent(typeof reply === 'string' ? reply : JSON.stringify(reply, undefined, 2))}`
+  return `-> ${node}: OK\n${indent(typeof reply === 'string' ? reply : toJson(reply, 2))}`
 }
 
 export const isErrorReply = (reply: unknown): reply is { readonly error: string } =>

@@ -1,6 +1,7 @@
 /** What a command writes: data to stdout, words for people to stderr. */
 import { styleText } from 'node:util'
 import { errorHelp } from '../error-help.js'
+import { safeLines } from '../internal/safe-text.js'
 import { commander } from './commander.js'
 import { errorCode, exitCodeOf, exitCodes, systemCode } from './exit-codes.js'
 import { UsageError } from './usage-error.js'
@@ -14,9 +15,16 @@ export interface Terminal {
 
 export function openTerminal({ quiet }: { readonly quiet: boolean }): Terminal {
   return {
-    data: (line) => void process.stdout.write(`${line}\n`),
+    data: (line) => void process.stdout.write(`${line}\n`, endWhenUnread),
     note: (line) => void (quiet || process.stderr.write(`${line}\n`)),
   }
+}
+
+/** Nobody reads on (`| head`), and nothing is left to do; or there is no room for it. */
+function endWhenUnread(error?: Error | null): void {
+  if (error === undefined || error === null) return
+  if (systemCode(error) === 'EPIPE') process.exit(exitCodes.ok)
+  process.exit(report(error, { verbose: false, color: false }))
 }
 
 /** Tells of the error on stderr and gives the exit code for it. Commander has written its own already. */
@@ -29,7 +37,7 @@ export function report(error: unknown, { verbose, color }: { readonly verbose: b
   }
   const code = errorCode(error)
   const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`${label}  ${code === undefined ? '' : `${code}  `}${message}\n`)
+  process.stderr.write(`${label}  ${code === undefined ? '' : `${code}  `}${safeLines(message)}\n`)
   const help = code === undefined ? undefined : errorHelp[code]
   if (help !== undefined) process.stderr.write(`       ${help.replaceAll('`', '')}\n`)
   if (verbose && error instanceof Error) process.stderr.write(`${stackWithCauses(error)}\n`)

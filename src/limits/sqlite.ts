@@ -19,6 +19,7 @@ const sweepEveryMs = 10_000
 
 export class SqliteLimitStore extends RecordStore {
   readonly name = 'sqlite'
+  readonly ended: Promise<Error>
   readonly #database: SqliteDatabase
   readonly #clock: Clock
   #sweptMs = Number.NEGATIVE_INFINITY
@@ -39,6 +40,7 @@ export class SqliteLimitStore extends RecordStore {
     super()
     this.#database = database
     this.#clock = clock
+    this.ended = database.gone
   }
 
   protected change<T>(time: 'steady' | 'wall', work: (records: Records, nowMs: number) => T): Promise<T> {

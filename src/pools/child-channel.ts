@@ -1,6 +1,7 @@
 /** What runs in a child process of the `prefork` pool: it serves the runs that its worker sends. See child-frames.ts for what they say. */
 import { readSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { surviveOutputErrors } from '../internal/output-errors.js'
 import { childReadsFd, type ToChild, toChildHead } from './child-frames.js'
 import { PipeOutput } from './child-output.js'
 import { type ChildApp, ChildRuns, describe } from './child-runs.js'
@@ -21,6 +22,7 @@ export async function serveChild({ boot }: { boot(): Promise<ChildApp> }): Promi
   const output = new PipeOutput()
   process.on('exit', () => output.flush())
   if (setup.watchParent) dieWithParent()
+  surviveOutputErrors()
   // From here on nothing is known about the state of the process: it reports and ends (the running tasks are lost, the others never started).
   process.on('uncaughtException', (error: unknown) => {
     output.write({ head: { t: 'crashed', error: describe(error) } })

@@ -1,5 +1,5 @@
-import { ConnectionError, TooLargeError } from '../errors.js'
-import type { Execute, Outcome, TaskRequest } from '../pool.js'
+import { ConnectionError, EncodeError, TooLargeError } from '../errors.js'
+import type { Continuations, Execute, Outcome, TaskRequest } from '../pool.js'
 import { decodeRun, type FromChild, type Message, outcomeMessage, stateMessage, type ToChild } from './child-frames.js'
 import { TaskSignal } from './task-signal.js'
 
@@ -111,6 +111,7 @@ export class ChildRuns {
     let startedAt = performance.now()
     const { task } = run
     const { output, memory } = this.#parts
+    let follow: Continuations | null = null
     const outcome: Outcome = await this.#parts.app.execute(run.request, {
       get signal() {
         return task.signal
@@ -121,11 +122,12 @@ export class ChildRuns {
       storeState: (state, meta) => this.#storeState(run.n, state, meta),
       accepted: (continuations) => {
         startedAt = performance.now()
+        follow = continuations
         output.write({ head: continuations === null ? { t: 'accepted', n: run.n } : { t: 'accepted', n: run.n, continuations } })
       },
     })
     const endedAt = performance.now()
-    this.#tell(run.n, endedAt - startedAt, outcome, memory?.())
+    this.#tell(run.n, endedAt - startedAt, outcome, { memory: memory?.(), follow })
     this.#running.delete(run.n)
     if (this.#waiting.length > 0 && endedAt - this.#readMs < freshMs) {
       this.#startWaiting()
@@ -140,7 +142,7 @@ export class ChildRuns {
     })
   }
 
-  #tell(n: number, ms: number, outcome: Outcome, memory: number | undefined): void {
+  #tell(n: number, ms: number, outcome: Outcome, { memory, follow }: { memory: number | undefined; follow: Continuations | null }): void {
     const { output } = this.#parts
     // Together with the word that the next one starts, which comes in the next turn of the event loop: half the writes for short tasks.
     const tell = (told: Outcome): void => {
@@ -151,9 +153,9 @@ export class ChildRuns {
     try {
       tell(outcome)
     } catch (error) {
-      if (!(error instanceof TooLargeError)) throw error
+      if (!(error instanceof TooLargeError || error instanceof EncodeError)) throw error
       const failure = { excType: error.name, excModule: 'node', excMessage: [error.message], traceback: null }
-      tell({ status: 'failure', error: failure, expected: false, runtimeMs: ms, children: [], continuations: null })
+      tell({ status: 'failure', error: failure, expected: false, runtimeMs: ms, children: [], continuations: follow })
     }
   }
 

@@ -6,9 +6,10 @@
  * Both numbers are big-endian; `total` counts all bytes after itself. The body is never parsed on the way.
  */
 import { DecodeError, TooLargeError } from '../errors.js'
+import { fromHeadText, toHeadText } from '../protocol/head-text.js'
 
 /** Room for a message body of 16 MB and a large result; a frame over it is an error of the sender, not data. */
-export const defaultMaxFrameBytes = 256 * 1024 * 1024
+const defaultMaxFrameBytes = 256 * 1024 * 1024
 
 export interface Frame {
   /** What `JSON.parse` made of the head: the reader knows its shape, for both ends are the same version of this package. */
@@ -19,9 +20,9 @@ export interface Frame {
 
 const noBody = Buffer.alloc(0)
 
-/** @throws TooLargeError when the frame is over `maxBytes`. */
+/** @throws TooLargeError when the frame is over `maxBytes`, EncodeError for a head that is no data. */
 export function encodeFrame(head: unknown, body: string | Uint8Array = noBody, maxBytes: number = defaultMaxFrameBytes): Buffer {
-  const headText = JSON.stringify(head)
+  const headText = toHeadText(head, 'head')
   const headLength = Buffer.byteLength(headText)
   const bodyLength = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
   const total = 4 + headLength + bodyLength
@@ -84,7 +85,7 @@ function parseFrame(frame: Buffer): Frame {
     throw new DecodeError(`a frame between worker and child claims a head of ${headLength} bytes in a frame of ${frame.length}`)
   let head: unknown
   try {
-    head = JSON.parse(frame.toString('utf8', 8, 8 + headLength))
+    head = fromHeadText(frame.toString('utf8', 8, 8 + headLength))
   } catch (cause) {
     throw new DecodeError('the head of a frame between worker and child is not JSON', { cause })
   }

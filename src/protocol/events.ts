@@ -66,11 +66,15 @@ function decodeEvent(value: unknown): ClusterEvent {
     type,
     hostname,
     clock: Number.isSafeInteger(clock) ? (clock as number) : null, // a safe integer, checked
-    timestamp: finite(timestamp),
+    // What is no time can be shown nowhere as one.
+    timestamp: Math.abs(finite(timestamp)) <= lastSecond ? finite(timestamp) : 0,
     utcoffset: finite(utcoffset),
     pid: finite(pid),
   }
 }
+
+/** Of a Date, in seconds either side of 1970. */
+const lastSecond = 8.64e12
 
 const finite = (value: unknown): number => (typeof value === 'number' && Number.isFinite(value) ? value : 0)
 

@@ -1,5 +1,6 @@
 /** Everything of a message but its body as one JSON text: how the transports that keep messages themselves keep it. */
 import { DecodeError } from '../errors.js'
+import { fromHeadText, toHeadText } from './head-text.js'
 import type { Message, MessageProperties } from './message.js'
 import { isRecord } from './plain.js'
 import type { Destination } from './topology.js'
@@ -15,14 +16,14 @@ type Head = readonly [
 
 export function encodeHead(message: Message, to: Destination): string {
   const head: Head = [message.contentType, message.contentEncoding, message.headers, message.properties, to.exchange, to.routingKey]
-  return JSON.stringify(head)
+  return toHeadText(head, 'head')
 }
 
 /** Throws DecodeError when the store holds something else than was written. */
 export function decodeHead(head: string, body: string | Uint8Array): { readonly message: Message; readonly to: Destination } {
   let parsed: unknown
   try {
-    parsed = JSON.parse(head)
+    parsed = fromHeadText(head)
   } catch (cause) {
     throw new DecodeError('the stored headers of a message are damaged: they are no JSON', { cause })
   }

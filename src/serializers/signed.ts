@@ -79,7 +79,7 @@ export async function loadSigned({ inner, accepted, now, ...signing }: Signing):
 }
 
 /** The content type of what is signed; kombu uses it for raw bytes, too, which no task message has. */
-export const signedContentType = 'application/data'
+const signedContentType = 'application/data'
 
 const pss = { padding: constants.RSA_PKCS1_PSS_PADDING } as const
 

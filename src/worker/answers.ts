@@ -1,11 +1,17 @@
 /** How much a worker answers to a request of remote control: whoever asks, and the broker between, must be able to take it. */
 
+import { encodeJson } from '../serializers/json.js'
+
 /** Of an answer's JSON, in bytes. */
 export const largestAnswer = 1024 ** 2
 
-/** What fits of a list or an object, from its beginning, and how many of its entries do not. Another answer that is too large is an error instead. */
+/** What fits of a list or an object, from its beginning, and how many of its entries do not. Another answer that is too large, or no data, is an error instead. */
 export function boundedAnswer(reply: unknown): { readonly answer: unknown; readonly leftOut: number } {
-  if (sizeOf(reply) <= largestAnswer) return { answer: reply, leftOut: 0 }
+  try {
+    if (sizeOf(reply) <= largestAnswer) return { answer: reply, leftOut: 0 }
+  } catch (error) {
+    return { answer: { error: error instanceof Error ? error.message : String(error) }, leftOut: 0 }
+  }
   if (Array.isArray(reply)) {
     const kept = countThatFits(reply)
     return { answer: reply.slice(0, kept), leftOut: reply.length - kept }
@@ -41,4 +47,5 @@ function countThatFits(entries: readonly unknown[]): number {
   return entries.length
 }
 
-const sizeOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value) ?? 'null')
+/** Throws EncodeError for what is no data. */
+const sizeOf = (value: unknown): number => Buffer.byteLength(encodeJson(value, 'answer'))

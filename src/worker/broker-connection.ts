@@ -1,6 +1,5 @@
 import type { AppCore } from '../app/core.js'
 import type { Sender } from '../app/sender.js'
-import type { ResultBackend } from '../backend.js'
 import { ConnectionError } from '../errors.js'
 import { atMost } from '../internal/at-most.js'
 import { Backoff } from '../internal/backoff.js'
@@ -8,6 +7,7 @@ import type { Pool } from '../pool.js'
 import type { Connection, Consumer } from '../transport.js'
 import { TaskConsumer } from './consumer.js'
 import { DeafWatch, type Hearing } from './deaf-watch.js'
+import { isDisagreement } from './for-good.js'
 import { Mailbox } from './mailbox.js'
 import type { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
@@ -29,7 +29,6 @@ interface BrokerConnectionParts {
   readonly sender: Sender
   readonly hostname: string
   readonly pool: Pool
-  readonly backend: ResultBackend
   readonly queues: WorkerQueues
   readonly tasks: TaskConsumers
   readonly presence: Presence
@@ -42,12 +41,14 @@ interface BrokerConnectionParts {
   readonly blocksUpToMs: number
   /** The worker stops: nothing is connected any more. */
   readonly stopping: AbortSignal
+  /** The broker that came back is not what the worker is told of, and will not be. */
+  readonly onFatal: (error: Error) => void
 }
 
 /**
  * The connection over which a worker consumes, whichever it is at the moment: with all that listens on it, made again when it is lost or deaf.
  *
- *   open ─▶ consuming ─lost, deaf─▶ reconnecting ─▶ consuming
+ *   opening ─▶ consuming ⇄ reconnecting (lost, or deaf)
  */
 export class BrokerConnection {
   readonly #parts: BrokerConnectionParts
@@ -135,7 +136,9 @@ export class BrokerConnection {
   }
 
   async #consume(booted?: Promise<void>): Promise<void> {
-    const { core, backend, pool, hostname, queues, presence, neighbours, tasks } = this.#parts
+    const { core, pool, hostname, queues, presence, neighbours, tasks } = this.#parts
+    // The same as before, unless that one has ended.
+    const backend = await core.connections.backend()
     const connection = await core.connections.connect()
     try {
       const { sender, refusals, revoked, limits } = this.#parts
@@ -175,7 +178,7 @@ export class BrokerConnection {
 
   /** What runs goes on: its results are stored; its deliveries are given out again by the broker. */
   async #reconnect(cause: Error): Promise<void> {
-    const { core, stopping } = this.#parts
+    const { core, stopping, onFatal } = this.#parts
     this.#lost = cause.message
     core.log.error({ err: cause }, `the connection to the broker is lost: ${cause.message}`)
     const pause = this.#pauses()
@@ -188,6 +191,7 @@ export class BrokerConnection {
         core.log.info({}, 'connected to the broker again')
         return
       } catch (error) {
+        if (isDisagreement(error)) return onFatal(error)
         core.log.error({ err: error }, 'the broker cannot be reached; trying again')
       }
     }
@@ -199,7 +203,8 @@ export class BrokerConnection {
     const [connection, tasks] = [this.#connection, this.#parts.tasks.current]
     if (connection === undefined || tasks === undefined) return
     await Promise.all(this.#consumers.map((consumer) => atMost(core.clock, farewellMs, consumer.cancel())))
-    if (stopping.aborted || this.#connection !== connection) return
+    // It may have been found lost meanwhile: then it is being replaced already.
+    if (stopping.aborted || this.#connection !== connection || this.#lost !== undefined) return
     tasks.drain()
     this.#connection = undefined
     // What goes wrong with it now is why it was left.

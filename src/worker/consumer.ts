@@ -65,7 +65,8 @@ export class TaskConsumer {
   #asking = 0
   /** How many messages it was given so far. */
   received = 0
-  #idle: (() => void) | undefined
+  /** The repair of a deaf connection waits, and the end of the worker. */
+  readonly #onIdle: (() => void)[] = []
   #lossTimer: Timer | undefined
   #consumer: Consumer | undefined
   #prefetched = 0
@@ -216,11 +217,7 @@ export class TaskConsumer {
 
   /** Settles when no task is held any more. */
   async idle(): Promise<void> {
-    while (this.#active.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve
-      })
-    }
+    while (this.#active.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
 
   /** Tells running tasks to end: their signal aborts. */
@@ -311,6 +308,6 @@ export class TaskConsumer {
   #close(task: ActiveTask): void {
     this.#active.delete(task)
     this.#parts.limits.shared.end(task)
-    if (this.#active.size === 0) this.#idle?.()
+    if (this.#active.size === 0 && this.#onIdle.length > 0) for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 }

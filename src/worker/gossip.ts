@@ -22,6 +22,10 @@ const proposingMs = 500
 const electionMs = 1_500
 /** Whoever was not asked by then will not be: the proposals of others are answered all the same. */
 const askedMs = 3_000
+/** Workers that are listened to: more than any cluster has, and a bound for what somebody might send. */
+const mostPeers = 10_000
+/** Nobody beats less often, whatever is said. */
+const longestFreqMs = 3_600_000
 /** Elections that never come to an end are forgotten, the oldest first. */
 const mostElections = 1_000
 /** Of one election: more than any has, and a bound for what somebody might send. */
@@ -150,9 +154,12 @@ export class Gossip {
     const { core, dispatcher } = this.#parts
     const { hostname, clock } = event
     const known = this.#peers.get(hostname)
-    if (known === undefined) core.log.debug({ worker: hostname }, `${hostname} joined the party`)
+    if (known === undefined) {
+      if (this.#peers.size >= mostPeers) return
+      core.log.debug({ worker: hostname }, `${hostname} joined the party`)
+    }
     const freq = typeof event.freq === 'number' && event.freq > 0 ? event.freq : 60
-    this.#peers.set(hostname, { heardMs: core.clock.monotonic(), freqMs: freq * 1000, clock })
+    this.#peers.set(hostname, { heardMs: core.clock.monotonic(), freqMs: Math.min(freq * 1000, longestFreqMs), clock })
     // Its own words, which come back to us, too.
     if (this.#peers.size === 1 && known?.clock !== clock && event.sw_ident !== softwareInfo().sw_ident)
       dispatcher.send('worker-heartbeat', event)

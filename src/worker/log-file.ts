@@ -9,6 +9,7 @@ export class LogFile {
   readonly #path: string
   #fd: number
   #checkedMs = performance.now()
+  #isTroubled = false
 
   /** Makes the folder, too. Throws what the system says. */
   constructor(path: string) {
@@ -21,20 +22,30 @@ export class LogFile {
     return this.#fd
   }
 
+  /** Never throws: whoever tells of something goes on, also where there is no room for a line. The first one that is lost is told on stderr. */
   write(line: string): void {
-    const nowMs = performance.now()
-    if (nowMs - this.#checkedMs >= checkMs) {
-      this.#checkedMs = nowMs
-      if (!this.#isThere()) {
-        closeSync(this.#fd)
-        this.#fd = opened(this.#path)
-      }
+    try {
+      this.#reopenIfGone()
+      writeSync(this.#fd, line)
+      this.#isTroubled = false
+    } catch (error) {
+      if (!this.#isTroubled) process.stderr.write(`lines are lost, ${this.#path} cannot be written: ${String(error)}\n`)
+      this.#isTroubled = true
     }
-    writeSync(this.#fd, line)
   }
 
   close(): void {
     closeSync(this.#fd)
+  }
+
+  #reopenIfGone(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#checkedMs < checkMs) return
+    this.#checkedMs = nowMs
+    if (this.#isThere()) return
+    const fd = opened(this.#path)
+    closeSync(this.#fd)
+    this.#fd = fd
   }
 
   #isThere(): boolean {

@@ -1,5 +1,4 @@
 import type { AppCore } from '../app/core.js'
-import type { ResultBackend } from '../backend.js'
 import type { Pool } from '../pool.js'
 import type { ActiveTask } from './active-task.js'
 import type { Autoscaler } from './autoscaler.js'
@@ -18,7 +17,6 @@ export interface Panel {
   readonly limits: RateLimits
   readonly queues: WorkerQueues
   readonly pool: Pool
-  readonly backend: ResultBackend
   readonly autoscaler: Autoscaler | undefined
   readonly gossip: Gossip | undefined
   /** Messages that it may hold at the moment. */

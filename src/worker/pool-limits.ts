@@ -5,7 +5,7 @@ import { NotSupportedError } from '../errors.js'
 import type { PoolKind } from './further-pools.js'
 
 /** Tasks of these run in children that can be killed and replaced. */
-export const hasChildren = (kind: PoolKind): boolean => kind === 'prefork' || kind === 'threads'
+const hasChildren = (kind: PoolKind): boolean => kind === 'prefork' || kind === 'threads'
 
 export interface ChosenPools {
   readonly main: PoolKind

@@ -1,5 +1,5 @@
 /** Ids of revoked tasks that this worker was told of: bounded as Celery's (50 000 ids, 3 hours), the oldest go first. */
-export class RevokedSet {
+class RevokedSet {
   readonly #ids = new Map<string, number>()
   readonly #now: () => number
   readonly #maxIds: number

@@ -45,8 +45,6 @@ export class Settler {
   readonly #results: ResultKeeper
   readonly #continuer: Continuer
   readonly #headers = new ChordHeaders()
-  /** Outcomes that were dropped because another worker has the message by now. */
-  lateFinishers = 0
 
   constructor(parts: SettlerParts) {
     this.#parts = parts
@@ -123,7 +121,6 @@ export class Settler {
   async #settleFully(task: ActiveTask, outcome: Outcome): Promise<void> {
     const { log } = this.#parts.core
     if (task.delivery.isLost) {
-      this.lateFinishers++
       log.warn(fields(task), `Task ${label(task)} was taken over by another worker; its outcome (${outcome.status}) is dropped`)
       return
     }
@@ -288,7 +285,6 @@ export class Settler {
   }
 
   async #late(task: ActiveTask, outcome: Outcome, stored: ResultMeta): Promise<void> {
-    this.lateFinishers++
     this.#parts.core.log.warn(
       fields(task),
       `Task ${label(task)} had ended as ${stored.status} before; this outcome (${outcome.status}) is dropped`,

@@ -56,18 +56,24 @@ export class StateFile {
     this.#revoked.onChange = () => {
       this.#timer ??= this.#core.clock.setTimer(gatherMs, () => {
         this.#timer = undefined
-        this.#writing = this.#writing
-          .then(() => this.#write())
-          .catch((error: unknown) => this.#core.log.error({ err: error }, String(error)))
+        void this.#writeSafely()
       })
     }
   }
 
+  /** After those before it. */
+  #writeSafely(): Promise<void> {
+    this.#writing = this.#writing
+      .then(() => this.#write())
+      .catch((error: unknown) => this.#core.log.error({ err: error }, error instanceof Error ? error.message : String(error)))
+    return this.#writing
+  }
+
+  /** Never rejects: a worker that cannot keep its state leaves its broker in order all the same. */
   async close(): Promise<void> {
     this.#timer?.cancel()
     this.#revoked.onChange = () => {}
-    await this.#writing
-    await this.#write()
+    await this.#writeSafely()
   }
 
   #parse(text: string): Readonly<Record<string, unknown>> {

@@ -1,5 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import { decodeBody } from '../protocol/task-body.js'
+import { encodeJson } from '../serializers/json.js'
 import type { ActiveTask } from './active-task.js'
 
 /** A task as `inspect active` and its like show it (celery/worker/request.py info). `safe`: arguments as the texts that its sender made for eyes. */
@@ -34,6 +35,8 @@ async function argumentsOf(core: AppCore, { message, head }: ActiveTask): Promis
     const { args, kwargs } = decodeBody(
       await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }),
     )
+    // Python's NaN can be read, and not answered.
+    encodeJson([args, kwargs], 'arguments')
     return { args, kwargs }
   } catch {
     // Nobody can read them; the run will say so.

@@ -23,7 +23,11 @@ function seconds(ms: number): string {
 }
 
 export function tellSuccess(log: Logger, task: ActiveTask, { runtimeMs, repr }: Outcome & { status: 'success' }): void {
-  if (logs(log, 'info')) log.info({ ...fields(task), run_ms: runtimeMs }, `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr}`)
+  if (logs(log, 'info'))
+    log.info(
+      { ...fields(task), run_ms: runtimeMs },
+      `Task ${label(task)} succeeded in ${seconds(runtimeMs)}: ${repr.replaceAll('\n', '\\n')}`,
+    )
 }
 
 export function logFailure(log: Logger, task: ActiveTask, { error: failure, expected }: Outcome & { status: 'failure' }): void {

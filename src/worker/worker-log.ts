@@ -20,7 +20,10 @@ export function workerLog(
     const base = { pid: process.pid, process: processName, ...(hostname === undefined ? {} : { worker: hostname }) }
     return onFirstLine(workerLogLevel, () => {
       const { destination, pino, stdTimeFunctions } = loadPino()
-      return pino({ level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime }, file ?? destination({ fd: 2, sync: true }))
+      return pino(
+        { level: workerLogLevel, base, timestamp: stdTimeFunctions.isoTime },
+        file ?? surviving(destination({ fd: 2, sync: true })),
+      )
     })
   }
   // Nothing is logged as fatal.
@@ -46,6 +49,12 @@ function onFirstLine(level: Config['workerLogLevel'], make: () => Logger): Logge
     error: (fields, message) => write('error', fields, message),
     isLevelEnabled: (asked) => isLogged(asked, level),
   }
+}
+
+/** pino itself knows of readers that are gone, and not of full disks. */
+function surviving<Stream extends { on(event: 'error', listener: () => void): unknown }>(stream: Stream): Stream {
+  stream.on('error', () => {})
+  return stream
 }
 
 /** At once, in the middle of a log call: an `import` would come too late for the line of a process that ends. */

@@ -3,7 +3,6 @@ import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'
 import type { Worker, WorkerState } from '../app/worker-handle.js'
 import type { StopOptions, WorkerOptions } from '../app/worker-options.js'
-import type { ResultBackend } from '../backend.js'
 import { atMost } from '../internal/at-most.js'
 import { Deferred } from '../internal/deferred.js'
 import { failpoint } from '../internal/failpoints.js'
@@ -176,13 +175,12 @@ export class AppWorker implements Worker, Health {
       const booted = pool.start()
       // Whoever waits for it is told: what comes before may fail first.
       booted.catch(() => {})
-      const backend = learning(await core.connections.backend())
+      learning(await core.connections.backend())
       this.#broker = new BrokerConnection({
         core,
         sender: this.#sender,
         hostname: this.hostname,
         pool,
-        backend,
         queues,
         tasks: this.#tasks,
         presence: this.#presence,
@@ -190,9 +188,10 @@ export class AppWorker implements Worker, Health {
         refusals: this.#refusals,
         revoked: this.#revoked,
         limits: this.#limits,
-        panel: this.#panel(pool, backend, queues),
+        panel: this.#panel(pool, queues),
         blocksUpToMs,
         stopping: this.#leaving.signal,
+        onFatal: (error) => this.#fail(error),
       })
       await this.#broker.open(booted)
     } catch (error) {
@@ -238,7 +237,7 @@ export class AppWorker implements Worker, Health {
     }
   }
 
-  #panel(pool: Pool, backend: ResultBackend, queues: WorkerQueues): Panel {
+  #panel(pool: Pool, queues: WorkerQueues): Panel {
     const worker = this
     return {
       core: this.#core,
@@ -250,7 +249,6 @@ export class AppWorker implements Worker, Health {
       gossip: this.#neighbours.gossip,
       autoscaler: this.#autoscaler,
       pool,
-      backend,
       queues,
       get deafRepairs() {
         return worker.deafRepairs

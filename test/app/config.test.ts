@@ -1,18 +1,12 @@
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
-import {
-  type Config,
-  type ConfigInput,
-  celeryDefaults,
-  describeConfig,
-  givenIn,
-  resolveConfig,
-  resolveGiven,
-} from '../../dist/app/config.js'
+import { type Config, type ConfigInput, celeryDefaults, describeConfig, givenIn, resolveGiven } from '../../dist/app/config.js'
 import { celeryName } from '../../dist/app/config-names.js'
 import { rows } from '../../dist/app/config-table.js'
 import { givenInEnvironment } from '../../dist/app/load-config.js'
 import { CeleriacError, OptionInvalidError, OptionUnknownError } from '../../dist/errors.js'
+
+const resolveConfig = (input: ConfigInput = {}): Config => resolveGiven(givenIn(input))
 
 function complaint(input: object): string {
   try {
@@ -60,7 +54,14 @@ test('an option may be spelled as Celery does, and broker and backend are short 
 test('results are kept by the broker unless it cannot', () => {
   expect(resolveConfig({ broker: 'memory://' }).resultBackend).toBe('memory://')
   expect(resolveConfig({ broker: ['redis://a', 'redis://b'] }).resultBackend).toBe('redis://a')
-  expect(resolveConfig({ broker: 'amqp://guest:guest@host//' }).resultBackend).toBe('disabled')
+  for (const broker of ['amqp://guest:guest@host//', 'amqps://host', 'pyamqp://host'])
+    expect(resolveConfig({ broker })).toMatchObject({ resultBackend: 'disabled', beatStore: 'sqlite://' })
+})
+
+test('schedules are kept by the broker unless it cannot', () => {
+  for (const brokerUrl of ['amqp://', 'amqps://host', 'pyamqp://guest@host//'])
+    expect(resolveConfig({ brokerUrl }).beatStore).toBe('sqlite://')
+  expect(resolveConfig({ brokerUrl: 'redis://host/1' }).beatStore).toBe('redis://host/1')
 })
 
 test('durations, sizes, levels and delivery modes become what the code works with', () => {
@@ -285,4 +286,12 @@ test('the types accept what the values may be, and nothing else', () => {
   expect([limit, pool]).toEqual([null, 'async'])
   expect(() => resolveConfig(unknown)).toThrow(OptionUnknownError)
   expect(() => resolveConfig(wrong)).toThrow(OptionInvalidError)
+})
+
+test('arguments of a binding stand with the bindings, where there are several', () => {
+  const bindings = [{ routingKey: 'a', arguments: { region: 'eu' } }]
+  expect(resolveConfig({ taskQueues: [{ name: 'q', bindings }] }).taskQueues).toEqual([{ name: 'q', bindings }])
+  expect(() => resolveConfig({ taskQueues: [{ name: 'q', bindings, bindingArguments: { region: 'us' } }] })).toThrow(
+    /taskQueues\[0\]\.bindingArguments.*left out beside bindings/,
+  )
 })

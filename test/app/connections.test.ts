@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Celeriac } from '../../dist/index.js'
+import { within } from '../conformance/wait.js'
 import { LiveApp } from '../live-app.js'
 
 test('of several brokers the first that answers is taken', async () => {
@@ -59,5 +60,18 @@ test('a publish is tried again as its policy says, and not with retry: false', a
   expect(tries).toBe(3)
   await expect(app.sendTask('one', {}, { ...toNowhere, retry: false })).rejects.toMatchObject({ code: 'ERR_NOT_PUBLISHED' })
   expect(tries).toBe(4)
+  await app.close()
+})
+
+test('publishTimeout is for all that a call waits for: also for a broker that takes no declaration', async () => {
+  const app = new Celeriac('x', { broker: 'memory://silent', publishTimeout: 0.3 })
+  const { core } = Celeriac.internals(app)
+  const connection = await core.connections.publisher()
+  connection.declare = () => new Promise(() => {})
+  const sent = app.sendTask('one')
+  await expect(within(sent, 'the end of the call')).rejects.toMatchObject({
+    code: 'ERR_NOT_PUBLISHED',
+    message: expect.stringMatching(/did not answer until the deadline/),
+  })
   await app.close()
 })

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { type ConfigInput, resolveConfig } from '../../dist/app/config.js'
+import { type ConfigInput, givenIn, resolveGiven } from '../../dist/app/config.js'
 import { Routes } from '../../dist/app/routes.js'
 
 function bindings(input: ConfigInput, queue: string): { readonly exchange: string; readonly routingKey: string }[] {
-  return new Routes(resolveConfig(input)).topology(queue).queues.flatMap(({ bindings: found }) => found)
+  return new Routes(resolveGiven(givenIn(input))).topology(queue).queues.flatMap(({ bindings: found }) => found)
 }
 
 test('a queue is bound to the exchange of its own name', () => {
@@ -24,7 +24,8 @@ test('the default exchange and routing key are those of the default queue', () =
 })
 
 test('queue types and priorities are declared as Celery declares them', () => {
-  const argumentsOf = (input: ConfigInput, queue: string): unknown => new Routes(resolveConfig(input)).topology(queue).queues[0]?.arguments
+  const argumentsOf = (input: ConfigInput, queue: string): unknown =>
+    new Routes(resolveGiven(givenIn(input))).topology(queue).queues[0]?.arguments
   expect(argumentsOf({}, 'celery')).toEqual({})
   const quorum: ConfigInput = { task_default_queue_type: 'quorum' }
   expect(argumentsOf(quorum, 'celery')).toEqual({ 'x-queue-type': 'quorum' })

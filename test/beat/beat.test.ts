@@ -183,6 +183,40 @@ test('calls are made when they are due, and one that cannot be made is noted and
   ])
 })
 
+test('a call that takes longer to be made than the lease lasts is sent once, and holds up no record of others', async () => {
+  await using rig = new Rig()
+  const app = rig.app({ beatSchedule: { other: { task: 'other', schedule: 60 } } })
+  const add = app.task('add', (x: number, y: number) => x + y)
+  let made = 0
+  const slow = async () => {
+    made += 1
+    await new Promise<void>((resolve) => rig.clock.setTimer(20_000, resolve))
+    return add.s(1, 2)
+  }
+  app.addPeriodicTask(60, slow, { name: 'slow' })
+  await using _beat = await app.beat().start()
+  await using _second = await rig
+    .app({ beatSchedule: { other: { task: 'other', schedule: 60 } } })
+    .beat()
+    .start()
+  await rig.pass(150)
+  expect([made, rig.times('slow').length, rig.times('other').length]).toEqual([2, 2, 2])
+  expect(await app.schedule.get('slow')).toMatchObject({ totalRunCount: 2 })
+  expect(await app.schedule.get('other')).toMatchObject({ totalRunCount: 2 })
+  expect(rig.log.join('\n')).not.toContain('another beat leads now')
+})
+
+test('a call that is never made is given up and noted; the other entries go on', async () => {
+  await using rig = new Rig()
+  const app = rig.app({ beatSchedule: { other: { task: 'other', schedule: 10 } } })
+  app.addPeriodicTask(60, () => new Promise<never>(() => {}), { name: 'never' })
+  await using _beat = await app.beat().start()
+  await rig.pass(119)
+  const [run] = await app.schedule.history('never')
+  expect(run).toMatchObject({ outcome: 'failed', note: 'the call of never was not made within 30 s' })
+  expect(rig.times('other').at(-1)).toBeGreaterThanOrEqual(110)
+})
+
 test('a schedule of the program’s own decides by itself', async () => {
   await using rig = new Rig()
   const doubling = {
@@ -211,6 +245,7 @@ test('wrong entries are told before anything is sent', async () => {
   await expect(start({ task: 5, schedule: 5 })).rejects.toThrow('expected beatSchedule.bad.task to be a signature')
   await expect(start({ task: 'a', schedule: 5, misfire: 'never' })).rejects.toThrow('"once", "skip" or { all: most }')
   await expect(start({ task: 'a', schedule: 5, overlap: 'never' })).rejects.toThrow('expected beatSchedule.bad.overlap to be "allow"')
+  await expect(start({ task: 'a', schedule: 5, options: { taskId: 'mine' } })).rejects.toThrow('left out: each run has the id of its time')
   await expect(rig.app().beat({ scheduler: 'postgres' }).start()).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED' })
   await expect(rig.app().beat({ scheduler: 'redis' }).start()).rejects.toThrow('neither beatStore nor broker nor backend is one')
 })

@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest'
+import type { AppCore } from '../../dist/app/core.js'
+import type { Inbox } from '../../dist/backend.js'
+import { isUnfinished } from '../../dist/beat/overlap.js'
 import type { Celeriac } from '../../dist/index.js'
 import type { ResultMeta } from '../../dist/protocol/result.js'
 import { Rig } from './rig.js'
@@ -67,4 +70,17 @@ test('without results nobody can know whether a run has ended: that is told, not
   await using _beat = await app.beat().start()
   await rig.pass(11)
   expect((await app.schedule.history('slow'))[0]).toMatchObject({ outcome: 'failed', note: expect.stringContaining('results are off') })
+})
+
+test('where results go to the process that sent the task, a run of another process counts as ended', async () => {
+  await using rig = new Rig()
+  const core = rig.core(rig.app())
+  const inbox: Inbox = { name: 'mine', open: () => undefined, expect: () => {}, expects: (taskId) => taskId === 'mine' }
+  const backend = { inbox, get: async () => undefined }
+  const broker = { locate: async () => 'unknown' }
+  const connections = { backend: async () => backend, publisher: async () => broker }
+  // What is asked of an app here is this much.
+  const asked = { config: core.config, clock: core.clock, connections } as unknown as AppCore
+  expect(await isUnfinished(asked, 'mine', rig.clock.now())).toBe(true)
+  expect(await isUnfinished(asked, 'theirs', rig.clock.now())).toBe(false)
 })

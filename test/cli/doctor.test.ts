@@ -1,14 +1,18 @@
 /** What the doctor finds, in this process: over the memory broker, and of a Redis that is set up to lose tasks. */
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { examine } from '../../dist/cli/commands/doctor.js'
 import { examineBroker } from '../../dist/cli/doctor/broker.js'
 import type { Finding } from '../../dist/cli/doctor/finding.js'
 import { examineQueues } from '../../dist/cli/doctor/queues.js'
 import { examineResults } from '../../dist/cli/doctor/results.js'
 import { examineSettings } from '../../dist/cli/doctor/settings.js'
-import { examineWorkers } from '../../dist/cli/doctor/workers.js'
+import { examineWorkers, written } from '../../dist/cli/doctor/workers.js'
+import { queueRows } from '../../dist/cli/queue-rows.js'
 import type { CommandContext } from '../../dist/cli/with-app.js'
+import { BrokerFullError } from '../../dist/errors.js'
 import { type AppOptions, Celeriac } from '../../dist/index.js'
+import type { Connection } from '../../dist/transport.js'
 import { startRedis } from '../../scripts/services.mjs'
 import { LiveApp, until } from '../live-app.js'
 
@@ -38,6 +42,38 @@ test('workers of one name, and workers that cannot read what is sent, are found'
     expect.stringMatching(/deaf@h writes tasks as msgpack.*accepts json only/),
   )
 })
+
+test('results are JSON: workers that write them otherwise are found, whatever messages may be', () => {
+  const told = (acceptContent: string[], resultSerializer: string) => {
+    const context = contextOf(new Celeriac('x', { broker: 'memory://', acceptContent, taskSerializer: 'msgpack' }))
+    const reply = { task_serializer: 'msgpack', result_serializer: resultSerializer }
+    return written(context, [{ hostname: 'python@h', reply }]).map(({ evidence }) => evidence)
+  }
+  expect(told(['msgpack'], 'json')).toEqual([])
+  expect(told(['json', 'msgpack'], 'msgpack')).toEqual(['python@h writes results as msgpack, and this app reads them as JSON only'])
+  expect(told(['json'], 'json')).toEqual([expect.stringMatching(/python@h writes tasks as msgpack.*accepts json only/)])
+})
+
+test('of a broker that takes no messages that is said, and what can be seen of it all the same', async () => {
+  await using live = new LiveApp({ taskQueues: ['mail'] })
+  const context = contextOf(live.app)
+  const notes: string[] = []
+  const terminal = { data: () => {}, note: (text: string) => void notes.push(text) }
+  // On a connection of their own workers are asked, and their answers heard.
+  const connect = context.core.connections.connect.bind(context.core.connections)
+  context.core.connections.connect = async () => refusing(await connect())
+  expect(await queueRows({ ...context, terminal })).toMatchObject([{ queue: 'mail', waiting: 0, consumers: 0 }])
+  expect(notes).toEqual([expect.stringMatching(/^note: workers could not be asked .*: no memory$/)])
+  const { findings, code } = await examine(context, 100)
+  expect([code, findings.at(-1)]).toEqual([78, expect.objectContaining({ area: 'broker', about: 'messages', evidence: 'no memory' })])
+  expect(about(findings, 'reachable')?.level).toBe('fine')
+})
+
+/** Takes no messages. */
+function refusing(connection: Connection): Connection {
+  connection.publish = () => Promise.reject(new BrokerFullError('no memory'))
+  return connection
+}
 
 test('queues that nobody takes from, paused ones and dead letters are found', async () => {
   await using live = new LiveApp({ taskQueues: [{ name: 'lonely' }, { name: 'mail' }, { name: 'idle' }] })

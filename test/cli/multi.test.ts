@@ -93,11 +93,11 @@ test('workers run in the background, one for each name, until they are stopped',
 
     const before = [pidOf('celery1'), pidOf('celery2')]
     expect((await multi('restart', ...words)).did).toMatchObject([{ state: 'started' }, { state: 'started' }])
-    expect(before.map(isOurs)).toEqual([false, false])
+    expect(before.map((pid) => isOurs(pid))).toEqual([false, false])
     const after = [pidOf('celery1'), pidOf('celery2')]
     expect((await multi('kill', '1', '--json')).did).toEqual([{ name: `celery1@${host}`, state: 'killed', pid: after[0] }])
     expect((await multi('stopwait', ...words)).did).toMatchObject([{ state: 'down' }, { state: 'stopped', pid: after[1] }])
-    expect(after.map(isOurs)).toEqual([false, false])
+    expect(after.map((pid) => isOurs(pid))).toEqual([false, false])
     expect(existsSync(file('.celeriac/celery1.pid'))).toBe(false)
   } catch (error) {
     await project.run(['multi', 'kill', '2'])

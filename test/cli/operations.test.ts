@@ -2,13 +2,14 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { safeText } from '../../dist/cli/safe-text.js'
 import { systemClock } from '../../dist/internal/clock.js'
+import { safeText } from '../../dist/internal/safe-text.js'
 import type { Connection } from '../../dist/transport.js'
 import { openTransport } from '../../dist/transports/index.js'
 import { message } from '../conformance/transport.js'
 import { until } from '../conformance/wait.js'
-import { type Ended, Project, shop } from './project.js'
+import type { Ended } from '../harness/programs.js'
+import { Project, shop } from './project.js'
 
 const node = `one@${hostname()}`
 const deadlineMs = 30_000

@@ -46,7 +46,7 @@ test('of processes that start at the same moment, over a file that was left, one
     `import { claimPidFile } from ${JSON.stringify(module)}
 process.stdin.once('data', () => {
   try {
-    claimPidFile(process.argv[2])
+    claimPidFile(process.argv[3])
     console.log('has it')
   } catch (error) {
     console.log(error.code)
@@ -57,7 +57,7 @@ console.log('ready')
 `,
   )
   const children = Array.from({ length: 5 }, () =>
-    spawn(process.execPath, [join(folder, 'claim.mjs'), path], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    spawn(process.execPath, [join(folder, 'claim.mjs'), '--pidfile', path], { stdio: ['pipe', 'pipe', 'inherit'] }),
   )
   try {
     await Promise.all(children.map(({ stdout }) => once(stdout, 'data')))
@@ -74,6 +74,32 @@ console.log('ready')
         return once(child, 'exit')
       }),
     )
+    rmSync(folder, { recursive: true })
+  }
+}, 60_000)
+
+test('a number that is that of another process by now stops nobody: an editor of the same project, or another worker', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-pid-'))
+  const path = join(folder, 'w1.pid')
+  const stay = join(folder, 'stay.mjs')
+  writeFileSync(stay, "process.stdin.resume()\nconsole.log('ready')\n")
+  const process_ = (...args: string[]) => spawn(process.execPath, [stay, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const others = [process_(), process_(`--pidfile=${join(folder, 'w2.pid')}`)]
+  const own = [process_(`--pidfile=${path}`), process_('--pidfile', 'run/%n.pid')]
+  try {
+    await Promise.all([...others, ...own].map(({ stdout }) => once(stdout, 'data')))
+    for (const { pid } of own) {
+      writeFileSync(path, `${pid}\n`)
+      expect(readPidFile(path)).toBe(pid)
+      expect(() => claimPidFile(path)).toThrow(/runs/)
+    }
+    for (const { pid } of others) {
+      writeFileSync(path, `${pid}\n`)
+      expect(readPidFile(path)).toBeUndefined()
+      claimPidFile(path)()
+    }
+  } finally {
+    for (const child of [...others, ...own]) child.kill('SIGKILL')
     rmSync(folder, { recursive: true })
   }
 }, 60_000)

@@ -96,6 +96,27 @@ test('schedule adds, shows, pauses, resumes, runs, changes and removes entries',
   expect((await schedule('next', 'often', '--json')).stdout).toContain('"name":"often"')
 })
 
+test('schedule looks where beat is told to keep its schedule', async () => {
+  await using project = new Project({ 'app.ts': app })
+  const added = await project.run(['-A', './app.ts', 'schedule', 'add', 'sums', '--task', 'add', '--every', '5m', '-s', 'state.json'])
+  expect(added.code, added.stderr).toBe(0)
+  // A broker that other hosts may reach, and a store that they cannot.
+  const beat = project.start(['-A', './app.ts', 'beat', '-s', 'state.json', '--log-format', 'human'], {
+    CELERIAC_BROKER_URL: 'redis://127.0.0.1:1/0',
+  })
+  await beat.says('beat: leading with 3 entries')
+  beat.child.kill('SIGTERM')
+  const { stderr } = await beat.ended
+  expect(stderr).toMatch(/sums +every 5m /)
+  expect(stderr).toContain('! the store is on this host: beats on other hosts send the same once more')
+  const [there, elsewhere] = await Promise.all([
+    project.run(['-A', './app.ts', 'schedule', 'next', 'sums', '--store', 'file://state.json']),
+    project.run(['-A', './app.ts', 'schedule', 'next', 'sums']),
+  ])
+  expect(rows(there.stdout)).toHaveLength(10)
+  expect([elsewhere.code, elsewhere.stderr]).toEqual([64, expect.stringContaining('there is no schedule entry "sums"')])
+})
+
 test('a wrong command line is refused with the field, the range and an example', async () => {
   await using project = new Project({ 'app.ts': app })
   const wrong = [

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Outcome, Pool, PoolHost, TaskRequest } from '../../dist/pool.js'
 import { JsonText } from '../../dist/protocol/json-text.js'
+import { within } from './wait.js'
 
 export interface PoolDriver {
   readonly name: string
@@ -29,29 +30,6 @@ export function resultOf(outcome: Outcome): unknown {
 
 export function never(): AbortSignal {
   return new AbortController().signal
-}
-
-const deadlineMs = 30_000
-
-/** The promise's value, or a failure that says what did not happen. */
-export async function within<T>(promise: Promise<T>, what: string, ms: number = deadlineMs): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-export async function until(claim: () => boolean, what: string, ms: number = deadlineMs): Promise<void> {
-  const from = performance.now()
-  while (!claim()) {
-    if (performance.now() - from > ms) throw new Error(`${what}: not within ${ms} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 4))
-  }
 }
 
 const continuations = { callbacks: [{ task: 'next' }], errbacks: null, chain: null, chord: null }

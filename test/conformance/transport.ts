@@ -261,7 +261,12 @@ export function testTransport(driver: TransportDriver): void {
     })
 
     promise('a header that cannot be written rejects its own message alone', async () => {
-      const outcomes = await Promise.allSettled([publish(message({ headers: { id: 1n } })), publish(message({ id: 'a' }))])
+      const noData = {
+        toJSON() {
+          throw new Error('this is no data')
+        },
+      }
+      const outcomes = await Promise.allSettled([publish(message({ headers: { id: noData } })), publish(message({ id: 'a' }))])
       expect(outcomes.map((outcome) => outcome.status)).toEqual(['rejected', 'fulfilled'])
       expect(await connection.size('q')).toBe(1)
     })

@@ -69,6 +69,32 @@ amqpTest(
   },
 )
 
+amqpTest(
+  {
+    id: 'Q6',
+    type: 'classic',
+    variant: 'back',
+    promise:
+      'the queue was declared otherwise while the worker was cut off: it ends with 78 when it comes back, and names both; and at once for what the server never takes',
+  },
+  async (scene) => {
+    const { proxy, proxied } = scene.broker
+    const worker = await scene.worker({ url: proxied, pool: 'async' })
+    await proxy.shut()
+    const channel = await (await scene.broker.link()).openChannel()
+    await channel.api.deleteQueue('celery')
+    await channel.api.assertQueue('celery', { durable: true, exclusive: false, autoDelete: false, arguments: { 'x-max-priority': 10 } })
+    await channel.close()
+    await proxy.open()
+    expect(await worker.end('SIGCONT')).toEqual({ code: 78, signal: null })
+    expect(worker.output).toMatch(/the queue \\?"celery\\?" exists as x-max-priority: 10 and was declared as x-max-priority: none/)
+    const taskQueues = [{ name: 'never', arguments: { 'x-queue-type': 'quorum', 'x-max-priority': 10 } }]
+    const other = scene.start({ pool: 'async', options: { taskQueues } })
+    expect(await other.end('SIGCONT')).toEqual({ code: 78, signal: null })
+    expect(other.output).toMatch(/the declaration of queue \\?"never\\?" is not supported: RabbitMQ says .*x-max-priority/)
+  },
+)
+
 statement(
   { id: 'Q9', driver: 'rabbitmq', promise: 'a message that no queue takes is refused, by default and direct exchanges' },
   async () => {

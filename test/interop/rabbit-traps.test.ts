@@ -81,6 +81,31 @@ describe.skipIf(skippedOn('classic'))(title('traps', 'classic'), () => {
     expect(of(queues.node)[0]).toContain('x-max-priority')
   })
 
+  test.each(['python', 'node'] as const)(
+    'arguments of every kind are the same to the server, whoever declares first: %s',
+    async (first) => {
+      const all = {
+        limits: {
+          'x-max-priority': 5,
+          'x-message-ttl': 3_600_000,
+          'x-expires': 7_200_000,
+          'x-max-length': 1_000,
+          'x-max-length-bytes': 2 ** 40,
+        },
+        quorum: { 'x-queue-type': 'quorum', 'x-delivery-limit': 50, 'x-overflow': 'reject-publish', 'x-single-active-consumer': true },
+        dead: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'node', 'x-queue-mode': 'lazy' },
+      }
+      for (const [kind, given] of Object.entries(all)) {
+        const [name, exchange] = [fresh(kind), fresh('exchange')]
+        await using app = fleet.another({ taskQueues: [{ name, exchange, exchangeType: 'topic', routingKey: 'a.#', arguments: given }] })
+        const byNode = () => app.sendTask('interop.where', {}, { queue: name })
+        const byPython = () => fleet.client.ask('bind', { queue: name, exchange, type: 'topic', routing_key: 'a.#', arguments: given })
+        for (const declare of first === 'node' ? [byNode, byPython] : [byPython, byNode]) await declare()
+        expect(await fleet.waiting(name)).toBe(1)
+      }
+    },
+  )
+
   test('a queue that Python declared otherwise is named, with the argument and both values', async () => {
     const queue = fresh('otherwise')
     await fleet.client.ask('bind', { queue, exchange: queue, type: 'direct', routing_key: queue, arguments: { 'x-max-priority': 3 } })

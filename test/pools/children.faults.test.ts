@@ -11,7 +11,8 @@ import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import type { ChildPool, ChildPoolOptions } from '../../dist/pools/child-pool.js'
 import { ProcessPool } from '../../dist/pools/processes.js'
 import { ThreadPool } from '../../dist/pools/threads.js'
-import { never, request, resultOf, until, within } from '../conformance/pool.js'
+import { never, request, resultOf } from '../conformance/pool.js'
+import { until, within } from '../conformance/wait.js'
 
 interface Options extends Partial<ChildPoolOptions> {
   readonly env?: NodeJS.ProcessEnv

@@ -51,3 +51,9 @@ test('a large body that comes in small chunks is read in time linear to its size
   for (let at = 0; at < bytes.length; at += 65_536) decoder.push(bytes.subarray(at, at + 65_536), (frame) => (got = frame))
   expect(got?.body.length).toBe(8_000_000)
 })
+
+test('a head may hold integers of any size', () => {
+  const frames: Frame[] = []
+  new FrameDecoder().push(encodeFrame({ headers: { user: 2n ** 63n } }, 'body'), (frame) => frames.push(frame))
+  expect(frames).toMatchObject([{ head: { headers: { user: 2n ** 63n } } }])
+})

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { within } from '../conformance/pool.js'
+import { within } from '../conformance/wait.js'
 
 async function runWorker(
   task: string,

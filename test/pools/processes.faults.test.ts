@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../dist/internal/clock.js'
 import { ProcessPool, type ProcessPoolOptions } from '../../dist/pools/processes.js'
-import { request, resultOf, until, within } from '../conformance/pool.js'
+import { request, resultOf } from '../conformance/pool.js'
+import { until, within } from '../conformance/wait.js'
 
 const fixtures = new URL('./fixtures/', import.meta.url)
 let dir: string

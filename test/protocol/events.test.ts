@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { eventLine } from '../../dist/cli/events/lines.js'
 import { InvalidMessageError } from '../../dist/errors.js'
 import { LamportClock } from '../../dist/internal/lamport-clock.js'
 import { type ClusterEvent, decodeEvents, encodeEvents, eventRoutingKey, utcOffset } from '../../dist/protocol/events.js'
@@ -22,6 +23,18 @@ test('an event without a clock, a time or a number of its process can be read', 
   expect(decodeEvents({ type: 'task-sent', hostname: 'gen@h', clock: null })).toEqual([
     { type: 'task-sent', hostname: 'gen@h', clock: null, timestamp: 0, utcoffset: 0, pid: 0 },
   ])
+})
+
+test('a time that is none of a calendar is left out: nobody could show it', () => {
+  const [read] = decodeEvents({ ...event, timestamp: 1e300 })
+  expect(read).toEqual({ ...event, timestamp: 0 })
+  expect(eventLine(read ?? event, undefined)).toContain('1970-01-01')
+})
+
+test('an event on a line moves no cursor, and is one line', () => {
+  const line = eventLine({ ...event, name: 'a\u001b[2Jb', args: '(1,\n2)', big: 2n ** 70n, nested: { deep: [2n ** 70n] } }, undefined)
+  expect(line).toContain('a\\x1b[2Jb(a) args=(1,\\n2)')
+  expect(line).toContain('1180591620717411303424')
 })
 
 test.each([null, 'x', {}, { type: 'x' }, { hostname: 'h' }, { type: 'a\nb', hostname: 'h' }, [{ type: 'x', hostname: 'h' }, 7]])(

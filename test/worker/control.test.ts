@@ -72,6 +72,30 @@ test('a command of the app is run by its workers, and what it throws is an answe
   expect(() => app.controlCommand('greet', () => 1)).toThrow(/greet/)
 })
 
+test('integers of any size are shown; a command that gives no data has an error for an answer', async () => {
+  await using live = new LiveApp()
+  const { task, gates } = gated(live)
+  const { app } = live
+  app.controlCommand('large', () => ({ n: 2n ** 70n }))
+  app.controlCommand('map', () => new Map())
+  app.controlCommand('round', () => {
+    const round: Record<string, unknown> = {}
+    round.round = round
+    return round
+  })
+  await live.work({ hostname: 'w@h' })
+  const running = await app.sendTask('gated', { args: ['a', 2n ** 70n] })
+  await until(() => gates.length === 1)
+  expect(await app.control.inspect(one).active()).toMatchObject({ 'w@h': [{ id: running.id, args: ['a', 2n ** 70n] }] })
+  expect(await app.control.inspect(one).queryTask(running.id)).toMatchObject({ 'w@h': { [running.id]: ['active', { id: running.id }] } })
+  expect(await app.control.broadcast('large', {}, one)).toEqual({ 'w@h': { n: 2n ** 70n } })
+  expect(await app.control.broadcast('map', {}, one)).toEqual({ 'w@h': { error: expect.stringContaining('is a Map') } })
+  expect(await app.control.broadcast('round', {}, one)).toEqual({ 'w@h': { error: expect.stringContaining('refers back') } })
+  gates[0]?.()
+  expect(await running.get({ timeout: 30 })).toBe('a')
+  expect(task.name).toBeDefined()
+})
+
 test('what is wrong with the arguments of a command is answered', async () => {
   await using live = new LiveApp()
   await live.work({ hostname: 'w@h' })
@@ -128,6 +152,16 @@ test('conf shows what is set, in Celery’s names, and no secrets'.replace('’'
   expect(all).toMatchObject({ task_track_started: false, task_default_routing_key: null, worker_heartbeat_interval: 2 })
 })
 
+test('the password of no URL is shown by conf, report or stats', async () => {
+  const url = 'redis://shop:hush-hush@127.0.0.1:1/0'
+  await using live = new LiveApp({ limitStore: url, beatStore: url })
+  await live.work({ hostname: 'w@h' })
+  const inspect = live.app.control.inspect(one)
+  const said = [await inspect.conf(), await inspect.conf({ withDefaults: true }), await inspect.report(), await inspect.stats()]
+  expect(JSON.stringify(said[0])).toContain('redis://shop:**@127.0.0.1:1/0')
+  for (const one of said) expect(JSON.stringify(one)).not.toContain('hush')
+})
+
 test('pool_grow and pool_shrink change how much runs at the same time', async () => {
   await using live = new LiveApp()
   const { task, gates } = gated(live)
@@ -142,6 +176,13 @@ test('pool_grow and pool_shrink change how much runs at the same time', async ()
   for (const open of gates) open()
   expect(await Promise.all(results.map((result) => result.get({ timeout: 30 })))).toEqual(['a', 'b', 'c'])
   expect(await live.app.control.poolRestart(one)).toEqual({ 'w@h': { error: expect.stringContaining('nothing to restart') } })
+})
+
+test('a pool is not made larger than any machine can run', async () => {
+  await using live = new LiveApp()
+  await live.work({ hostname: 'w@h', concurrency: 1 })
+  expect(await live.app.control.poolGrow(1e9, one)).toEqual({ 'w@h': { error: expect.stringContaining('100000 at most') } })
+  expect((await live.app.control.inspect(one).stats())['w@h']).toMatchObject({ pool: { 'max-concurrency': 1 } })
 })
 
 test('a pool that runs one task at a time says that its size cannot be changed', async () => {
@@ -280,6 +321,27 @@ test('what is revoked is kept over a restart in the state file', async () => {
     await expect(live.app.sendTask('add', { args: [1, 2] }, { taskId: 'b' }).get({ timeout: 30 })).rejects.toMatchObject({
       code: 'ERR_TASK_REVOKED',
     })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('a worker whose state cannot be written any more says so, and stops in order', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-state-'))
+  try {
+    await using live = new LiveApp({ workerStateDb: join(folder, 'of/w.state') })
+    const { task, gates } = gated(live)
+    const worker = await live.work({ hostname: 'w@h' })
+    rmSync(join(folder, 'of'), { recursive: true })
+    const result = await task.delay('a')
+    await until(() => gates.length === 1)
+    await live.app.control.revoke('other')
+    await live.app.control.shutdown({ destination: ['w@h'] })
+    gates[0]?.()
+    expect(await result.get({ timeout: 30 })).toBe('a')
+    await until(() => worker.state === 'stopped')
+    await worker.stop()
+    expect(live.said('--statedb').length).toBeGreaterThan(0)
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -33,3 +33,11 @@ test('lines are added to the file, and to a new one of its name when it was rena
     rmSync(folder, { recursive: true })
   }
 })
+
+test('a line for which there is no room stops nobody', () => {
+  // What every write to it meets is a full disk.
+  const log = new LogFile('/dev/full')
+  log.write('one\n')
+  log.write('two\n')
+  log.close()
+})

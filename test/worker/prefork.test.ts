@@ -1,5 +1,5 @@
 /** The worker as it is by default: child processes and the embedded broker, in a folder of its own. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -16,7 +16,7 @@ beforeAll(async () => {
   writeFileSync(
     file,
     `import { appendFileSync, existsSync } from 'node:fs'
-import { Celeriac, currentTask } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+import { Celeriac, currentTask, TaskFailure } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
 export const app = new Celeriac('prefork', { broker: ${JSON.stringify(`sqlite://${folder}/queue.db`)}, logger: ${logger}, taskDeliveryLimit: 2, resultMaxBytes: 100_000 })
 class Busy extends Error {}
 const ran = (what) => appendFileSync(${JSON.stringify(folder)} + '/' + what, 'x')
@@ -34,6 +34,8 @@ app.task('block', () => { ran('block'); for (;;); })
 app.task('die', () => { ran('die'); process.exit(3) })
 app.task('parent', async () => (await app.sendTask('add', { args: [1, 1] }, { taskId: 'child-of-parent' })).id)
 app.task('note', (x) => ran('note-' + x))
+app.task('large', { bind: true }, (self) => (self.request.retries === 0 ? self.retry({ countdown: 0, headers: { again: 2n ** 61n } }) : self.request.headers))
+app.task('rethrow', () => { ran('rethrow'); throw new TaskFailure({ taskId: 'x', excType: 'ValueError', excModule: 'builtins', args: [2n ** 60n], traceback: null }) })
 `,
   )
   app = (await import(file)).app
@@ -55,6 +57,14 @@ async function work(options: WorkerOptions = {}): Promise<Worker> {
 }
 
 const call = (task: string, ...args: unknown[]) => app.sendTask(task, { args })
+
+test('headers and arguments of errors may be integers of any size', async () => {
+  await work()
+  const headers = await app.sendTask('large', {}, { headers: { user: 2n ** 60n } }).get({ timeout: 30 })
+  expect(headers).toEqual({ user: 2n ** 60n, again: 2n ** 61n })
+  await expect(call('rethrow').get({ timeout: 30 })).rejects.toMatchObject({ excType: 'ValueError', args: [2n ** 60n] })
+  expect(readFileSync(join(folder, 'rethrow'), 'utf8')).toBe('x')
+})
 
 test('tasks run in other processes, with the context that their messages give them', async () => {
   await work()

@@ -356,3 +356,22 @@ test('dead letters are listed by queue and number, and dropped', async () => {
   expect(await live.app.deadLetters.drop(first?.id ?? '')).toBe(false)
   expect(await live.app.deadLetters.count()).toBe(2)
 })
+
+test('many calls and waits may share one signal, without a warning', async () => {
+  await using live = new LiveApp()
+  const echo = live.app.task('echo', (x: number) => x)
+  await live.work()
+  const warnings: string[] = []
+  const note = (warning: Error): void => void warnings.push(warning.message)
+  process.on('warning', note)
+  try {
+    const { signal } = new AbortController()
+    const sent = await Promise.all(Array.from({ length: 30 }, (_, n) => echo.applyAsync([n], { signal })))
+    expect(await Promise.all(sent.map((result) => result.get({ signal, timeout: 30 })))).toHaveLength(30)
+    // Warnings are told in a later turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(warnings).toEqual([])
+  } finally {
+    process.off('warning', note)
+  }
+})

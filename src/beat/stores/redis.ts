@@ -25,8 +25,9 @@ return {owner == ARGV[1] and 1 or 0, redis.call('GET', KEYS[2]), owner}
 const resignScript = new Script(`if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1`)
 
 /**
- * KEYS: token, revision, entries, revisions, and the histories of the rows. ARGV: the writer's token or '', how many history rows are kept, how many entries, then
- * of each: name, revision, data or '' to remove it; then of each row: the number of its history, the text. Histories go 400 days after their last row.
+ * KEYS: token, revision, entries, revisions, those of removed entries, and the histories of the rows. ARGV: the writer's token or '', how many history rows are kept, how many entries, then
+ * of each: name, revision, data or '' to remove it; then of each row: the number of its history, the text. Histories go 400 days after their last row;
+ * that an entry was removed is forgotten a thousand revisions later, of a hundred with each write: no reader is so far behind for long.
  * Gives {1, revision}, {0} for a leader that is none any more, or {-1, names..} of entries with other revisions.
  */
 const writeScript = new Script(
@@ -42,11 +43,21 @@ if #changed > 1 then return changed end
 local revision = redis.call('INCR', KEYS[2])
 for i = 1, count do
   local name, data = ARGV[3 * i + 1], ARGV[3 * i + 3]
-  if data == '' then redis.call('HDEL', KEYS[3], name) else redis.call('HSET', KEYS[3], name, data) end
+  if data == '' then
+    redis.call('HDEL', KEYS[3], name)
+    redis.call('ZADD', KEYS[5], revision, name)
+  else
+    redis.call('HSET', KEYS[3], name, data)
+    redis.call('ZREM', KEYS[5], name)
+  end
   redis.call('ZADD', KEYS[4], revision, name)
 end
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', revision - 1000, 'LIMIT', 0, 100)) do
+  redis.call('ZREM', KEYS[4], name)
+  redis.call('ZREM', KEYS[5], name)
+end
 for i = 4 + 3 * count, #ARGV, 2 do
-  local history = KEYS[4 + tonumber(ARGV[i])]
+  local history = KEYS[5 + tonumber(ARGV[i])]
   redis.call('LPUSH', history, ARGV[i + 1])
   redis.call('LTRIM', history, 0, tonumber(ARGV[2]) - 1)
   redis.call('EXPIRE', history, 34560000)
@@ -116,7 +127,9 @@ export class RedisScheduleStore implements ScheduleStore {
 
   async write({ token, entries, history = [], historyKept = 100 }: StoreChange): Promise<WriteOutcome> {
     const names = [...new Set(history.map(({ entry }) => entry))]
-    const keys = ['token', 'revision', 'entries', 'revisions', ...names.map((name) => `history.${name}`)].map((name) => this.#key(name))
+    const keys = ['token', 'revision', 'entries', 'revisions', 'removed', ...names.map((name) => `history.${name}`)].map((name) =>
+      this.#key(name),
+    )
     const args = [
       token ?? '',
       historyKept,

@@ -4,7 +4,7 @@ import { importTasks } from '../../app/import-tasks.js'
 import type { ScheduleInfo } from '../../app/schedule-handle.js'
 import type { RedBeatOptions } from '../../beat/open-beat.js'
 import { ConnectionError } from '../../errors.js'
-import { showAddress } from '../../internal/address.js'
+import { type Address, showAddress } from '../../internal/address.js'
 import { formatDuration } from '../../internal/duration.js'
 import { nodeName } from '../../internal/node-name.js'
 import { packageVersion } from '../../internal/package-version.js'
@@ -85,7 +85,14 @@ async function banner({ app, core, file }: CommandContext): Promise<string> {
     rows.push([`  ${name}`, schedule, state === 'paused' ? 'paused' : shown === '' ? 'over' : `${shown} ${timezone}`])
   }
   const more = entries.length > shownEntries ? [`  (+${entries.length - shownEntries}: celeriac schedule list)`] : []
-  const problems = entries.length === 0 ? ['! there are no entries: see beatSchedule, or celeriac schedule add'] : []
+  const isHere = (address: Address): boolean => typeof address === 'string' && /^(?:sqlite|file|memory):/i.test(address)
+  const apart = isHere(config.beatStore) && !config.brokerUrl.every(isHere)
+  const problems = [
+    ...(entries.length === 0 ? ['! there are no entries: see beatSchedule, or celeriac schedule add'] : []),
+    ...(apart
+      ? ['! the store is on this host: beats on other hosts send the same once more, unless all share one (--store redis://...)']
+      : []),
+  ]
   return [
     `celeriac ${packageVersion()}  beat  (pid ${process.pid})`,
     ...facts.map(([key, value]) => `  ${key?.padEnd(9)}${value}`),

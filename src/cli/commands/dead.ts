@@ -2,12 +2,13 @@ import type { Command } from 'commander'
 import type { DeadLetterFilter } from '../../app/dead-letters.js'
 import { parseRate } from '../../app/rate.js'
 import { didYouMean } from '../../internal/did-you-mean.js'
+import { safeText } from '../../internal/safe-text.js'
 import type { DeadLetter } from '../../transport.js'
 import { confirmed } from '../confirm.js'
 import { type BulkAction, type BulkResult, bulk } from '../dead-bulk.js'
 import { bodyBytes, facts, summary } from '../dead-letter-text.js'
 import { exitCodes } from '../exit-codes.js'
-import { safeText } from '../safe-text.js'
+import { toJson } from '../json.js'
 import { table } from '../times.js'
 import { UsageError } from '../usage-error.js'
 import { count, timeOrAgo } from '../values.js'
@@ -111,7 +112,7 @@ async function show(
   })
   if (json === true)
     terminal.data(
-      JSON.stringify(
+      toJson(
         shown.map((letter) => ({
           ...summary(letter),
           headers: letter.message.headers,

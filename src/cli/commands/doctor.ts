@@ -1,7 +1,7 @@
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import { importTasks } from '../../app/import-tasks.js'
-import { CeleriacError } from '../../errors.js'
+import { CeleriacError, NotPublishedError, PublishUncertainError } from '../../errors.js'
 import { type Duration, toMs } from '../../internal/duration.js'
 import { packageVersion } from '../../internal/package-version.js'
 import { examineBroker } from '../doctor/broker.js'
@@ -37,32 +37,35 @@ export function define(command: Command): void {
     )
 }
 
-async function examine(
+/** What was found, and the code to end with. */
+export async function examine(
   context: CommandContext,
   timeoutMs: number,
 ): Promise<{ readonly findings: readonly Finding[]; readonly code: number }> {
   const { core } = context
   const startMs = core.clock.monotonic()
+  const findings: Finding[] = []
   try {
     const connection = await core.connections.publisher()
     const transport = core.connections.transportOf(connection)?.name
-    const findings = [
-      ...(await examineBroker(context, connection, core.clock.monotonic() - startMs)),
-      ...(await examineResults(context)),
-      ...examineSettings(context, transport),
-      ...(await examineWorkers(context, { timeoutMs, transport })),
-      ...(await examineQueues(context)),
-    ]
+    findings.push(...(await examineBroker(context, connection, core.clock.monotonic() - startMs)))
+    findings.push(...(await examineResults(context)), ...examineSettings(context, transport))
+    findings.push(...(await examineWorkers(context, { timeoutMs, transport })), ...(await examineQueues(context)))
     return { findings, code: findings.some(({ level }) => level === 'fault') ? exitCodes.config : exitCodes.ok }
   } catch (error) {
     if (!(error instanceof CeleriacError)) throw error
+    if (error instanceof NotPublishedError || error instanceof PublishUncertainError) {
+      const fix = 'See whether the server has memory and disk space left: until it takes messages, workers cannot be asked'
+      findings.push(area('broker')('messages', 'fault', error.message, fix))
+      return { findings, code: exitCodes.config }
+    }
     const fix = 'Check brokerUrl, and whether the server runs and lets this user in'
-    const findings = [
+    const unreached = [
       area('broker')('reachable', 'fault', error.message, fix),
       ...(await examineResults(context)),
       ...examineSettings(context, undefined),
     ]
-    return { findings, code: exitCodeOf(error) }
+    return { findings: unreached, code: exitCodeOf(error) }
   }
 }
 

@@ -5,6 +5,7 @@ import type { Duration } from '../../internal/duration.js'
 import { toMs } from '../../internal/duration.js'
 import { eventLine, table, taskCells, taskHeadings, workerCells, workerHeadings } from '../events/lines.js'
 import { showLive } from '../events/live.js'
+import { toJson } from '../json.js'
 import { UsageError } from '../usage-error.js'
 import { durationText } from '../values.js'
 import { type CommandContext, withApp } from '../with-app.js'
@@ -52,9 +53,7 @@ async function events({ dump, once, enable, json, metricsPort, flowerCompat }: E
     return await untilTold()
   }
   await using monitor = await app.monitor({
-    ...(dump === true
-      ? { onEvent: (event) => terminal.data(json === true ? JSON.stringify(event) : eventLine(event, nameOf(event.uuid))) }
-      : {}),
+    ...(dump === true ? { onEvent: (event) => terminal.data(json === true ? toJson(event) : eventLine(event, nameOf(event.uuid))) } : {}),
   })
   const passed = (ms: number): Promise<void> => new Promise((resolve) => core.clock.setTimer(ms, resolve, { keepAlive: true }))
   function nameOf(uuid: unknown): string | undefined {

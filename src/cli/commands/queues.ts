@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
+import { safeText } from '../../internal/safe-text.js'
 import { type QueueRow, queueRows } from '../queue-rows.js'
-import { safeText } from '../safe-text.js'
 import { table } from '../times.js'
 import { nameList } from '../values.js'
 import { type CommandContext, withApp } from '../with-app.js'

@@ -22,11 +22,13 @@ export function define(command: Command): void {
       `\nEnds with ${exitCodes.ok} when the task succeeded, ${exitCodes.failed} when it failed, ${exitCodes.temporary} when it has not ended.`,
     )
     .action((id: string, { traceback = false, wait, json = false }: ResultFlags) =>
-      withApp(command, async ({ app, terminal }) => {
+      withApp(command, async ({ app, core, terminal }) => {
         const result = app.result(id)
         if (wait !== undefined) await result.get({ propagate: false, ...(wait === true ? {} : { timeout: wait }) })
         const ended = await result.ready()
         if (!ended && (await result.exists()) === false) terminal.note('note: neither the broker nor the results know this id.')
+        if (!ended && (await core.connections.backend()).inbox !== undefined)
+          terminal.note('note: with rpc:// a result goes to the process that sent its task, and to nobody else.')
         const succeeded = await printResult(result, terminal, { json, traceback })
         process.exitCode = !ended ? exitCodes.temporary : succeeded ? exitCodes.ok : exitCodes.failed
       }),

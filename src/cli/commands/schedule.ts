@@ -6,6 +6,8 @@ import type { ApplyOptions } from '../../canvas/sig.js'
 import { OptionInvalidError, OptionUnknownError } from '../../errors.js'
 import { didYouMean } from '../../internal/did-you-mean.js'
 import type { Duration } from '../../internal/duration.js'
+import { addConfigFlags } from '../flags.js'
+import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { showTime, table } from '../times.js'
 import { UsageError } from '../usage-error.js'
 import { count, dateText, durationOrDate, durationText, jsonArray, jsonObject } from '../values.js'
@@ -35,6 +37,8 @@ interface ScheduleFlags {
   readonly description?: string
   readonly count?: number
   readonly json?: true
+  readonly schedule?: string
+  readonly store?: string
 }
 
 type Action = (context: CommandContext, name: string, flags: ScheduleFlags) => Promise<void>
@@ -102,6 +106,10 @@ export function define(command: Command): void {
       count(text, '--count', 10_000),
     )
     .option('--json', 'write JSON')
+  // Where the beat is told to keep it, it is changed.
+  addScheduleFlag(command)
+  addConfigFlags(command, ['beatStore'])
+  command
     .addHelpText('after', '\nExample: celeriac schedule add nightly --task tasks.report --cron "0 3 * * mon-fri" --timezone Europe/Berlin')
     .action((action: string, name: string | undefined, flags: ScheduleFlags) => {
       const chosen = Object.hasOwn(actions, action) ? actions[action] : undefined
@@ -111,6 +119,7 @@ export function define(command: Command): void {
           `expected schedule ${Object.keys(actions).join('|')}, got: ${action}.${near === undefined ? '' : ` Did you mean ${near}?`}`,
         )
       }
+      applyScheduleFlag(flags)
       if (chosen.needsName && name === undefined) throw new UsageError(`celeriac schedule ${action} needs the name of an entry`)
       return withApp(command, async (context) => {
         await importTasks(context.core)

@@ -8,6 +8,7 @@ import { compileFunction } from 'node:vm'
 import type { Command } from 'commander'
 import { importTasks } from '../../app/import-tasks.js'
 import { packageVersion } from '../../internal/package-version.js'
+import { toJson } from '../json.js'
 import { shellScope } from '../shell-scope.js'
 import { UsageError } from '../usage-error.js'
 import { type CommandContext, withApp } from '../with-app.js'
@@ -63,7 +64,7 @@ async function converse({ app, terminal, flags }: CommandContext, scope: Scope, 
 /** What comes on the standard input, as one piece: an expression, or statements with a return. */
 async function runInput({ terminal }: CommandContext, scope: Scope, json: boolean): Promise<void> {
   const value = await compiled(await text(process.stdin), Object.keys(scope))(...Object.values(scope))
-  if (json) terminal.data(JSON.stringify(value) ?? 'null')
+  if (json) terminal.data(toJson(value))
   else if (value !== undefined) terminal.data(typeof value === 'string' ? value : inspect(value))
 }
 

@@ -1,7 +1,7 @@
 import { pausesOf } from '../../app/queue-pauses.js'
+import { safeText } from '../../internal/safe-text.js'
 import { age } from '../commands/queues.js'
 import { queueRows } from '../queue-rows.js'
-import { safeText } from '../safe-text.js'
 import type { CommandContext } from '../with-app.js'
 import { area, type Finding } from './finding.js'
 

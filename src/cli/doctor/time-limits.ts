@@ -1,6 +1,6 @@
 /** How long tasks may run, against how long the broker lets a worker keep a message. */
 import { formatDuration, parseDuration } from '../../internal/duration.js'
-import { safeText } from '../safe-text.js'
+import { safeText } from '../../internal/safe-text.js'
 import type { CommandContext } from '../with-app.js'
 import { area, type Finding } from './finding.js'
 

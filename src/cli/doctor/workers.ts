@@ -3,8 +3,8 @@ import { Monitor } from '../../app/monitor.js'
 import type { Reply } from '../../control/client.js'
 import { formatDuration } from '../../internal/duration.js'
 import { packageVersion } from '../../internal/package-version.js'
+import { safeText } from '../../internal/safe-text.js'
 import { isRecord } from '../../protocol/plain.js'
-import { safeText } from '../safe-text.js'
 import type { CommandContext } from '../with-app.js'
 import { mostSkewMs } from './broker.js'
 import { contentName } from './content-name.js'
@@ -83,29 +83,34 @@ function serializers({ core: { config } }: CommandContext, confs: readonly Reply
   return [finding('serializers', 'fine', `all that answered accept ${sent}, as which this app sends tasks`)]
 }
 
-/** What workers send themselves, and how they write results: this app and its workers have to read it. */
-function written({ core: { config } }: CommandContext, confs: readonly Reply[]): readonly Finding[] {
+/** What workers send themselves, which this app's workers have to read, and how they write results: of those, JSON alone is read. */
+export function written({ core: { config } }: Pick<CommandContext, 'core'>, confs: readonly Reply[]): readonly Finding[] {
   const accepted = config.acceptContent.map(contentName)
   return confs.flatMap(({ hostname, reply }) => {
     if (!isRecord(reply)) return []
-    const unread = (
-      [
-        ['task_serializer', 'tasks'],
-        ['result_serializer', 'results'],
-      ] as const
-    ).flatMap(([option, what]) => {
-      const serializer = reply[option]
-      return typeof serializer === 'string' && !accepted.includes(contentName(serializer)) ? [`${what} as ${contentName(serializer)}`] : []
-    })
-    if (unread.length === 0) return []
-    return [
-      finding(
-        'serializers',
-        'fault',
-        safeText(`${hostname} writes ${unread.join(' and ')}, and this app accepts ${accepted.join(', ')} only`),
-        'Set task_serializer and result_serializer of that worker to what this app accepts, or add it to acceptContent',
-      ),
-    ]
+    const [tasks, results] = [reply.task_serializer, reply.result_serializer].map((given) =>
+      typeof given === 'string' ? contentName(given) : undefined,
+    )
+    const findings: Finding[] = []
+    if (tasks !== undefined && !accepted.includes(tasks))
+      findings.push(
+        finding(
+          'serializers',
+          'fault',
+          safeText(`${hostname} writes tasks as ${tasks}, and this app accepts ${accepted.join(', ')} only`),
+          'Set task_serializer of that worker to what this app accepts, or add it to acceptContent',
+        ),
+      )
+    if (results !== undefined && results !== 'json')
+      findings.push(
+        finding(
+          'serializers',
+          'fault',
+          safeText(`${hostname} writes results as ${results}, and this app reads them as JSON only`),
+          'Set result_serializer of that worker to "json"',
+        ),
+      )
+    return findings
   })
 }
 

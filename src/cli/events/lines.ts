@@ -1,6 +1,8 @@
 /** Events, workers and tasks as lines of text. Pure functions: what they need is given to them. */
 import type { TaskView, WorkerView } from '../../events/cluster-state.js'
+import { safeText } from '../../internal/safe-text.js'
 import type { ClusterEvent } from '../../protocol/events.js'
+import { toJson } from '../json.js'
 
 const shownApart = new Set(['type', 'hostname', 'timestamp', 'uuid', 'name', 'args', 'kwargs'])
 const names: Readonly<Record<string, string>> = {
@@ -21,15 +23,22 @@ export function eventLine(event: ClusterEvent, taskName: string | undefined): st
     .sort()
     .map((key) => `${key}=${oneLine(event[key])}`)
     .join(', ')
-  return `${hostname} [${new Date(timestamp * 1000).toISOString()}] ${said}${task}${call}${task === '' ? ':' : ''} ${rest}`
+  return safeText(
+    `${hostname} [${new Date(timestamp * 1000).toISOString()}] ${said}${task}${call}${task === '' ? ':' : ''} ${rest}`,
+    longestLine,
+  )
 }
 
-const oneLine = (value: unknown): string => (typeof value === 'string' ? value.replaceAll('\n', '\\n') : JSON.stringify(value))
+/** A traceback is in it. */
+const longestLine = 20_000
+
+const oneLine = (value: unknown): string => (typeof value === 'string' ? value : toJson(value))
 
 /** Lines under a heading, each column as wide as it must be; the last one takes what is left. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => (row[column] ?? '').length)))
-  return [headings, ...rows].map((row) =>
+  const shown = rows.map((row) => row.map((cell) => safeText(cell)))
+  const widths = headings.map((heading, column) => shown.reduce((most, row) => Math.max(most, (row[column] ?? '').length), heading.length))
+  return [headings, ...shown].map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
@@ -54,7 +63,7 @@ export function workerCells(worker: WorkerView): readonly string[] {
 export const taskHeadings = ['UUID', 'TASK', 'WORKER', 'TIME', 'STATE'] as const
 
 /** A glyph with each state: colours alone say nothing to many. */
-export const stateGlyphs: Readonly<Record<TaskView['state'], string>> = {
+const stateGlyphs: Readonly<Record<TaskView['state'], string>> = {
   PENDING: '·',
   RECEIVED: '◦',
   STARTED: '▶',

@@ -5,6 +5,9 @@
 import type { AmqpChannel, AmqpConfirmChannel, AmqplibModel } from './amqplib.js'
 import { wordsOf } from './reply.js'
 
+/** For the answer of a server that is told that the connection ends. */
+const closingMs = 5_000
+
 /** A channel, and whether it is still one: its methods throw when it is not. */
 export interface OpenChannel<Channel extends AmqpChannel = AmqpChannel> {
   readonly api: Channel
@@ -112,15 +115,24 @@ export class AmqpLink {
   /** Waits for what was written before, then ends; safe twice. */
   async close(): Promise<void> {
     if (!this.#isOpen) return
-    this.#closing ??= this.holding(this.#model.close()).catch(() => this.destroy(new Error('the connection could not be closed in order')))
-    // The library's answer never comes when the connection is lost meanwhile.
-    await Promise.race([this.#closing, this.ended])
+    this.#closing ??= this.#close()
+    await this.#closing
   }
 
   /** Ends now. */
   destroy(reason: Error): void {
     this.#lost ??= reason
     this.#model.connection.stream.destroy(reason)
+  }
+
+  async #close(): Promise<void> {
+    const abandon = (): void => this.destroy(new Error('the connection could not be closed in order'))
+    const closing = this.holding(this.#model.close())
+    // A server that takes no messages does not read that this is the end, and one that is gone does not either: neither keeps the process running.
+    const timer = setTimeout(abandon, this.#blocked === undefined ? closingMs : 0)
+    // The library's answer never comes when the connection is lost meanwhile.
+    await Promise.race([closing.catch(abandon), this.ended])
+    clearTimeout(timer)
   }
 
   async #open<Channel extends AmqpChannel>(make: () => Promise<Channel>): Promise<OpenChannel<Channel>> {

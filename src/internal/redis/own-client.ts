@@ -7,7 +7,7 @@ export type OwnRedisClient =
   | { readonly library: 'ioredis'; readonly client: IoredisClient }
   | { readonly library: '@redis/client'; readonly client: NodeRedisClient }
 
-export const expectedClient = 'a client of ioredis (new Redis()) or of redis or @redis/client from version 5 on (createClient())'
+const expectedClient = 'a client of ioredis (new Redis()) or of redis or @redis/client from version 5 on (createClient())'
 
 /** By its methods: it may come from any copy of its library. A text says what is wrong with it. */
 export function recognizeRedisClient(given: unknown): OwnRedisClient | string {

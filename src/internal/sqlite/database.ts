@@ -4,10 +4,12 @@
  */
 import { ConnectionError, DatabaseUnusableError } from '../../errors.js'
 import type { Clock } from '../clock.js'
+import { Deferred } from '../deferred.js'
 import { type BellListener, type BellName, Bells } from './bells.js'
 import { type SqlEngine, type SqlStatement, type SqlValue, sqlErrorKind, translateSqlError } from './engine.js'
 import { GroupCommit, lockDeadlineMs, type WriteOptions } from './group-commit.js'
 import type { SqliteLocation } from './location.js'
+import { OpenedFile } from './opened-file.js'
 import { Reserve } from './reserve.js'
 import type { Sql } from './sql.js'
 
@@ -20,6 +22,9 @@ export class SqliteDatabase implements Sql {
   readonly #statements = new Map<string, SqlStatement>()
   readonly #bells: Bells
   readonly #commit: GroupCommit
+  readonly #file: OpenedFile
+  readonly #gone = new Deferred<ConnectionError>()
+  #loss: ConnectionError | undefined
   #shares = 0
   #synchronous: 'normal' | 'full' | undefined
   #closing: Promise<void> | undefined
@@ -29,6 +34,7 @@ export class SqliteDatabase implements Sql {
     this.path = location.path
     this.#engine = engine
     this.#onClosed = onClosed
+    this.#file = new OpenedFile(location.path)
     const reserve = new Reserve(location.path)
     // Before the first table, or it has no effect: lets a full database shrink again.
     if (this.all<{ page_count: number }>('PRAGMA page_count')[0]?.page_count === 0) engine.exec('PRAGMA auto_vacuum = INCREMENTAL')
@@ -39,21 +45,36 @@ export class SqliteDatabase implements Sql {
     this.all('PRAGMA temp_store = MEMORY')
     this.all(`PRAGMA wal_autocheckpoint = ${Math.floor(reserve.bytes / 4096)}`)
     engine.exec('CREATE TABLE IF NOT EXISTS celeriac_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID')
-    const dataVersion = (): number => this.first<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0
+    const dataVersion = (): number => {
+      this.#lookForLoss()
+      return this.first<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0
+    }
     this.#bells = new Bells(location.path, { clock, pollMs: location.safetyPollMs, dataVersion })
     reserve.create()
-    this.#commit = new GroupCommit({ path: location.path, engine, sql: this, reserve, bells: this.#bells })
+    this.#commit = new GroupCommit({
+      path: location.path,
+      engine,
+      sql: this,
+      reserve,
+      bells: this.#bells,
+      loss: () => this.#lookForLoss(this.#file.isGoneNow),
+    })
   }
 
   /** One more owner of this handle, unless it is closing. The stricter durability of all owners holds. */
   share(location: SqliteLocation): boolean {
-    if (this.#closing !== undefined) return false
+    if (this.#closing !== undefined || this.#lookForLoss() !== undefined) return false
     this.#shares += 1
     if (this.#synchronous !== 'full' && this.#synchronous !== location.synchronous) {
       this.#synchronous = location.synchronous
       this.#engine.exec(`PRAGMA synchronous = ${location.synchronous === 'full' ? 'FULL' : 'NORMAL'}`)
     }
     return true
+  }
+
+  /** Settles when the file was removed or replaced: whoever shares this handle is to close it and open another. */
+  get gone(): Promise<ConnectionError> {
+    return this.#gone.promise
   }
 
   /**
@@ -83,14 +104,16 @@ export class SqliteDatabase implements Sql {
    * It may run more than once, so it touches nothing but the database: effects belong after the promise.
    */
   write<T>(work: (sql: Sql) => T, options: WriteOptions = {}): Promise<T> {
-    return this.#closing === undefined ? this.#commit.write(work, options) : Promise.reject(closedError(this.path))
+    const refusal = this.#closing === undefined ? this.#lookForLoss() : closedError(this.path)
+    return refusal === undefined ? this.#commit.write(work, options) : Promise.reject(refusal)
   }
 
   /** Reads what is committed. */
   async read<T>(work: (sql: Sql) => T): Promise<T> {
     const startedMs = performance.now()
     for (;;) {
-      if (this.#shares === 0) throw closedError(this.path)
+      const refusal = this.#shares === 0 ? closedError(this.path) : this.#lookForLoss()
+      if (refusal !== undefined) throw refusal
       try {
         return work(this)
       } catch (error) {
@@ -126,7 +149,7 @@ export class SqliteDatabase implements Sql {
     if (this.#shares > 1) {
       this.#shares -= 1
       // What this owner queued is settled before its close is.
-      if (this.#commit.isScheduled) await this.write(() => undefined, { essential: true, last: true })
+      if (this.#commit.isScheduled) await this.write(() => undefined, { essential: true, last: true }).catch(this.#unlessLost)
       return
     }
     if (this.#closing === undefined) {
@@ -139,6 +162,21 @@ export class SqliteDatabase implements Sql {
       this.#onClosed()
     }
     await this.#closing
+  }
+
+  readonly #unlessLost = (error: unknown): void => {
+    if (this.#loss === undefined) throw error
+  }
+
+  /** Why nothing may be written here any more: nobody else would see it. */
+  #lookForLoss(isGone = this.#file.isGone): ConnectionError | undefined {
+    if (this.#loss === undefined && isGone) {
+      this.#loss = new ConnectionError(`the embedded database ${this.path} was removed or replaced, with all that was in it`)
+      // From here on, openDatabase makes a new handle.
+      this.#onClosed()
+      this.#gone.resolve(this.#loss)
+    }
+    return this.#loss
   }
 
   #closeFile(): void {

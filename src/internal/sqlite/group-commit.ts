@@ -42,6 +42,8 @@ interface GroupCommitParts {
   readonly sql: Sql
   readonly reserve: Reserve
   readonly bells: Bells
+  /** Why nothing can be written at all any more, although the disk only seems full. */
+  readonly loss: () => ConnectionError | undefined
 }
 
 export class GroupCommit {
@@ -50,12 +52,14 @@ export class GroupCommit {
   readonly #sql: Sql
   readonly #reserve: Reserve
   readonly #bells: Bells
+  readonly #loss: GroupCommitParts['loss']
   #operations: Operation[] = []
   #lastOperations: Operation[] = []
   #scheduled = false
   #healTriedMs = Number.NEGATIVE_INFINITY
 
-  constructor({ path, engine, sql, reserve, bells }: GroupCommitParts) {
+  constructor({ path, engine, sql, reserve, bells, loss }: GroupCommitParts) {
+    this.#loss = loss
     this.#path = path
     this.#engine = engine
     this.#sql = sql
@@ -229,7 +233,9 @@ export class GroupCommit {
   #refuseNewOnFullDisk(): void {
     if (!this.#operations.some(isNew) && !this.#lastOperations.some(isNew)) return
     if (this.#reserve.isLikelyThere || this.#heal()) return
-    this.#rejectAll([...this.#operations.filter(isNew), ...this.#lastOperations.filter(isNew)], fullError(this.#path))
+    // Its room may be missing because the file is.
+    const refusal = this.#loss() ?? fullError(this.#path)
+    this.#rejectAll([...this.#operations.filter(isNew), ...this.#lastOperations.filter(isNew)], refusal)
     this.#operations = this.#operations.filter((operation) => operation.essential)
     this.#lastOperations = this.#lastOperations.filter((operation) => operation.essential)
   }

@@ -13,6 +13,7 @@ import type { AmqpTarget } from '../../internal/amqp/target.js'
 import { atMost } from '../../internal/at-most.js'
 import type { Clock } from '../../internal/clock.js'
 import type { Examination } from '../../internal/examination.js'
+import { inTime } from '../../internal/in-time.js'
 import type { Logger } from '../../internal/logger.js'
 import type { Message } from '../../protocol/message.js'
 import { checkTopology } from '../../protocol/routing.js'
@@ -79,9 +80,8 @@ export class AmqpConnection implements Connection, ConsumerHost {
     this.#parts = parts
     this.#links = new Links(target, blocksUpToMs / 1000)
     this.closed = this.#links.ended
-    const link = (): AmqpLink => this.#consuming ?? this.#links.first
-    this.#control = new Control(link)
-    this.#own = new Control(link)
+    this.#control = new Control(() => this.#askedLink())
+    this.#own = new Control(() => this.#consumingLink())
     this.#publisher = new Publisher({
       clock,
       window: options.publishWindow,
@@ -92,7 +92,7 @@ export class AmqpConnection implements Connection, ConsumerHost {
     this.deadLetters = new AmqpDeadLetters({
       control: this.#control,
       publisher: this.#publisher,
-      link,
+      link: () => this.#askedLink(),
       declare: (queue) => this.#control.ask((api) => this.#topology.declare(api, { exchanges: [], queues: [queue] })),
       now: () => clock.now(),
     })
@@ -148,8 +148,8 @@ export class AmqpConnection implements Connection, ConsumerHost {
   async declare(topology: Topology): Promise<void> {
     this.#refuseWhenClosed()
     checkTopology(topology, amqpExchangeTypes)
-    if (topology.queues.some(({ exclusive }) => exclusive)) await this.#consumingLink()
-    await this.#control.ask((api) => this.#topology.declare(api, topology))
+    const control = topology.queues.some(({ exclusive }) => exclusive) ? this.#own : this.#control
+    await control.ask((api) => this.#topology.declare(api, topology))
   }
 
   async publish(message: Message, to: Destination, { deadlineMs, notBefore }: PublishOptions): Promise<void> {
@@ -158,7 +158,7 @@ export class AmqpConnection implements Connection, ConsumerHost {
     const { clock, options } = this.#parts
     const seconds = notBefore === undefined ? 0 : Math.floor((notBefore - clock.now()) / 1000)
     const startedMs = clock.monotonic()
-    const delayed = seconds > 0 ? await this.#delays.to(to, seconds) : undefined
+    const delayed = seconds > 0 ? await inTime(clock, deadlineMs, this.#delays.to(to, seconds), tooLate) : undefined
     const mandatory = options.confirmPublish && (delayed !== undefined || this.#mustRoute(to))
     await this.#publisher.publish(outgoing, delayed ?? to, { deadlineMs: deadlineMs - (clock.monotonic() - startedMs), mandatory })
   }
@@ -203,6 +203,7 @@ export class AmqpConnection implements Connection, ConsumerHost {
 
   async laneFor(consumer: AmqpConsumer, queue: string): Promise<Lane> {
     const link = await this.#consumingLink()
+    if (this.#topology.isQuorum(queue)) await this.#delays.declareFor([queue])
     const mode = this.#sharesLimit(link, queue) ? 'global' : 'each'
     const lanes = this.#consumers.get(consumer) ?? new Map<string, Promise<Lane>>()
     const known = lanes.get(mode)
@@ -214,7 +215,10 @@ export class AmqpConnection implements Connection, ConsumerHost {
       log: this.#parts.log,
       onMessage: consumer.onMessage,
       onLost: consumer.onLost,
-      declareAgain: (name) => this.#own.ask((api) => this.#topology.declareAgain(api, name)),
+      declareAgain: async (name) => {
+        await this.#own.ask((api) => this.#topology.declareAgain(api, name))
+        await this.#delays.bindAgain(name)
+      },
     })
     this.#lanes.add(lane)
     lanes.set(mode, Promise.resolve(lane))
@@ -256,6 +260,13 @@ export class AmqpConnection implements Connection, ConsumerHost {
     return this.#consuming
   }
 
+  /** A server that takes no messages hears nothing at all from the link that publishes. */
+  async #askedLink(): Promise<AmqpLink> {
+    if (this.#consuming !== undefined) return this.#consuming
+    const { first } = this.#links
+    return first.blocked === undefined ? first : this.#consumingLink()
+  }
+
   #sharesLimit({ product, version }: AmqpLink, queue: string): boolean {
     const isClassic = this.#topology.queue(queue) !== undefined && !this.#topology.isQuorum(queue)
     return product === 'RabbitMQ' && version < 400 && isClassic && !this.#parts.memory.refusesGlobalLimit
@@ -281,4 +292,8 @@ export class AmqpConnection implements Connection, ConsumerHost {
     if (this.#isClosing || this.#closing !== undefined || !this.#links.isOpen)
       throw new ConnectionError('the connection to the broker is closed')
   }
+}
+
+function tooLate(): NotPublishedError {
+  return new NotPublishedError('the message was not published: RabbitMQ did not answer until the deadline')
 }

@@ -5,11 +5,13 @@ import type { AmqpLink, OpenChannel } from '../../internal/amqp/link.js'
 import { refusalOf } from '../../internal/amqp/reply.js'
 
 export class Control {
-  readonly #link: () => AmqpLink
+  readonly #link: () => Promise<AmqpLink>
+  #on: AmqpLink | undefined
   #channel: OpenChannel | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(link: () => AmqpLink) {
+  /** Asked for its link before each question. */
+  constructor(link: () => Promise<AmqpLink>) {
     this.#link = link
   }
 
@@ -21,10 +23,13 @@ export class Control {
   }
 
   async #ask<T>(work: (api: AmqpChannel) => Promise<T>): Promise<T> {
-    const link = this.#link()
+    const link = await this.#link()
     const unhold = link.hold()
     try {
-      if (this.#channel?.isOpen !== true) this.#channel = await link.openChannel()
+      if (this.#on !== link || this.#channel?.isOpen !== true) {
+        this.#channel = await link.openChannel()
+        this.#on = link
+      }
       return await work(this.#channel.api)
     } catch (error) {
       if (refusalOf(error) !== undefined || error instanceof CeleriacError) throw error

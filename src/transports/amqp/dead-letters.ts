@@ -29,7 +29,7 @@ const askedAtOnce = 20
 interface DeadLettersParts {
   readonly control: Control
   readonly publisher: Publisher
-  readonly link: () => AmqpLink
+  readonly link: () => Promise<AmqpLink>
   readonly declare: (queue: Queue) => Promise<void>
   readonly now: () => number
 }
@@ -53,12 +53,21 @@ export class AmqpDeadLetters implements DeadLetters {
 
   /** Settles when the broker has it. */
   async bury({ raw, queue, reason, deliveries }: Burial): Promise<void> {
-    await this.#declare()
     const note = { id: randomUUID(), queue, reason: reason.slice(0, 4_000), diedAtMs: this.#parts.now(), deliveries }
     const { content, properties } = again(raw, { [deadHeader]: JSON.stringify(note) })
     // Neither the limit of its time nor of its kind is over here; and it outlives the broker.
     const { expiration: _, ...rest } = properties
-    await this.#publish({ content, properties: { ...rest, deliveryMode: 2 } }, deadQueue.name)
+    const letter = { content, properties: { ...rest, deliveryMode: 2 } }
+    await this.#declare()
+    try {
+      await this.#publish(letter, deadQueue.name)
+    } catch (error) {
+      if (!isUnroutable(error)) throw error
+      // Somebody has deleted it.
+      this.#declared = undefined
+      await this.#declare()
+      await this.#publish(letter, deadQueue.name)
+    }
   }
 
   async list({ queue, limit = 100 }: { readonly queue?: string; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
@@ -76,7 +85,7 @@ export class AmqpDeadLetters implements DeadLetters {
     return this.#alone(async () => {
       // Whether it is there. What it says of its size may be from before the messages that the last look has put back: it answers that out of turn.
       if ((await this.#size()) === undefined) return
-      const link = this.#parts.link()
+      const link = await this.#parts.link()
       const unhold = link.hold()
       try {
         const channel = await link.openChannel()
@@ -159,7 +168,7 @@ export class AmqpDeadLetters implements DeadLetters {
     try {
       await this.#publish(again(raw, { [deliveriesHeader]: 0 }), queue)
     } catch (error) {
-      if (error instanceof NotPublishedError && /there is no queue/.test(error.message)) throw new QueueMissingError(queue)
+      if (isUnroutable(error)) throw new QueueMissingError(queue)
       throw error
     }
   }
@@ -173,6 +182,10 @@ export class AmqpDeadLetters implements DeadLetters {
     })
     return done
   }
+}
+
+function isUnroutable(error: unknown): boolean {
+  return error instanceof NotPublishedError && /there is no queue/.test(error.message)
 }
 
 /** All that are there now, the oldest first: a few are asked for at a time, and each may be large. */

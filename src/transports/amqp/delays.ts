@@ -3,6 +3,7 @@
  * wait. At a level whose bit is 1 the message lies 2^level seconds and falls to the next; where it is 0 it passes through.
  */
 import type { AmqpChannel } from '../../internal/amqp/amqplib.js'
+import { matchesTopic } from '../../protocol/routing.js'
 import type { Destination, ExchangeType, Queue } from '../../protocol/topology.js'
 import type { Control } from './control.js'
 import type { AmqpTopology } from './topology.js'
@@ -12,6 +13,8 @@ const levels = 28
 const mostSeconds = 2 ** levels - 1
 const firstExchange = `celery_delayed_${levels - 1}`
 const lastExchange = 'celery_delayed_delivery'
+/** A binding of a queue to the last exchange itself, by its name. */
+const itself = ''
 
 interface DelaysParts {
   readonly control: Control
@@ -22,7 +25,8 @@ interface DelaysParts {
 export class Delays {
   readonly #parts: DelaysParts
   #levels: Promise<void> | undefined
-  readonly #bound = new Map<string, Promise<void>>()
+  /** By queue: what leads to it from the last exchange. */
+  readonly #bound = new Map<string, Map<string, Promise<void>>>()
 
   constructor(parts: DelaysParts) {
     this.#parts = parts
@@ -42,22 +46,42 @@ export class Delays {
     const { topology } = this.#parts
     if (to.exchange === '') return topology.isQuorum(to.routingKey) ? this.toQueue(to.routingKey, seconds) : undefined
     const type = topology.typeOf(to.exchange)
-    const queues = topology.queuesOf(to.exchange).filter((name) => topology.isQuorum(name))
-    if (type === undefined || queues.length === 0) return undefined
+    const queues = topology.queuesOf(to.exchange)
+    if (type === undefined || !queues.some((name) => topology.isQuorum(name))) return undefined
     if (type === 'direct') {
       const [queue, ...others] = topology.queuesAt(to.exchange, to.routingKey)
       return queue !== undefined && others.length === 0 && topology.isQuorum(queue) ? this.toQueue(queue, seconds) : undefined
     }
+    // It comes back with a longer routing key, which finds only what is bound for that: the queues that are known here, and no others.
+    if (!queues.some((name) => this.#takes(name, type, to))) return undefined
     await this.declareFor(queues)
     return at(seconds, to.routingKey)
   }
 
   /** The same for one queue, whatever its type and exchange are. */
   async toQueue(queue: string, seconds: number): Promise<Destination> {
-    const key = ownDelayKey(queue)
     await this.#declareLevels()
-    await this.#once(`queue ${queue}`, (api) => api.bindQueue(queue, lastExchange, `#.${key}`))
-    return at(seconds, key)
+    await this.#bindItself(queue)
+    return at(seconds, ownDelayKey(queue))
+  }
+
+  /** After a queue was deleted and made anew: what waits for it comes to it all the same, whoever has sent it. */
+  async bindAgain(name: string): Promise<void> {
+    const isQuorum = this.#parts.topology.isQuorum(name)
+    const before = this.#bound.get(name)
+    this.#bound.delete(name)
+    if (isQuorum || before !== undefined) await this.declareFor([name])
+    if (isQuorum || before?.has(itself) === true) await this.#bindItself(name)
+  }
+
+  #takes(name: string, type: ExchangeType, { exchange, routingKey }: Destination): boolean {
+    const bindings = this.#parts.topology.queue(name)?.bindings ?? []
+    const leadsBack = (key: string): boolean => matchesTopic(type === 'topic' ? key : delayedKey(key), routingKey)
+    return bindings.some((binding) => binding.exchange === exchange && leadsBack(binding.routingKey))
+  }
+
+  #bindItself(queue: string): Promise<void> {
+    return this.#once(queue, itself, (api) => api.bindQueue(queue, lastExchange, `#.${ownDelayKey(queue)}`))
   }
 
   #declareLevels(): Promise<void> {
@@ -103,31 +127,39 @@ export class Delays {
   }
 
   async #bindExchanges(queue: Queue): Promise<void> {
-    for (const { exchange, routingKey } of queue.bindings) {
+    for (const { exchange, routingKey, arguments: given } of queue.bindings) {
       const type: ExchangeType | undefined = this.#parts.topology.typeOf(exchange)
       // Python, too: on a direct exchange the bits of the routing key would find no queue.
       if (exchange === '' || type === undefined || type === 'direct') continue
-      const key = routingKey.startsWith('#') ? routingKey : `#.${routingKey}`
-      await this.#once(`${exchange} ${queue.name} ${key}`, async (api) => {
+      const key = delayedKey(routingKey)
+      await this.#once(queue.name, `${exchange} ${key}`, async (api) => {
         await api.bindExchange(exchange, lastExchange, key)
-        await api.bindQueue(queue.name, exchange, key)
+        // Without what it asks of headers it would take every message.
+        await api.bindQueue(queue.name, exchange, key, type === 'headers' ? given : {})
       })
     }
   }
 
-  #once(what: string, work: (api: AmqpChannel) => Promise<unknown>): Promise<void> {
-    const known = this.#bound.get(what)
+  #once(queue: string, what: string, work: (api: AmqpChannel) => Promise<unknown>): Promise<void> {
+    const bound = this.#bound.get(queue) ?? new Map<string, Promise<void>>()
+    this.#bound.set(queue, bound)
+    const known = bound.get(what)
     if (known !== undefined) return known
     const done = this.#parts.control
       .ask(work)
       .then(() => {})
       .catch((error: unknown) => {
-        this.#bound.delete(what)
+        bound.delete(what)
         throw error
       })
-    this.#bound.set(what, done)
+    bound.set(what, done)
     return done
   }
+}
+
+/** Takes a routing key with the bits before it, too. */
+function delayedKey(routingKey: string): string {
+  return routingKey.startsWith('#') ? routingKey : `#.${routingKey}`
 }
 
 function at(seconds: number, routingKey: string): Destination {

@@ -295,7 +295,10 @@ export class Publisher {
         // It keeps its place in the window: the broker may be choking on it.
         this.#end(
           entry,
-          new PublishUncertainError('RabbitMQ did not confirm the message until the deadline; it may have it', { cause: late }),
+          new PublishUncertainError(
+            `RabbitMQ did not confirm the message until the deadline${blocked === undefined ? '' : `, as it takes none at the moment (${blocked})`}; it may have it`,
+            { cause: late },
+          ),
         )
       }
     }

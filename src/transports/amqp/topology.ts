@@ -1,5 +1,5 @@
 /** Declares queues and exchanges as Python does, and remembers them: what was deleted is made again. */
-import { ConnectionError, DeclarationMismatchError } from '../../errors.js'
+import { ConnectionError, DeclarationMismatchError, NotSupportedError } from '../../errors.js'
 import type { AmqpChannel } from '../../internal/amqp/amqplib.js'
 import { type AmqpRefusal, refusalOf } from '../../internal/amqp/reply.js'
 import type { Binding, Exchange, ExchangeType, Queue, Topology } from '../../protocol/topology.js'
@@ -96,6 +96,9 @@ function mismatch(error: unknown, kind: 'queue' | 'exchange', name: string): unk
   }
   if (refusal.code === 405)
     return new DeclarationMismatchError(kind, name, 'the exclusive one of another connection', 'one for this connection')
+  // What is declared is wrong by itself: `invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue`
+  if (refusal.code === 406)
+    return new NotSupportedError(`the declaration of ${kind} ${JSON.stringify(name)}`, `RabbitMQ says ${JSON.stringify(refusal.text)}`)
   return refused(refusal, `the declaration of ${kind} ${JSON.stringify(name)}`)
 }
 

@@ -148,6 +148,7 @@ export class RedisConnection implements Connection, ConsumerHost {
     })
     this.#pump = new Pump({
       layout: this.#layout,
+      scripts,
       waiting: this.#waiting,
       clock,
       leaseTtlMs: options.leaseTtlMs,
@@ -164,6 +165,7 @@ export class RedisConnection implements Connection, ConsumerHost {
       },
       onClaimLost: () => void this.#session.repeat((again) => this.#pump.recover(again)).catch(() => {}),
       onRefused: (refusing, error) => (error.meansElsewhere ? this.#session.giveUp(refusing, error) : this.#upkeep.refused(error)),
+      onUnreadable: (what) => this.#upkeep.unreadable(what),
     })
     this.#deliveries = new Deliveries({
       consumers: this.#consumers,
@@ -333,7 +335,6 @@ export class RedisConnection implements Connection, ConsumerHost {
   #onEnded(): void {
     this.#upkeep.stop()
     this.#pump.leave()
-    this.#waiting.drop()
     this.#leases.stop()
     this.#leases.loseAll()
   }

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { CeleriacError, DecodeError, TooLargeError } from '../../errors.js'
+import { toHeadText } from '../../protocol/head-text.js'
 import type { Message, MessageProperties } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Destination } from '../../protocol/topology.js'
@@ -27,7 +28,7 @@ export function writeEnvelope(message: Message, to: Destination): string {
   const expiration = properties.expiration === undefined ? '' : `, "expiration": ${JSON.stringify(properties.expiration)}`
   return (
     `{"body": "${base64}", "content-encoding": ${quote(contentEncoding)}, "content-type": ${quote(contentType)}, ` +
-    `"headers": ${JSON.stringify(headers)}, "properties": {"correlation_id": ${optional(properties.correlationId)}, ` +
+    `"headers": ${toHeadText(headers, 'headers')}, "properties": {"correlation_id": ${optional(properties.correlationId)}, ` +
     `"reply_to": ${optional(properties.replyTo)}, "delivery_mode": ${properties.deliveryMode ?? 2}${expiration}, ` +
     `"delivery_info": {"exchange": ${quote(to.exchange)}, "routing_key": ${quote(to.routingKey)}}, ` +
     `"priority": ${priorityNumber(properties.priority)}, "body_encoding": "base64", "delivery_tag": "${randomUUID()}"}}`
@@ -88,7 +89,7 @@ export function markRedelivered(raw: Buffer, deliveries: number, before: Pick<Op
 }
 
 /** Where the JSON value that begins at `from` ends (the index behind it). Strings and nesting are followed, nothing is checked. */
-export function endOfJson(text: string, from: number): number {
+function endOfJson(text: string, from: number): number {
   let depth = 0
   for (let at = from; at < text.length; at++) {
     const character = text[at]

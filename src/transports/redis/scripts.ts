@@ -12,7 +12,8 @@ import { Script } from '../../internal/redis/script.js'
  * have been stored before, numbers of acked leases.., what stands behind a message of each queue.., for each end the number of its lease and the text of its meta.
  * Returns: settlements that came too late, ms until the next eta (-1: none waits), which ends were not stored (their leases are left) as number (from 1) and why:
  * 0 when the task has ended, -1 when the backend itself has to look; then for each place something was found: its number (from 1: the lists,
- * then the eta sets), how many, and those: as they lay on their list, or as they lay in unacked.
+ * then the eta sets), how many, and those: as they lay on their list, or as they lay in unacked. Number 0 is a key that cannot be read, with what is wrong: nothing
+ * may stop the script once it has taken a message, which nobody would know of.
  */
 const pump = `
 local seconds_kept, again = ARGV[8], ARGV[9]
@@ -68,10 +69,17 @@ local lists = #KEYS - 2 - queues - ends
 local score = string.format('%.6f', seconds + tonumber(ARGV[3]))
 local number = tonumber(ARGV[5])
 local got, out = 0, {late, -1, exceptions}
+local function unreadable(key, reply)
+  out[#out + 1] = 0
+  out[#out + 1] = 1
+  out[#out + 1] = reply.err .. ' (key ' .. key .. ')'
+end
 for q = 1, queues do
   local eta = KEYS[2 + lists + q]
-  local due = redis.call('ZRANGEBYSCORE', eta, '-inf', string.format('%.6f', seconds), 'LIMIT', 0, wanted - got)
-  if #due > 0 then
+  local due = redis.pcall('ZRANGEBYSCORE', eta, '-inf', string.format('%.6f', seconds), 'LIMIT', 0, wanted - got)
+  if due.err then
+    unreadable(eta, due)
+  elseif #due > 0 then
     local found = redis.call('HMGET', unacked, unpack(due))
     local fields, scores, values = {}, {}, {}
     for i = 1, #due do
@@ -99,8 +107,10 @@ for q = 1, queues do
 end
 for l = 1, lists do
   if got == wanted then break end
-  local raws = redis.call('RPOP', KEYS[2 + l], wanted - got)
-  if raws and #raws > 0 then
+  local raws = redis.pcall('RPOP', KEYS[2 + l], wanted - got)
+  if raws and raws.err then
+    unreadable(KEYS[2 + l], raws)
+  elseif raws and #raws > 0 then
     local tail = ARGV[9 + acks + (l - 1) % queues + 1]
     local fields, scores = {}, {}
     out[#out + 1] = l
@@ -119,10 +129,10 @@ for l = 1, lists do
   end
 end
 if got < wanted then
-  for l = 1, lists do redis.call('LLEN', KEYS[2 + l]) end
+  for l = 1, lists do redis.pcall('LLEN', KEYS[2 + l]) end
   local next
   for q = 1, queues do
-    local first = redis.call('ZRANGE', KEYS[2 + lists + q], 0, 0, 'WITHSCORES')
+    local first = redis.pcall('ZRANGE', KEYS[2 + lists + q], 0, 0, 'WITHSCORES')
     if first[2] and (not next or tonumber(first[2]) < next) then next = tonumber(first[2]) end
   end
   if next then out[2] = math.max(0, math.ceil((next - seconds) * 1000)) end

@@ -12,6 +12,9 @@ const pollMs = { first: 5, last: 200 }
 /** A server that refuses is asked again after this. */
 const refusedPauseMs = 1_000
 
+/** How often it is told that a key cannot be read. */
+const tellEachMs = 10_000
+
 interface UpkeepParts {
   readonly clock: Clock
   readonly log: Logger
@@ -32,6 +35,7 @@ export class Upkeep {
   #sweepTimer: Timer | undefined
   #pauseTimer: Timer | undefined
   #isRunning = false
+  #toldMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts
@@ -72,6 +76,14 @@ export class Upkeep {
       resume()
       wake()
     })
+  }
+
+  /** A key is not what it should be; what lies under others goes on. */
+  unreadable(what: string): void {
+    const { clock, log } = this.#parts
+    if (clock.monotonic() - this.#toldMs < tellEachMs) return
+    this.#toldMs = clock.monotonic()
+    log.error({}, `Redis gives out no messages of one key: ${what}. Somebody else uses its name: rename or remove it`)
   }
 
   /** Of something that is done again by itself. A lost link is the session's to tell; everything else is worth a line. */

@@ -75,6 +75,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
+    void database.gone.then((error) => this.#fail(error))
   }
 
   get isAnswering(): boolean {

@@ -114,7 +114,7 @@ export function declareTopology(
 }
 
 /** Removes queues with all that is in them, and the auto-delete exchanges that nothing is bound to any more. */
-export function deleteQueues(sql: Sql, names: readonly string[]): void {
+function deleteQueues(sql: Sql, names: readonly string[]): void {
   for (const name of names) {
     for (const table of ['waiting', 'delayed']) sql.run(`DELETE FROM ${table} WHERE queue = ?`, [name])
     sql.run('DELETE FROM leases WHERE id IN (SELECT id FROM messages WHERE queue = ?)', [name])

@@ -16,12 +16,13 @@ export const terminate: CommandHandler = (panel, args) => revokeIds(panel, { ...
 
 async function revokeIds(panel: Panel, args: Readonly<Record<string, unknown>>): Promise<unknown> {
   const { taskIds, terminate: ends, signal } = decodeRevoke(args)
-  const { core, backend } = panel
+  const { core } = panel
   panel.revoked.add(taskIds)
   const wanted = new Set(taskIds)
   // The name was checked to look like a signal's; one that the system does not have is refused when it is sent.
   const ended = panel.endRevoked(ends ? (signal as NodeJS.Signals) : undefined, ({ head }) => wanted.has(head.id))
   core.log.info({ task_ids: taskIds }, `${ends ? 'Terminating' : 'Tasks flagged as revoked:'} ${taskIds.join(', ')}`)
+  const backend = await core.connections.backend()
   if (backend.supports.durableRevoke)
     await backend.revoke(taskIds, { expiresSeconds: Math.max(core.config.resultExpires ?? 0, noteSecondsAtLeast) })
   if (!ends) return { ok: `tasks ${setOf(taskIds)} flagged as revoked` }

@@ -11,11 +11,21 @@ function needsSize({ pool }: Panel): void {
   if (!pool.supports.resize) throw new InvalidMessageError(`the ${pool.name} pool runs one task at a time: its size cannot be changed`)
 }
 
+/** More than any machine runs: mistyped, or meant ill. */
+const mostChildren = 1_000
+const mostPlaces = 100_000
+
+function sizeFor({ pool }: Panel, size: number): number {
+  const most = pool.supports.ownLoop ? mostChildren : mostPlaces
+  if (size > most) throw new InvalidMessageError(`expected a pool of ${most} at most, got: ${size}`)
+  return size
+}
+
 /** The answer does not wait for processes to start. */
 export const pool_grow: CommandHandler = (panel, { n }) => {
   if (panel.autoscaler !== undefined) return byAutoscaler('pool_grow')
   needsSize(panel)
-  void panel.resizePool(panel.pool.size + wholeNumber(n ?? 1, 'n', 0))
+  void panel.resizePool(sizeFor(panel, panel.pool.size + wholeNumber(n ?? 1, 'n', 0)))
   return { ok: 'pool will grow' }
 }
 
@@ -37,12 +47,12 @@ export const pool_restart: CommandHandler = ({ pool, core }, { modules, reload }
   return { ok: 'reload started' }
 }
 
-export const autoscale: CommandHandler = ({ autoscaler }, { max, min }) => {
+export const autoscale: CommandHandler = (panel, { max, min }) => {
+  const { autoscaler } = panel
   if (autoscaler === undefined) return { error: "ValueError('Autoscale not enabled')" }
-  const bounds = autoscaler.update({
-    max: max === undefined || max === null ? undefined : wholeNumber(max, 'max', 1),
-    min: min === undefined || min === null ? undefined : wholeNumber(min, 'min', 1),
-  })
+  const bound = (value: unknown, argument: string): number | undefined =>
+    value === undefined || value === null ? undefined : sizeFor(panel, wholeNumber(value, argument, 1))
+  const bounds = autoscaler.update({ max: bound(max, 'max'), min: bound(min, 'min') })
   return { ok: `autoscale now max=${bounds.max} min=${bounds.min}` }
 }
 

@@ -4,6 +4,7 @@ import { rows } from '../../app/config-table.js'
 import type { TaskDefinition } from '../../app/task.js'
 import { showAddress } from '../../internal/address.js'
 import { packageVersion } from '../../internal/package-version.js'
+import { redactUrl } from '../../internal/url.js'
 import type { Pool } from '../../pool.js'
 import { decodeFlag } from '../../protocol/mailbox.js'
 import { isRecord } from '../../protocol/plain.js'
@@ -184,11 +185,14 @@ export const conf: CommandHandler = ({ core }, { with_defaults: withDefaults }) 
     const row = rows.find(([name]) => name === option)
     const plain: unknown = core.config[option]
     // The texts of options that hold addresses and code have no secrets in them already.
-    const isPlain = row !== undefined && !/url|backend|logger|routes/i.test(option) && isData(plain)
+    const isPlain = row !== undefined && !/url|backend|logger|routes/i.test(option) && isData(plain) && !isShownOtherwise(plain, value)
     shown[celeryName(option)] = isPlain ? hideSecrets(plain, option) : value
   }
   return shown
 }
+
+/** The option's kind hides a part of it: the password of a URL. */
+const isShownOtherwise = (plain: unknown, shown: string): boolean => typeof plain === 'string' && JSON.stringify(plain) !== shown
 
 const isData = (value: unknown): boolean =>
   value === null || ['string', 'number', 'boolean'].includes(typeof value) || Array.isArray(value) || isRecord(value)
@@ -198,6 +202,7 @@ function hideSecrets(value: unknown, key: string): unknown {
   if (secret.test(key) && !/routing_?key/i.test(key) && value !== null) return hidden
   if (Array.isArray(value)) return value.map((item) => hideSecrets(item, ''))
   if (isRecord(value)) return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, hideSecrets(item, name)]))
+  if (typeof value === 'string') return /^[a-z][\w+.-]*:\/\//i.test(value) ? redactUrl(value) : value
   return typeof value === 'function' ? `<function ${value.name}>` : value
 }
 

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openScheduleStore } from '../../../dist/beat/stores/index.js'
 import { systemClock } from '../../../dist/internal/clock.js'
 import { startRedis } from '../../../scripts/services.mjs'
@@ -32,4 +32,24 @@ testScheduleStore({
       dispose: async () => undefined,
     }
   },
+})
+
+test('entries that come and go leave nothing behind for good', async () => {
+  await server.flush()
+  const store = await openScheduleStore(server.url, { app: 'shop', clock: systemClock, log })
+  try {
+    await store.write({ entries: [{ name: 'stays', from: 0, data: '1' }] })
+    for (let count = 0; count < 300; count++) {
+      const added = await store.write({ entries: [{ name: `job-${count}`, from: 0, data: '1' }] })
+      if (added.status === 'written') await store.write({ entries: [{ name: `job-${count}`, from: added.revision, data: null }] })
+    }
+    // A name that is used again is no removed one.
+    await store.write({ entries: [{ name: 'job-0', from: 0, data: '2' }] })
+    expect(await store.entries(0)).toHaveLength(301)
+    await client.incrby('celeriac.beat.shop.revision', 1_000)
+    for (let count = 0; count < 3; count++) await store.write({ entries: [] })
+    expect((await store.entries(0)).map(({ name }) => name)).toEqual(['stays', 'job-0'])
+  } finally {
+    await store.close()
+  }
 })

@@ -49,6 +49,13 @@ describe.skipIf(withoutRabbit())('links to RabbitMQ', () => {
     expect(await link.ended).toBeUndefined()
   })
 
+  test('operators see what each connection is for, or the name that it was given', async () => {
+    const links = [await open(node.url), await open(node.url, { clientName: 'shop' })]
+    const seen = await node.ctl('list_connections', 'client_properties')
+    for (const name of ['test', 'shop']) expect(seen).toContain(`{"connection_name","${name}"}`)
+    for (const link of links) await link.close()
+  })
+
   test('over TLS the server proves who it is', async () => {
     for (const link of [await open(secure(`?ssl_ca_certs=${ours.ca}`)), await open(secure(), { tls: { ca: ours.ca } })]) {
       expect(link.product).toBe('RabbitMQ')

@@ -221,3 +221,28 @@ test('a damaged file is refused', async () => {
   }
   database = await openDatabase(location(), { clock: systemClock })
 })
+
+test.each(['removed', 'replaced'])('a file that is %s takes nothing more: who wrote would be alone with it', async (how) => {
+  await insert('a')
+  const lost = database.gone
+  let n = 0
+  for (const suffix of ['', '-wal', '-shm', '-reserve']) rmSync(join(directory, `queue.db${suffix}`), { force: true })
+  if (how === 'replaced') writeFileSync(join(directory, 'queue.db'), '', { mode: 0o600 })
+  await until(
+    () =>
+      insert(String(++n)).then(
+        () => false,
+        () => true,
+      ),
+    'a refusal',
+    20_000,
+  )
+  expect(await lost).toMatchObject({ code: 'ERR_CONNECTION', message: expect.stringContaining('removed or replaced') })
+  await expect(insert('c')).rejects.toBe(await lost)
+  await expect(database.read(() => 1)).rejects.toBe(await lost)
+  // Whoever opens it now has the file of that name.
+  const next = await openDatabase(location(), { clock: systemClock })
+  await next.migrate('test', ['CREATE TABLE t (v TEXT UNIQUE)'])
+  expect(next.all('SELECT v FROM t')).toEqual([])
+  await next.close()
+})

@@ -194,4 +194,61 @@ describe.skipIf(withoutRabbit())('delays at RabbitMQ', () => {
     expect([idOf(delivery), delivery.exchange, delivery.routingKey]).toEqual(['d', '', 'direct'])
     delivery.ack()
   })
+
+  test('of an exchange with queues of both types none loses what is delayed, nor does one that the sender does not know', async () => {
+    const [caller, other] = [await connect(), await connect()]
+    const at = (name: string, more: object = {}) => queue(name, { bindings: [{ exchange: 'both', routingKey: `${name}.key` }], ...more })
+    await caller.declare(topology(exchange('both', 'topic'), at('new', { arguments: quorum }), at('old')))
+    await other.declare(topology(exchange('both', 'topic'), at('foreign')))
+    const names = ['new', 'old', 'foreign']
+    for (const name of names)
+      await caller.publish(
+        message({ id: name }),
+        { exchange: 'both', routingKey: `${name}.key` },
+        { deadlineMs: 20_000, notBefore: Date.now() + 1_500 },
+      )
+    for (const name of names) await until(async () => (await other.size(name)) === 1, `the message for ${name}`)
+  })
+
+  test('a quorum queue on a headers exchange takes what it asks for, delayed or not, and nothing else', async () => {
+    const connection = await connect()
+    const binding = (region: string) => ({ exchange: 'regions', routingKey: region, arguments: { 'x-match': 'all', region } })
+    await connection.declare(
+      topology(
+        exchange('regions', 'headers'),
+        queue('eu', { arguments: quorum, bindings: [binding('eu')] }),
+        queue('us', { arguments: quorum, bindings: [binding('us')] }),
+      ),
+    )
+    const inbox = await Inbox.open(connection, { queues: ['eu'] })
+    const send = (id: string, region: string, routingKey: string, more: object = {}) =>
+      connection.publish(
+        message({ id, headers: { id, task: 'ship', region } }),
+        { exchange: 'regions', routingKey },
+        { deadlineMs: 20_000, ...more },
+      )
+    const notBefore = Date.now() + 1_500
+    await send('1', 'us', 'us')
+    await send('2', 'us', 'us', { notBefore })
+    await send('3', 'eu', 'eu', { notBefore })
+    // Its key leads back to nobody: it does not wait at the broker.
+    await send('4', 'eu', 'any', { notBefore })
+    await until(async () => (await connection.size('us')) === 2, 'those of the other region')
+    await until(() => inbox.deliveries.length === 2, 'its own')
+    expect(inbox.ids.sort()).toEqual(['3', '4'])
+    for (const delivery of inbox.deliveries) delivery.ack()
+  })
+
+  test('a queue that is taken from later is found by what is delayed, too', async () => {
+    const connection = await connect()
+    const bindings = [{ exchange: 'adding', routingKey: 'added.key' }]
+    await connection.declare(topology(exchange('adding', 'topic'), queue('first'), queue('added', { arguments: quorum, bindings })))
+    const inbox = await Inbox.open(connection, { queues: ['first'] })
+    await inbox.consumer.addQueue('added')
+    const other = await connect()
+    // As a Python client sends it, which declares nothing of that: no second is left, and it falls through all levels.
+    const to = { exchange: 'celery_delayed_27', routingKey: `${'0.'.repeat(28)}added.key` }
+    await other.publish(message({ id: 'found' }), to, { deadlineMs: 20_000 })
+    expect(idOf(await inbox.gone(0))).toBe('found')
+  })
 })

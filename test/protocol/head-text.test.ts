@@ -1,0 +1,52 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { EncodeError } from '../../dist/errors.js'
+import { fromHeadText, toHeadText } from '../../dist/protocol/head-text.js'
+import { decodeHead, encodeHead } from '../../dist/protocol/message-head.js'
+
+const data = fc.letrec((tie) => ({
+  any: fc.oneof(
+    { maxDepth: 3 },
+    fc.string(),
+    fc.bigInt({ min: 2n ** 53n }),
+    fc.integer(),
+    fc.boolean(),
+    fc.constant(null),
+    tie('list'),
+    tie('record'),
+  ),
+  list: fc.array(tie('any'), { maxLength: 4 }),
+  record: fc.dictionary(
+    fc.string().filter((key) => !key.startsWith('__')),
+    tie('any'),
+    { maxKeys: 4, noNullPrototype: true },
+  ),
+})).any
+
+test('what stands beside a body comes back as it was, integers of any size too', () => {
+  fc.assert(
+    fc.property(data, (value) => {
+      expect(fromHeadText(toHeadText(value, 'head'))).toEqual(value)
+    }),
+  )
+})
+
+test('plain values are plain JSON; what is no data is named', () => {
+  expect(toHeadText({ a: [1, null] }, 'head')).toBe('{"a":[1,null]}')
+  const round: Record<string, unknown> = {}
+  round.round = round
+  expect(() => toHeadText({ round }, 'head')).toThrow(EncodeError)
+  expect(() => toHeadText({ round }, 'head')).toThrow(/head\.round\.round/)
+})
+
+test('a message with such a header is kept and read', () => {
+  const message = {
+    body: '[]',
+    contentType: 'application/json',
+    contentEncoding: 'utf-8',
+    headers: { id: 'x', user: 2n ** 63n },
+    properties: {},
+  }
+  const to = { exchange: '', routingKey: 'celery' }
+  expect(decodeHead(encodeHead(message, to), message.body)).toEqual({ message, to })
+})
