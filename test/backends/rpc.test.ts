@@ -265,7 +265,7 @@ describe.skipIf(skipped)('rpc on a server that fails', () => {
     const [asking, answering] = [rpc(node.url), rpc(node.url, { persistent: true })]
     try {
       await asking.inbox.open()
-      const wait = asking.wait(['later'], { signal: AbortSignal.timeout(40_000) })[Symbol.asyncIterator]()
+      const wait = asking.wait(['later'], { signal: AbortSignal.timeout(80_000) })[Symbol.asyncIterator]()
       const came = wait.next()
       came.catch(() => undefined)
       // Nobody consumes while the asking process is away: the message has to lie there.

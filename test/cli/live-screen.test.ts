@@ -85,6 +85,7 @@ describe.skipIf(skipped)(`celeriac events on a terminal${skipped === false ? '' 
     writeFileSync(join(project.folder, 'live'), `exec ${process.execPath} ${main} -b ${broker} events\n`)
     const start = (): void => terminal.type('sh live', 'Enter')
 
+    await terminal.shows(/^\$/m)
     start()
     await terminal.shows(/workers 1\/1.*\n(.*\n)*.*one@here +● online/)
     const ids: string[] = []

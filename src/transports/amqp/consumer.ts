@@ -49,8 +49,9 @@ export class AmqpConsumer implements Consumer {
   /** Given out, and not settled; by channel, since what is lost with one takes no place any more. */
   readonly #outOn = new Map<Settlements, number>()
   #timer: { readonly timer: Timer; readonly atMs: number } | undefined
-  /** The last message was suspicious, or none has come yet. */
+  /** The last message of those that the broker counts was suspicious, or none has come yet: of these, one is out at a time. */
   #isCautious = false
+  #hasHeard = false
   #scheduled = false
   #turn = 0
   #cancelled: Promise<void> | undefined
@@ -70,8 +71,8 @@ export class AmqpConsumer implements Consumer {
   async addQueue(queue: string): Promise<void> {
     if (this.#lanes.has(queue)) return
     const lane = await this.#parts.host.laneFor(this, queue)
-    if (lane.counts && this.#lanes.size === 0) this.#isCautious = true
-    lane.limit(this.#limit)
+    if (lane.counts && !this.#hasHeard) this.#isCautious = true
+    lane.limit(this.#limitOf(lane))
     this.#lanes.set(queue, lane)
     try {
       await lane.add(queue)
@@ -147,6 +148,7 @@ export class AmqpConsumer implements Consumer {
   }
 
   #watch(raw: AmqpMessage): void {
+    this.#hasHeard = true
     const isSuspicious = deliveriesOf(raw) >= suspiciousDeliveries
     if (isSuspicious === this.#isCautious) return
     this.#isCautious = isSuspicious
@@ -170,15 +172,19 @@ export class AmqpConsumer implements Consumer {
   #give(): void {
     const deliveries: AmqpDelivery[] = []
     let out = 0
-    for (const count of this.#outOn.values()) out += count
-    const most = this.#isCautious ? Math.min(1, this.#prefetch) : this.#prefetch
-    while (out < most && this.#cancelled === undefined) {
-      const held = this.#take()
+    let counted = 0
+    for (const [on, count] of this.#outOn) {
+      out += count
+      if (on.counts) counted += count
+    }
+    while (out < this.#prefetch && this.#cancelled === undefined) {
+      const held = this.#take({ counted: !this.#isCautious || counted === 0 })
       if (held === undefined) break
       const delivery = this.#open(held)
       if (delivery === undefined) continue
       this.#count(held.on, 1)
       out++
+      if (held.on.counts) counted++
       deliveries.push(delivery)
     }
     if (deliveries.length > 0) this.#onDeliveries(deliveries)
@@ -188,14 +194,16 @@ export class AmqpConsumer implements Consumer {
     this.#outOn.set(on, (this.#outOn.get(on) ?? 0) + by)
   }
 
-  /** The next message, of each queue in turn. */
-  #take(): Held | undefined {
+  /** The next message, of each queue in turn; `counted`: also of those that the broker counts. */
+  #take({ counted }: { readonly counted: boolean }): Held | undefined {
     const queues = this.#order
     for (let step = 0; step < queues.length; step++) {
-      const held = queues[(this.#turn + step) % queues.length]?.shift()
-      if (held === undefined) continue
+      const queue = queues[(this.#turn + step) % queues.length]
+      const head = queue?.[0]
+      if (head === undefined || (head.on.counts && !counted)) continue
+      queue?.shift()
       this.#turn = (this.#turn + step + 1) % queues.length
-      return held
+      return head
     }
     return undefined
   }
@@ -271,13 +279,13 @@ export class AmqpConsumer implements Consumer {
   // limits
 
   /** What waits for its time takes no place of what may run; some more, since every change may have its price. */
-  get #limit(): number {
+  #limitOf(lane: Lane): number {
     const waiting = this.#waiting.size
-    return (this.#isCautious ? 1 : this.#prefetch) + waiting + (waiting === 0 ? 0 : Math.ceil(waiting / 8))
+    return (this.#isCautious && lane.counts ? 1 : this.#prefetch) + waiting + (waiting === 0 ? 0 : Math.ceil(waiting / 8))
   }
 
   #adjust(): void {
-    for (const lane of new Set(this.#lanes.values())) lane.limit(this.#limit)
+    for (const lane of new Set(this.#lanes.values())) lane.limit(this.#limitOf(lane))
   }
 
   // the end

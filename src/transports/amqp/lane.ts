@@ -134,7 +134,7 @@ export class Lane {
     if (this.#channel?.isOpen === true) return this.#channel
     const channel = await this.#parts.link.openChannel()
     this.#channel = channel
-    this.settlements = new Settlements(channel.api)
+    this.settlements = new Settlements(channel.api, this.counts)
     this.#told = 0
     void channel.ended.then((reason) => this.#ended(channel, reason))
     return channel

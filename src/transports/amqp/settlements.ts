@@ -27,7 +27,11 @@ export class Settlements {
   #isOpen = true
   #count = 0
 
-  constructor(api: AmqpChannel) {
+  /** `counts`: the broker counts what is lost on this channel. */
+  constructor(
+    api: AmqpChannel,
+    readonly counts = false,
+  ) {
     this.#api = api
   }
 
