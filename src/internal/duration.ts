@@ -34,10 +34,12 @@ export function formatDuration(seconds: number): string {
 }
 
 function milliseconds(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isFinite(value) ? value * 1000 : undefined
-  if (typeof value !== 'string') return undefined
-  const match = form.exec(value)
-  if (match === null) return undefined
-  const ms = Number(match[1]) * unitMs[match[2] as keyof typeof unitMs] // the pattern allows these units only
+  const ms = typeof value === 'number' ? value * 1000 : typeof value === 'string' ? msOfText(value) : undefined
   return Number.isFinite(ms) ? ms : undefined
+}
+
+function msOfText(text: string): number | undefined {
+  const match = form.exec(text)
+  if (match === null) return undefined
+  return Number(match[1]) * unitMs[match[2] as keyof typeof unitMs] // the pattern allows these units only
 }
