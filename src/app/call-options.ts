@@ -2,6 +2,7 @@ import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, OptionInvalidError } from '../errors.js'
 import { checkNames, type NamesOf } from '../internal/known-names.js'
 import { isRecord } from '../internal/option-kinds.js'
+import { isName } from '../protocol/name.js'
 import { retryPolicy } from './config-routing.js'
 import { checkLimits } from './task-options.js'
 import { unique } from './unique-options.js'
@@ -38,6 +39,9 @@ export function checkCallOptions(options: ApplyOptions): void {
   if (options.tx !== undefined) throw new NotSupportedError('the option tx', 'it needs a PostgreSQL broker')
   if (options.unique !== undefined) unique.parse(options.unique, 'unique')
   if (options.fairnessKey !== undefined) throw new NotSupportedError('the option fairnessKey', 'this version has no fair queues')
+  // A worker could not read a message with another one.
+  if (options.shadow !== undefined && !isName(options.shadow))
+    throw new OptionInvalidError('shadow', '1 to 255 printable characters', options.shadow)
   if (options.headers !== undefined && !isRecord(options.headers)) throw new OptionInvalidError('headers', 'an object', options.headers)
   if (options.retry !== undefined && typeof options.retry !== 'boolean') retryPolicy.parse(options.retry, 'retry')
   checkLimits(options)

@@ -6,6 +6,7 @@ import type { Logger } from '../internal/logger.js'
 import { isRecord, jsonFromText, kind, numberFromText } from '../internal/option-kinds.js'
 import { classOf, recognizeRedisClient } from '../internal/redis/own-client.js'
 import { redactUrl } from '../internal/url.js'
+import { isName } from '../protocol/name.js'
 import { parseRate } from './rate.js'
 
 /** Seconds; null, as 0, is never. */
@@ -79,11 +80,6 @@ export const listenAddress = kind<number | string, ListenAddress>(
 
 /** A queue, exchange or routing key: what `NameInvalidError` refuses is refused here already. */
 export const name = kind<string, string>('1 to 255 printable characters', (value) => (isName(value) ? value : undefined))
-
-export function isName(value: unknown): value is string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for.
-  return typeof value === 'string' && value !== '' && value.length <= 255 && !/[\u0000-\u001f\u007f]/.test(value)
-}
 
 const urlPattern = /^[a-z][a-z0-9+.-]*:\/\//i
 const brokerWords = 'a URL such as "sqlite://", or a list of them'

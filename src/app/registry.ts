@@ -1,5 +1,6 @@
 import { AlreadyRegisteredError, NameInvalidError, NotRegisteredError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
+import { isName } from '../protocol/name.js'
 import type { TaskDefinition } from './task.js'
 
 /** The tasks of one app, by name. */
@@ -34,9 +35,7 @@ export class Registry {
   }
 }
 
-/** Names become keys, SQL values and routing keys: printable text of 1 to 255 characters. Throws NameInvalidError. */
+/** Names become keys, SQL values and routing keys: what a worker would refuse to read is not sent. Throws NameInvalidError. */
 export function checkName(kind: string, name: unknown): asserts name is string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
-  if (typeof name !== 'string' || name.length === 0 || name.length > 255 || /[\u0000-\u001f\u007f]/.test(name))
-    throw new NameInvalidError(kind, name)
+  if (!isName(name)) throw new NameInvalidError(kind, name)
 }

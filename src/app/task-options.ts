@@ -56,8 +56,10 @@ export function checkTaskOptions(task: string, options: TaskOptions): void {
   checkLimits(options, ` of task ${task}`)
 }
 
-/** Celery's rule: a soft limit over the hard one would never be reached. Throws OptionInvalidError. */
+/** As Celery, a soft limit over the hard one is refused, which would never be reached. 0 is none of its own. Throws OptionInvalidError. */
 export function checkLimits({ timeLimit, softTimeLimit }: Pick<TaskOptions, 'timeLimit' | 'softTimeLimit'>, where = ''): void {
+  if (timeLimit !== undefined) seconds.parse(timeLimit, `timeLimit${where}`)
+  if (softTimeLimit !== undefined) seconds.parse(softTimeLimit, `softTimeLimit${where}`)
   if (timeLimit === undefined || softTimeLimit === undefined) return
   const hard = secondsAbove0.parse(timeLimit, `timeLimit${where}`)
   const soft = secondsAbove0.parse(softTimeLimit, `softTimeLimit${where}`)

@@ -1,13 +1,18 @@
 /** What an entry is: its call, schedule and rules, checked once, and as the JSON that a store keeps. */
 import type { BeatEntry, Misfire, Overlap, ScheduleData } from '../canvas/schedules.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import type { Signature } from '../canvas/signature.js'
 import { DecodeError } from '../errors.js'
+
+export type SendingOptions = Pick<ApplyOptions, 'retry' | 'unique'>
 
 export interface Definition {
   /** The name of what is sent, for people. */
   readonly task: string
   /** The call as JSON with kombu's tags; null: the program makes it when it is due. */
   readonly call: string | null
+  /** Options of the sending, which no message carries. Missing: none. */
+  readonly sending?: SendingOptions
   readonly schedule: ScheduleData
   readonly misfire: Misfire
   readonly misfireGraceMs: number
@@ -30,6 +35,8 @@ export interface ProgramEntry {
 export interface EntryState {
   /** Null: to be found from now on. */
   readonly dueMs: number | null
+  /** When the due time was found without one before it, by the clock of then: what is later than now was found by a clock that was wrong. */
+  readonly countedAtMs: number | null
   /** There is nothing more to come. */
   readonly isOver: boolean
   /** Rises when due times are counted anew because the clock was put back, so that the same instant may come again. */
@@ -49,6 +56,7 @@ export interface EntryState {
 
 export const newState: EntryState = {
   dueMs: null,
+  countedAtMs: null,
   isOver: false,
   generation: 0,
   lastDueMs: null,

@@ -101,8 +101,9 @@ export class Dispatcher {
     // Without fences each try asks first whether this process leads: the next one is beat's.
     const once = fences === undefined && mayStill !== undefined ? { retry: false as const } : {}
     const options = { ...call.options, taskId, ...once, ...this.#marks(run, call.options) }
-    await this.#sender.apply({ ...call, options, ...(passed.length === 0 ? {} : { fences: passed }) })
-    return { status: 'sent', taskId }
+    // Of a unique task that is there already: its id.
+    const { id } = await this.#sender.apply({ ...call, options, ...(passed.length === 0 ? {} : { fences: passed }) })
+    return { status: 'sent', taskId: id }
   }
 
   /** The headers that Celery's beat (from 5.7 on) and django-celery-beat send: result backends of Python look for the name. */
@@ -130,7 +131,7 @@ export class Dispatcher {
       definition: this.#core.registry.get(signature.task),
       args: signature.args,
       kwargs: signature.kwargs,
-      options: applyOptionsOf(signature.options),
+      options: { ...applyOptionsOf(signature.options), ...definition.sending },
       embed: embedFrom(signature.options),
     }
   }

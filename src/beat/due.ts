@@ -78,5 +78,5 @@ export function afterClockStep(
   const isRight = (dueMs: number): boolean => dueMs <= Math.max(timetable.next(nowMs) ?? nowMs, startMs ?? Number.NEGATIVE_INFINITY)
   if (schedule.kind === 'interval' ? isRight(state.dueMs) : stepMs <= smallStepMs) return undefined
   const dueMs = firstDue(definition, timetable, nowMs)
-  return { ...state, dueMs: dueMs ?? null, isOver: dueMs === undefined, generation: state.generation + 1 }
+  return { ...state, dueMs: dueMs ?? null, countedAtMs: nowMs, isOver: dueMs === undefined, generation: state.generation + 1 }
 }

@@ -163,10 +163,11 @@ export class EntryLoader {
     try {
       if (state.dueMs === null) {
         const dueMs = firstDue(definition, timetable, nowMs)
-        return { ...state, dueMs: dueMs ?? null, isOver: dueMs === undefined }
+        return { ...state, dueMs: dueMs ?? null, countedAtMs: nowMs, isOver: dueMs === undefined }
       }
       // The clock may have been put back while no beat ran.
-      return afterClockStep(definition, timetable, state, nowMs, (state.lastAtMs ?? nowMs) - nowMs) ?? state
+      const knownMs = Math.max(state.lastAtMs ?? nowMs, state.countedAtMs ?? nowMs)
+      return afterClockStep(definition, timetable, state, nowMs, knownMs - nowMs) ?? state
     } catch (error) {
       this.#parts.log.trouble(error, `the next time of ${name} cannot be found`)
       return { ...state, dueMs: null, isOver: true }

@@ -265,7 +265,15 @@ export function recordAfter(now: EntryRecord, { before, after }: RunReport): Ent
       ...after,
       runs: state.runs + after.runs - before.state.runs,
       missed: state.missed + after.missed - before.state.missed,
-      ...(isSameDue ? {} : { dueMs: state.dueMs, isOver: state.isOver, generation: state.generation, waitingMs: state.waitingMs }),
+      ...(isSameDue
+        ? {}
+        : {
+            dueMs: state.dueMs,
+            countedAtMs: state.countedAtMs,
+            isOver: state.isOver,
+            generation: state.generation,
+            waitingMs: state.waitingMs,
+          }),
     },
   }
 }

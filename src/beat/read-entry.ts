@@ -1,4 +1,5 @@
 /** From what a program or a command line says to a definition. Everything is checked here, so that beat never meets a wrong entry. */
+import { checkCallOptions } from '../app/call-options.js'
 import type { BeatEntry, Misfire, Overlap, Schedule, ScheduleData } from '../canvas/schedules.js'
 import { Signature, type SignatureSender, signatureOf } from '../canvas/signature.js'
 import { OptionInvalidError, OptionUnknownError } from '../errors.js'
@@ -44,7 +45,7 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
   const schedule = readSchedule(`${where}.schedule`, entry.schedule, entry.relative ?? false)
   const definition: Definition = {
     task: signature?.task ?? '(made when it is due)',
-    call: signature === undefined ? null : encodeJson(signature.toJSON(), where),
+    ...callData(where, signature),
     schedule,
     ...readMisfire(where, entry, schedule, cronDeadline),
     overlap: oneOf(`${where}.overlap`, ['allow', 'skip', 'queue-one', 'cancel-previous'] satisfies Overlap[], entry.overlap ?? 'allow'),
@@ -54,6 +55,18 @@ export function readEntry(name: string, entry: BeatEntry, { sender, cronDeadline
     description: entry.description ?? null,
   }
   return { name, definition, entry, signature }
+}
+
+/** The call as data. Throws for options that neither a message nor a schedule can carry. */
+function callData(where: string, signature: Signature | undefined): Pick<Definition, 'call' | 'sending'> {
+  if (signature === undefined) return { call: null }
+  const { retry, unique } = signature.call.options
+  // Those of a workflow concern no one message: it refuses them.
+  const isOneTask = signature.call.subtaskType === null
+  if (!isOneTask || (retry === undefined && unique === undefined)) return { call: encodeJson(signature.toJSON(), where) }
+  const sending = { ...(retry === undefined ? {} : { retry }), ...(unique === undefined ? {} : { unique }) }
+  checkCallOptions(sending)
+  return { call: encodeJson(signature.set({ retry: undefined, unique: undefined }).toJSON(), where), sending }
 }
 
 /** Seconds, text with a unit, what `crontab` and the others made, or an object of the program's. */

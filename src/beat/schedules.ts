@@ -2,6 +2,7 @@ import type { AppCore } from '../app/core.js'
 import type { ScheduleInfo, ScheduleRun, Schedules } from '../app/schedule-handle.js'
 import type { Sender } from '../app/sender.js'
 import type { BeatEntry } from '../canvas/schedules.js'
+import type { ApplyOptions } from '../canvas/sig.js'
 import { wireOptions } from '../canvas/wire-options.js'
 import { ConnectionError, DecodeError, OptionInvalidError, ScheduleConflictError, ScheduleNotFoundError } from '../errors.js'
 import { didYouMean } from '../internal/did-you-mean.js'
@@ -303,10 +304,13 @@ export class StoredSchedules implements Schedules {
     const call = hasCall
       ? { task: read.task, call: changes.task === undefined ? mergedCall(before, changes) : read.call }
       : { task: before.task, call: options === undefined ? before.call : mergedCall(before, changes) }
+    const { sending: kept, ...rules } = before
+    const sending = { ...(changes.task === undefined ? kept : {}), ...read.sending }
     return {
       definition: {
-        ...before,
+        ...rules,
         ...call,
+        ...(Object.keys(sending).length === 0 ? {} : { sending }),
         ...(changes.schedule === undefined && relative === undefined ? {} : { schedule: read.schedule }),
         ...(misfire === undefined ? {} : { misfire: read.misfire, misfireGraceMs: read.misfireGraceMs }),
         ...(changes.overlap === undefined ? {} : { overlap: read.overlap }),
@@ -358,10 +362,15 @@ function mergedCall({ call }: Definition, { args, kwargs, options }: Partial<Bea
       ...signature,
       args: args ?? signature.args,
       kwargs: kwargs ?? signature.kwargs,
-      options: options === undefined ? signature.options : { ...signature.options, ...wireOptions(options) },
+      options: options === undefined ? signature.options : { ...signature.options, ...wireOptions(travelling(options)) },
     },
     'the call',
   )
+}
+
+/** Without those of the sending, which the entry keeps beside its call. */
+function travelling({ retry: _, unique: __, ...options }: ApplyOptions): ApplyOptions {
+  return options
 }
 
 function dateOf(ms: number | null): Date | null {

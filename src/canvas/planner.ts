@@ -1,7 +1,7 @@
 /** Plans a signature: which messages start it (celery/canvas.py apply_async of task, chain, group and chord; celery-wire 2.2 to 2.7). */
 import { InvalidMessageError, show } from '../errors.js'
 import type { WireSignature } from '../protocol/signature.js'
-import { Freezer, type Frozen, isEmptyChain, straight } from './freeze.js'
+import { Freezer, type Frozen, isEmptyChain, type Place, straight } from './freeze.js'
 import { firstTaskOptions, ungroup, withCallbacks, withErrbacks } from './links.js'
 import { bodyOf, chordSize, headerOf, kindOf, listAt, nameAt, type Options, signatureAt, tasksOf, withTasks } from './members.js'
 import { mergedOptions, stampsOver } from './merged-options.js'
@@ -175,7 +175,13 @@ class Planner {
           ...(part === undefined ? {} : { group_id: part }),
         },
       },
-      { path: `${path}/body`, id: typeof wanted === 'string' ? wanted : undefined, groupId, rootId: nameAt(forBody, 'root_id') },
+      {
+        path: `${path}/body`,
+        id: typeof wanted === 'string' ? wanted : undefined,
+        groupId,
+        rootId: nameAt(forBody, 'root_id'),
+        ...partOf(forBody),
+      },
     )
     const { chain: _, chord: __, group_id: ___, group_index: ____, ...forHeader } = forBody
     const delay = { ...(countdown === undefined ? {} : { countdown }), ...(eta === undefined ? {} : { eta }) }
@@ -284,6 +290,13 @@ function* unrolled(
     if (kindOf(member) === 'group') yield* unrolled(ungroup(member, onHeaders), freezer, onHeaders)
     else if (!isEmptyChain(member)) yield [index, member]
   }
+}
+
+/** The chord that this is sent as a part of (a task replaced by a chord, or adding one): the end of its body is that part, however deep it lies in the body. */
+function partOf(options: Options): Pick<Place, 'chord' | 'groupId' | 'groupIndex'> {
+  const groupId = nameAt(options, 'group_id')
+  if (options.chord === undefined || groupId === undefined) return {}
+  return { chord: options.chord, groupId, groupIndex: numberAt(options, 'group_index') }
 }
 
 /** Callbacks of a chord are its body's. Its errbacks are told of each task of a body that is a group, and of any other body as it stands: header tasks are not told. */

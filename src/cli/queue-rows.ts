@@ -51,7 +51,7 @@ export async function queueRows({ app, core, terminal }: CommandContext, names: 
 }
 
 /** How many workers take from each queue; none from one that is paused for it. */
-export async function consumersOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number>> {
+async function consumersOf(app: CommandContext['app']): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   for (const queues of Object.values(await app.control.inspect().activeQueues()))
     for (const queue of Array.isArray(queues) ? queues : []) {

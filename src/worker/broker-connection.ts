@@ -48,7 +48,7 @@ interface BrokerConnectionParts {
 /**
  * The connection over which a worker consumes, whichever it is at the moment: with all that listens on it, made again when it is lost or deaf.
  *
- *   open ─▶ consuming ─lost, deaf─▶ reconnecting ─▶ consuming
+ *   opening ─▶ consuming ⇄ reconnecting (lost, or deaf)
  */
 export class BrokerConnection {
   readonly #parts: BrokerConnectionParts
@@ -203,7 +203,8 @@ export class BrokerConnection {
     const [connection, tasks] = [this.#connection, this.#parts.tasks.current]
     if (connection === undefined || tasks === undefined) return
     await Promise.all(this.#consumers.map((consumer) => atMost(core.clock, farewellMs, consumer.cancel())))
-    if (stopping.aborted || this.#connection !== connection) return
+    // It may have been found lost meanwhile: then it is being replaced already.
+    if (stopping.aborted || this.#connection !== connection || this.#lost !== undefined) return
     tasks.drain()
     this.#connection = undefined
     // What goes wrong with it now is why it was left.

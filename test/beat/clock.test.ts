@@ -85,3 +85,16 @@ test('a clock that is put back far brings nothing before its start', async () =>
   await rig.pass(900)
   expect(rig.sent).toEqual([])
 })
+
+test('times that were found by a clock that was wrong are found again, also by the next beat', async () => {
+  await using rig = new Rig()
+  rig.clock.step(86_400_000)
+  const beat = await rig.app({ beatSchedule }).beat().start()
+  await rig.pass(1)
+  await beat.stop()
+  rig.clock.step(-86_400_000)
+  await using _again = await rig.app({ beatSchedule }).beat().start()
+  await rig.pass(301)
+  expect(rig.times('cron')).toEqual([300])
+  expect(rig.times('interval')).toHaveLength(30)
+})

@@ -225,3 +225,21 @@ test('what a new version of the program says is shown before its beat leads', as
   const [entry] = await program('0 5 * * *').schedule.list({ next: 2 })
   expect(entry?.next.map((time) => time.toISOString())).toEqual(['2026-01-06T05:00:00.000Z', '2026-01-07T05:00:00.000Z'])
 })
+
+test('options of the sending hold for entries, too: of the program and stored', async () => {
+  await using rig = new Rig()
+  const app = rig.app({ beatSchedule: { one: { task: 'a', schedule: 10, options: { unique: 'one', retry: false } } } })
+  await app.schedule.add('two', { task: 'b', schedule: 10, options: { unique: { key: 'two', ttl: '1h' }, queue: 'mail' } })
+  await app.schedule.update('two', { args: [1] })
+  await using _beat = await app.beat().start()
+  await rig.pass(31)
+  // The first of each waits for a worker, so it is the one that there is.
+  expect([rig.times('one'), rig.times('two')]).toEqual([[10], [10]])
+  const ids = (await app.schedule.history('two')).map(({ taskId }) => taskId)
+  expect(ids).toHaveLength(3)
+  expect(new Set(ids).size).toBe(1)
+  await app.schedule.update('two', { task: 'c' })
+  await rig.pass(10)
+  expect(rig.times('two')).toHaveLength(2)
+  await expect(app.schedule.update('two', { options: { unique: '' } })).rejects.toThrow('expected unique to be a key')
+})

@@ -311,7 +311,6 @@ if (noRabbit === false) {
       driver: 'rabbitmq',
       promise:
         'a beat that leads is stopped in the middle of a turn for twice its lease: what it was about to send it does not send when it goes on',
-      depth: 'full',
     },
     async () => {
       await using scene = await BeatScene.open('rabbitmq')
@@ -326,7 +325,6 @@ if (noRabbit === false) {
       id: 'B.15',
       driver: 'rabbitmq',
       promise: 'kill -9 at beat.after_publish_before_save: nothing is left out, and of each entry one comes twice at most, with one id',
-      depth: 'full',
     },
     async () => {
       await using scene = await BeatScene.open('rabbitmq')

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { afterAll, test as anyTest, beforeAll, describe, expect } from 'vitest'
+import type { GroupResult } from '../../dist/index.js'
 import type { ResultTuple } from '../../dist/protocol/result.js'
 import { takesCell } from '../harness/depth.js'
 import type { Caller, End, SeenError } from './caller.js'
@@ -31,6 +32,28 @@ export function testCanvas(broker: Broker): void {
       expect(await fleet.client.ask<object[]>('broadcast', { command: 'ping', timeout: 30, limit: 2 })).toHaveLength(2)
     })
     afterAll(async () => fleet?.[Symbol.asyncDispose]())
+
+    anyTest.skipIf(broker !== 'redis')('a group that one language has saved is restored by the other, with its members', async () => {
+      const at = new Places('alternating')
+      const [a, b, c] = at.marks('a', 'b', 'c') as [CanvasData, CanvasData, CanvasData]
+      const members = { group: [a, { chain: [b, { group: [c, at.mark('d')] }] }] }
+      const value = [['a'], [['c', ['b']], ['d', ['b']]]] // biome-ignore format: one line tells more
+      for (const by of starters) {
+        const tuple = await fleet.caller(by).start(members)
+        expect((await fleet.callers.node.endOf(tuple)).value).toEqual(value)
+        const [[id]] = tuple
+        if (by === 'node') {
+          await (fleet.app.resultFromTuple(tuple) as GroupResult<unknown>).save()
+          const restored = await fleet.client.ask<{ value: string }>('restored_group', { id })
+          expect({ ...restored, value: JSON.parse(restored.value) }).toEqual({ tuple, completed: 2, value })
+        } else {
+          await fleet.client.ask('save_group', { tuple })
+          const restored = await fleet.app.restoreGroup(id)
+          expect(restored?.asTuple()).toEqual(tuple)
+          expect([await restored?.completedCount(), await restored?.get({ timeout: 20 })]).toEqual([2, value])
+        }
+      }
+    })
 
     describe.each(cells)('started by %s, run by %s', (by, where, cell) => {
       let shape = 0

@@ -1,8 +1,11 @@
 /** `self.replace()`, `self.addToChord()` and Celery's own tasks, on real workers. */
 import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import { Celeriac, chain, chord, group, type TaskContext } from '../../dist/index.js'
+import { Celeriac, chain, chord, group, type Sig, type TaskContext } from '../../dist/index.js'
+import { build, evaluate, type Tree, trees } from '../canvas/random.js'
+import { rounds } from '../harness/depth.js'
 import { LiveApp, until } from '../live-app.js'
 
 function tasksOf({ app }: LiveApp) {
@@ -38,6 +41,8 @@ function tasksOf({ app }: LiveApp) {
           return self.replace(chord(group(add.s(x, 1), add.s(x, 2)), sum.s()))
         case 'chain with a group':
           return self.replace(chain(add.s(x, 1), group(add.s(1), add.s(2))) as never)
+        case 'chord with a chain as its body':
+          return self.replace(chord(group(add.s(x, 1), add.s(x, 2)), chain(sum.s(), add.s(1))))
         case 'chord that ends in a group':
           return self.replace(chord(group(add.s(x, 1), add.s(x, 2)), group(sum.s(), same.s() as never)) as never)
         case 'chain that ends in such a chord':
@@ -77,6 +82,7 @@ test.each([
   ['group', [2, 3]],
   ['chord', 5],
   ['chain with a group', [3, 4]],
+  ['chord with a chain as its body', 6],
   ['chord that ends in a group', [5, [2, 3]]],
   ['chain that ends in such a chord', [8, 9]],
   ['group of nobody', []],
@@ -110,6 +116,25 @@ test('what follows a replaced task follows what took its place', async () => {
   ).toBe(110)
 })
 
+test('whatever takes the place of a task, its result is what a plain evaluation gives: alone, in a chain and in the header of a chord', async () => {
+  const echo = live.app.task('echo', (...args: unknown[]) => args) as unknown as Record<
+    's' | 'si',
+    (tag: string) => Sig<unknown, unknown, true>
+  >
+  const tagged = (tag: string, immutable: boolean) => (immutable ? echo.si(tag) : echo.s(tag))
+  const instead = live.app.task('instead', { bind: true }, (self: TaskContext, tree: Tree): unknown => self.replace(build(tree, tagged)))
+  await fc.assert(
+    fc.asyncProperty(trees(3), async (tree) => {
+      const value = evaluate(tree, [], false)
+      expect(await instead.s(tree).delay().get({ timeout: 20 })).toEqual(value)
+      expect(await chain(instead.s(tree), echo.s('x')).delay().get({ timeout: 20 })).toEqual([value, 'x'])
+      const both = chord(group(instead.s(tree), echo.s('y')), echo.s('z'))
+      expect(await both.delay().get({ timeout: 20 })).toEqual([[value, ['y']], 'z'])
+    }),
+    { numRuns: rounds(20, 100) },
+  )
+}, 60_000)
+
 test('links of a replaced task are called once, with the result of what took its place, or told of its failure', async () => {
   const { hand, hear } = tasks
   const id = randomUUID()
@@ -141,20 +166,23 @@ test('a header of a chord can add headers: the body waits for them, too', async 
   await expect(tasks.grow.delay(1).get({ timeout: 20 })).rejects.toThrow(/not a header of a chord/)
 })
 
-test('a group that is added to a chord is one more header, and so is a chord that ends in a group', async () => {
+test('a group that is added to a chord is one more header, and so is a chord, whatever its body is', async () => {
   const { add, same, sum } = tasks
   const more = live.app.task('more', { bind: true }, async (self: TaskContext, on: string) => {
     const members = group(add.s(1, 1), add.s(2, 2))
     if (on === 'chord') await self.addToChord(chord(members, group(sum.s(), same.s() as never)) as never)
+    else if (on === 'chain') await self.addToChord(chord(members, chain(sum.s(), add.s(1))))
     else await self.addToChord(members)
     return on
   })
   for (const [on, added] of [
     ['group', [2, 4]],
     ['chord', [6, [2, 4]]],
+    ['chain', 7],
   ] as const) {
-    // biome-ignore format: one line tells more
-    const got = (await chord(group(more.s(on), add.s(0, 0)), same.s() as never).delay().get({ timeout: 20 })) as unknown[]
+    const got = (await chord(group(more.s(on), add.s(0, 0)), same.s() as never)
+      .delay()
+      .get({ timeout: 20 })) as unknown[]
     expect(got).toHaveLength(3)
     expect(got).toEqual(expect.arrayContaining([on, 0, added]))
   }

@@ -148,6 +148,7 @@ export class RedisConnection implements Connection, ConsumerHost {
     })
     this.#pump = new Pump({
       layout: this.#layout,
+      scripts,
       waiting: this.#waiting,
       clock,
       leaseTtlMs: options.leaseTtlMs,
@@ -334,7 +335,6 @@ export class RedisConnection implements Connection, ConsumerHost {
   #onEnded(): void {
     this.#upkeep.stop()
     this.#pump.leave()
-    this.#waiting.drop()
     this.#leases.stop()
     this.#leases.loseAll()
   }

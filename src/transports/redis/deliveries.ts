@@ -1,11 +1,12 @@
 import type { PlacedEnd } from '../../protocol/result.js'
 import type { AckEnded } from '../../transport.js'
+import type { Claimed } from './claim.js'
 import type { RedisConsumer } from './consumer.js'
 import { type DeliveryOwner, RedisDelivery, type Settlement } from './delivery.js'
 import { type Opened, openEnvelope } from './envelope.js'
 import type { GiveBacks } from './give-backs.js'
 import type { Leases } from './leases.js'
-import type { Claimed, Pump } from './pump.js'
+import type { Pump } from './pump.js'
 import type { Counters, Return } from './returns.js'
 
 interface DeliveriesParts {

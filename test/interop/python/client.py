@@ -65,6 +65,16 @@ def get_canvas(tuple, timeout):
         return {"error": described(error), "traceback": None}
 
 
+def save_group(tuple):
+    result_from_tuple(tuple, app=app).save()
+
+
+def restored_group(id):
+    """A saved group as a tuple, how many of its members have succeeded, and what they gave."""
+    result = GroupResult.restore(id, app=app)
+    return {"tuple": result.as_tuple(), "completed": result.completed_count(), "value": dumps(result.get(timeout=20))}
+
+
 def states(id, timeout):
     """All states that a waiting client hears of, with their data, in order."""
     seen = []
@@ -201,7 +211,7 @@ def versions():
 old = Celery("old", broker=app.conf.broker_url, backend=app.conf.result_backend)
 old.conf.task_protocol = 1
 abandoned = []
-commands = {f.__name__: f for f in (send, start_canvas, get_canvas, protocol_1, get, states, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, program, panel, versions)}
+commands = {f.__name__: f for f in (send, start_canvas, get_canvas, save_group, restored_group, protocol_1, get, states, meta, flood, revoke, ping, inspect, broadcast, add_consumer, take, give_back, store_over, bind, publish_to, program, panel, versions)}
 
 for line in sys.stdin:
     command = json.loads(line)
