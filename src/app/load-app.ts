@@ -7,6 +7,7 @@ import type { Celeriac } from './app.js'
 import { appBrand } from './brand.js'
 import { findFile, isPath, withExtension } from './find-file.js'
 import { importModule } from './import-module.js'
+import { watchLoading } from './load-watch.js'
 
 export interface LoadedApp {
   readonly app: Celeriac
@@ -35,7 +36,7 @@ export async function loadApp(spec?: string, { cwd = process.cwd() }: { readonly
   const shown = relative(cwd, file)
   let exports: ReadonlyMap<string, unknown>
   try {
-    exports = exportsOf(await importModule(file))
+    exports = exportsOf(await watchLoading(shown, () => importModule(file)))
   } catch (cause) {
     // An option or a name that the app has wrong: what is to be done about it, its own code says best.
     if (cause instanceof CeleriacError) throw cause
