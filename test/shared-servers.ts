@@ -18,7 +18,7 @@ declare module 'vitest' {
 export type Question = { readonly ask: 'vhost' } | { readonly ask: 'ctl'; readonly args: readonly string[] }
 
 /** One for each test file that asks. */
-const vhosts = 40
+const vhosts = 48
 
 export default async function share(project: TestProject): Promise<() => Promise<void>> {
   let rabbit: ReturnType<typeof startRabbit> | undefined

@@ -69,6 +69,11 @@ async function declareExchange(api: AmqpChannel, { name, type, durable, autoDele
 }
 
 async function declareQueue(api: AmqpChannel, { name, durable, exclusive, autoDelete, arguments: given, bindings }: Queue): Promise<void> {
+  if (given['x-queue-type'] === 'stream')
+    throw new NotSupportedError(
+      `the queue ${JSON.stringify(name)} of type stream`,
+      'a stream keeps what is done with: use quorum or classic',
+    )
   try {
     await api.assertQueue(name, { durable, exclusive, autoDelete, arguments: given })
     for (const { exchange, routingKey, arguments: more } of bindings)

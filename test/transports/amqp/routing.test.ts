@@ -77,6 +77,16 @@ describe.skipIf(withoutRabbit())('routing on RabbitMQ', () => {
     await connection.close()
   })
 
+  test.each([
+    ['stream', {}, /a stream keeps what is done with/],
+    ['quorum', { 'x-max-priority': 3 }, /RabbitMQ says .*x-max-priority/],
+    ['nonsense', {}, /RabbitMQ says .*x-queue-type/],
+  ])('a queue of type %s that cannot be is refused for good, and says why', async (type, more, words) => {
+    const app = appWith({ taskQueues: [{ name: 'never', arguments: { 'x-queue-type': type, ...more } }] })
+    const sent = app.sendTask('a', {}, { queue: 'never' })
+    await expect(sent).rejects.toMatchObject({ code: 'ERR_NOT_SUPPORTED', message: expect.stringMatching(words) })
+  })
+
   test('without confirmPublish a call does not wait for the broker, and nobody is told what it loses', async () => {
     const connection = await transportTo(host.url, systemClock, { confirmPublish: false }).connect({ signal: AbortSignal.timeout(10_000) })
     await connection.declare(topology(exchange('silent', 'direct'), queue('loud')))
