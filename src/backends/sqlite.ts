@@ -1,5 +1,5 @@
 /** Results in the embedded database, beside the broker's tables when both URLs name one file: then a tick's results and acks are one transaction. */
-import type { BackendSupports, ChordPart, ResultBackend } from '../backend.js'
+import type { BackendSupports, ChordPart, ResultBackend, StoreOptions } from '../backend.js'
 import { ConnectionError, DecodeError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import type { SqliteDatabase } from '../internal/sqlite/database.js'
@@ -7,8 +7,8 @@ import { parseSqliteUrl } from '../internal/sqlite/location.js'
 import { openDatabase } from '../internal/sqlite/open-database.js'
 import type { Sql } from '../internal/sqlite/sql.js'
 import { taskIdKey } from '../internal/task-id.js'
-import type { JsonText } from '../protocol/json-text.js'
-import { decodeMeta, type ResultMeta, type ResultTuple } from '../protocol/result.js'
+import { JsonText } from '../protocol/json-text.js'
+import { decodeMeta, encodeMeta, type PlacedEnd, type ResultMeta, type ResultTuple } from '../protocol/result.js'
 import { ResultWaits } from './result-waits.js'
 import { chordBodySchema, chordSchema, SqliteChords } from './sqlite/chords.js'
 import { ResultWriter } from './sqlite/result-writer.js'
@@ -37,6 +37,7 @@ export class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite'
   readonly ended: Promise<Error>
   readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
+  readonly place: string
   readonly #database: SqliteDatabase
   readonly #clock: Clock
   readonly #waits: ResultWaits
@@ -62,6 +63,7 @@ export class SqliteBackend implements ResultBackend {
 
   private constructor(database: SqliteDatabase, clock: Clock) {
     this.#database = database
+    this.place = database.path
     this.#clock = clock
     this.#writer = new ResultWriter(database, clock)
     this.#chords = new SqliteChords(database, clock)
@@ -74,6 +76,13 @@ export class SqliteBackend implements ResultBackend {
     if (this.#isClosed) return Promise.reject(closedError())
     this.#cleanupNowAndThen()
     return this.#writer.store(meta, expiresSeconds)
+  }
+
+  placed(meta: ResultMeta, { expiresSeconds }: StoreOptions): PlacedEnd | undefined {
+    // In a file that is gone nothing is stored any more, and 0 seconds mean for ever there.
+    if (this.#isClosed || !(meta.result instanceof JsonText) || expiresSeconds === 0) return undefined
+    this.#cleanupNowAndThen()
+    return { key: meta.taskId, text: encodeMeta(meta), seconds: expiresSeconds ?? 0 }
   }
 
   async get(taskId: string): Promise<ResultMeta | undefined> {

@@ -39,7 +39,7 @@ export interface ResultMeta {
   readonly stamps?: Readonly<Record<string, unknown>>
 }
 
-/** The end of a task as it is to lie in Redis: under which key, which text, and for how many seconds (0: for ever). */
+/** The end of a task as it is to lie in a database: under which key (the task's id on SQLite), which text, and for how many seconds (0: for ever). */
 export interface PlacedEnd {
   readonly key: string
   readonly text: string

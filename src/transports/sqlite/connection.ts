@@ -25,7 +25,7 @@ import { Ownership } from './ownership.js'
 import { Publisher } from './publisher.js'
 import { Pump } from './pump.js'
 import { SqliteQueues } from './queues.js'
-import { releaseAll, settle, settleLimits } from './settle.js'
+import { releaseAll, type Settled, settle, settleLimits } from './settle.js'
 import { Sweeper } from './sweeper.js'
 import { addConsumer, declareTopology, removeConsumers, removeOwner, TopologyCache } from './topology.js'
 
@@ -76,6 +76,10 @@ export class SqliteConnection implements Connection, ConsumerHost {
       this.#resolveClosed = resolve
     })
     void database.gone.then((error) => this.#fail(error))
+  }
+
+  get place(): string {
+    return this.#database.path
   }
 
   get isAnswering(): boolean {
@@ -235,20 +239,23 @@ export class SqliteConnection implements Connection, ConsumerHost {
     const { owner } = this.#ownership
     const settlements = this.#pump.takeSettlements()
     this.#pump.loseAll()
+    let stored: Settled['stored'] | undefined
     try {
       if (owner !== undefined) {
-        await this.#database.write(
+        stored = await this.#database.write(
           (sql) => {
-            if (!isOwner(sql, owner)) return
+            if (!isOwner(sql, owner)) return undefined
             // What a pump of this same transaction settled already is no longer held, and changes nothing here.
-            settle(sql, owner, settlements, settleLimits(this.#location, this.#clock.now()))
+            const settled = settle(sql, owner, settlements, settleLimits(this.#location, this.#clock.now()))
             releaseAll(sql, owner)
             removeOwner(sql, owner, this.#clock.now())
+            return settled.stored
           },
           { essential: true, last: true },
         )
       }
     } finally {
+      for (const settlement of settlements) if (settlement.kind === 'end') settlement.ended(stored?.has(settlement))
       await this.#end(undefined)
     }
   }
@@ -258,6 +265,7 @@ export class SqliteConnection implements Connection, ConsumerHost {
     if (this.#closing !== undefined) return
     this.#closing = Promise.resolve()
     this.#pump.loseAll()
+    for (const settlement of this.#pump.takeSettlements()) if (settlement.kind === 'end') settlement.ended(undefined)
     const reason = error instanceof CeleriacError ? error : new ConnectionError('the embedded database failed', { cause: error })
     void this.#end(reason)
   }

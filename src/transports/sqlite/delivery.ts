@@ -1,7 +1,8 @@
 /** A message that this process holds the lease of. */
 import type { Message } from '../../protocol/message.js'
+import type { PlacedEnd } from '../../protocol/result.js'
 import type { Destination } from '../../protocol/topology.js'
-import type { Delivery } from '../../transport.js'
+import type { AckEnded, Delivery } from '../../transport.js'
 import type { Settlement } from './settle.js'
 
 export interface ClaimedMessage {
@@ -13,6 +14,12 @@ export interface ClaimedMessage {
   readonly redelivered: boolean
 }
 
+/** Whom a delivery tells. */
+export interface DeliveryOwner {
+  readonly onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void
+  readonly onEnd: (delivery: SqliteDelivery, end: PlacedEnd, ended: AckEnded) => void
+}
+
 export class SqliteDelivery implements Delivery {
   readonly id: number
   readonly message: Message
@@ -22,10 +29,11 @@ export class SqliteDelivery implements Delivery {
   readonly redelivered: boolean
   readonly deliveries: number
   readonly #onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void
+  readonly #onEnd: (delivery: SqliteDelivery, end: PlacedEnd, ended: AckEnded) => void
   #isSettled = false
   #isLost = false
 
-  constructor(claimed: ClaimedMessage, onSettled: (delivery: SqliteDelivery, settlement: Settlement) => void) {
+  constructor(claimed: ClaimedMessage, { onSettled, onEnd }: DeliveryOwner) {
     this.id = claimed.id
     this.message = claimed.message
     this.queue = claimed.queue
@@ -34,6 +42,7 @@ export class SqliteDelivery implements Delivery {
     this.redelivered = claimed.redelivered
     this.deliveries = claimed.deliveries
     this.#onSettled = onSettled
+    this.#onEnd = onEnd
   }
 
   get isLost(): boolean {
@@ -42,6 +51,17 @@ export class SqliteDelivery implements Delivery {
 
   ack(): void {
     this.#settle({ kind: 'ack', id: this.id })
+  }
+
+  ackWith(end: PlacedEnd, ended: AckEnded): void {
+    if (this.#isSettled || this.#isLost) return ended(undefined)
+    this.#isSettled = true
+    this.#onEnd(this, end, ended)
+  }
+
+  /** `ackWith` was not possible: whoever holds it settles it in another way. */
+  unsettle(): void {
+    this.#isSettled = false
   }
 
   release({ counted = false }: { readonly counted?: boolean } = {}): void {

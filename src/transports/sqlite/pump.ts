@@ -8,9 +8,12 @@
 import type { Clock, Timer } from '../../internal/clock.js'
 import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqliteLocation } from '../../internal/sqlite/location.js'
+import { resultRow } from '../../internal/sqlite/result-rows.js'
 import type { Sql } from '../../internal/sqlite/sql.js'
-import type { Claim, ClaimedRow, SqliteConsumer } from './consumer.js'
-import { SqliteDelivery } from './delivery.js'
+import type { PlacedEnd } from '../../protocol/result.js'
+import type { AckEnded } from '../../transport.js'
+import type { Claim, SqliteConsumer } from './consumer.js'
+import { type DeliveryOwner, SqliteDelivery } from './delivery.js'
 import type { Ownership } from './ownership.js'
 import { delayedMark } from './publisher.js'
 import { promoteDue, type Settled, type Settlement, settle, settleLimits } from './settle.js'
@@ -26,9 +29,11 @@ interface Pumped {
   /** The owner before was found dead by somebody: its deliveries are theirs. */
   readonly ownerLost: boolean
   readonly settlements: number
-  readonly settled: Settled
+  /** Without `stored` nothing was. */
+  readonly settled: Omit<Settled, 'stored'> & { readonly stored: Settled['stored'] | undefined }
   readonly nextDueMs: number | undefined
   readonly claims: readonly { readonly consumer: SqliteConsumer; readonly claims: readonly Claim[]; readonly exhausted: boolean }[]
+  readonly hasClaimed: boolean
   readonly rings: number
 }
 
@@ -49,6 +54,8 @@ export class Pump {
   #settlements: Settlement[] = []
   #ackTimer: Timer | undefined
   #isQueued = false
+  /** The next transaction is to claim, too. */
+  #claims = false
   /** Rises with each bell, so that one between a claim and its COMMIT's promise is not missed. */
   #rings = 0
   #nextDueMs: number | undefined = Number.NEGATIVE_INFINITY
@@ -60,10 +67,19 @@ export class Pump {
 
   /** Settles and claims at the end of this tick. */
   soon(): void {
-    if (this.#isQueued || this.#parts.isClosing()) return
-    this.#isQueued = true
+    this.#claims = true
+    this.#queue()
+    if (this.#isQueued) this.#cancelAckTimer()
+  }
+
+  #cancelAckTimer(): void {
     this.#ackTimer?.cancel()
     this.#ackTimer = undefined
+  }
+
+  #queue(): void {
+    if (this.#isQueued || this.#parts.isClosing()) return
+    this.#isQueued = true
     this.#parts.database
       .write((sql) => this.#pump(sql), { essential: true, last: true })
       .then(
@@ -112,23 +128,27 @@ export class Pump {
     const nowMs = clock.now()
     const settlements = this.#settlements
     const settled = ownerLost
-      ? { late: settlements.length, deadLettersDropped: 0 }
+      ? { late: settlements.length, deadLettersDropped: 0, stored: undefined }
       : settle(sql, owner, settlements, settleLimits(location, nowMs))
     const isDue = this.#nextDueMs !== undefined && this.#nextDueMs <= nowMs
     const nextDueMs = isDue ? promoteDue(sql, nowMs) : this.#nextDueMs
     const claims = []
-    for (const consumer of consumers) if (consumer.wanted > 0) claims.push({ consumer, ...consumer.claim(sql, owner, nowMs) })
-    return { owner, ownerLost, settlements: settlements.length, settled, nextDueMs, claims, rings: this.#rings }
+    const hasClaimed = this.#claims
+    if (hasClaimed)
+      for (const consumer of consumers) if (consumer.wanted > 0) claims.push({ consumer, ...consumer.claim(sql, owner, nowMs) })
+    return { owner, ownerLost, settlements: settlements.length, settled, nextDueMs, claims, hasClaimed, rings: this.#rings }
   }
 
   #onPumped(pumped: Pumped): void {
     const { ownership, consumers, counters, isClosing } = this.#parts
     this.#isQueued = false
-    this.#settlements.splice(0, pumped.settlements)
+    if (pumped.hasClaimed) this.#claims = false
+    const done = this.#settlements.splice(0, pumped.settlements)
     counters.lateSettlements += pumped.settled.late
     counters.deadLettersDropped += pumped.settled.deadLettersDropped
     if (pumped.ownerLost) this.loseAll()
     ownership.become(pumped.owner)
+    for (const settlement of done) if (settlement.kind === 'end') settlement.ended(pumped.settled.stored?.has(settlement))
     // A bell that rang meanwhile may have told of an earlier due time.
     if (this.#rings === pumped.rings) this.#nextDueMs = pumped.nextDueMs
     for (const { consumer, claims, exhausted } of pumped.claims) {
@@ -141,15 +161,25 @@ export class Pump {
     }
     if (isClosing()) return
     this.#armDueTimer()
-    if (this.#settlements.length > 0) this.soon()
-    for (const consumer of consumers) if (consumer.wanted > 0) this.soon()
+    if (this.#claims || this.#settlements.length > 0) this.soon()
+    for (const consumer of consumers) {
+      if (consumer.wanted === 0) continue
+      if (consumer.holdsPlenty) this.#armAckTimer()
+      else this.soon()
+    }
   }
 
   #toDeliveries({ consumer, queue, rows }: Claim): SqliteDelivery[] {
     const deliveries: SqliteDelivery[] = []
+    const owner: DeliveryOwner = {
+      onSettled: (delivery, settlement) => this.#onSettled(consumer, delivery, settlement),
+      onEnd: (delivery, end, ended) => this.#onEnd(consumer, delivery, end, ended),
+    }
     for (const row of rows) {
       try {
-        deliveries.push(this.#toDelivery(consumer, queue, row))
+        const { message, to } = decodeStored(row)
+        const { id, deliveries: before, redelivered } = row
+        deliveries.push(new SqliteDelivery({ id, queue, message, to, deliveries: before, redelivered: redelivered === 1 }, owner))
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error)
         this.#settlements.push({ kind: 'reject', id: row.id, reason })
@@ -157,14 +187,6 @@ export class Pump {
       }
     }
     return deliveries
-  }
-
-  #toDelivery(consumer: SqliteConsumer, queue: string, row: ClaimedRow): SqliteDelivery {
-    const { message, to } = decodeStored(row)
-    return new SqliteDelivery(
-      { id: row.id, queue, message, to, deliveries: row.deliveries, redelivered: row.redelivered === 1 },
-      (delivery, settlement) => this.#onSettled(consumer, delivery, settlement),
-    )
   }
 
   #onSettled(consumer: SqliteConsumer, delivery: SqliteDelivery, settlement: Settlement): void {
@@ -175,7 +197,39 @@ export class Pump {
     if (consumer.isCancelled && consumer.held.size === 0) this.#parts.consumers.delete(consumer)
     this.#settlements.push(settlement)
     if (settlement.kind !== 'ack' || !consumer.holdsPlenty) return this.soon()
+    this.#armAckTimer()
+  }
+
+  #armAckTimer(): void {
     this.#ackTimer ??= this.#parts.clock.setTimer(ackPatienceMs, () => this.soon(), { keepAlive: true })
+  }
+
+  /** The next transaction stores the end and acks: others wait for the result. */
+  #onEnd(consumer: SqliteConsumer, delivery: SqliteDelivery, { key, text, seconds }: PlacedEnd, ended: AckEnded): void {
+    const { clock, consumers, counters } = this.#parts
+    if (!consumer.held.delete(delivery)) {
+      counters.lateSettlements += 1
+      return ended(undefined)
+    }
+    const row = resultRow(key, { ready: true, text, expiresSeconds: seconds === 0 ? null : seconds, nowMs: clock.now() })
+    this.#settlements.push({
+      kind: 'end',
+      id: delivery.id,
+      ...row,
+      ended: (stored) => {
+        if (stored === true) {
+          if (consumer.isCancelled && consumer.held.size === 0) consumers.delete(consumer)
+        } else {
+          delivery.unsettle()
+          if (stored === undefined) delivery.lose()
+          else consumer.held.add(delivery)
+        }
+        ended(stored)
+      },
+    })
+    if (!consumer.holdsPlenty) return this.soon()
+    this.#queue()
+    this.#armAckTimer()
   }
 
   /** After a bell of another process: a look that takes no lock, so that workers of other queues do not queue up for one. */

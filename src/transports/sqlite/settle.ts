@@ -1,13 +1,23 @@
 /** Moves of messages between the tables of the embedded broker. Each runs inside a transaction; each settling one is fenced by the lease's row. */
 import type { SqliteLocation } from '../../internal/sqlite/location.js'
+import { type ResultRow, storeResults } from '../../internal/sqlite/result-rows.js'
 import type { Sql } from '../../internal/sqlite/sql.js'
 import { delayedMark } from './publisher.js'
 
 export type Settlement =
   | { readonly kind: 'ack'; readonly id: number }
+  | End
   | { readonly kind: 'release'; readonly id: number; readonly counted: boolean }
   | { readonly kind: 'defer'; readonly id: number; readonly untilMs: number }
   | { readonly kind: 'reject'; readonly id: number; readonly reason: string }
+
+/** An ack that comes with the end of its task: only if that is stored. */
+export interface End extends ResultRow {
+  readonly kind: 'end'
+  readonly id: number
+  /** As `AckEnded`. */
+  readonly ended: (stored: boolean | undefined) => void
+}
 
 export interface SettleLimits {
   readonly deliveryLimit: number
@@ -21,14 +31,19 @@ export function settleLimits({ deliveryLimit }: SqliteLocation, nowMs: number): 
   return { deliveryLimit, deadLetterLimit, nowMs }
 }
 
-/** How many came too late, and how many old dead letters made room. */
+/** How many came too late, how many old dead letters made room, and which ends were stored. */
 export interface Settled {
   late: number
   deadLettersDropped: number
+  stored: ReadonlySet<End>
 }
 
+const noEnds: ReadonlySet<End> = new Set()
+
 export function settle(sql: Sql, owner: number, settlements: readonly Settlement[], limits: SettleLimits): Settled {
-  const settled: Settled = { late: 0, deadLettersDropped: 0 }
+  const ends = settlements.filter((settlement) => settlement.kind === 'end')
+  const stored = ends.length === 0 ? noEnds : storeResults(sql, ends, limits.nowMs)
+  const settled: Settled = { late: 0, deadLettersDropped: 0, stored }
   const take = (ids: readonly number[]): readonly number[] => {
     const held = takeLeases(sql, owner, ids)
     settled.late += ids.length - held.length
@@ -37,9 +52,10 @@ export function settle(sql: Sql, owner: number, settlements: readonly Settlement
   const acks: number[] = []
   const releases: number[] = []
   const counted: number[] = []
-  const others: Exclude<Settlement, { kind: 'ack' | 'release' }>[] = []
+  const others: Exclude<Settlement, { kind: 'ack' | 'end' | 'release' }>[] = []
   for (const settlement of settlements) {
-    if (settlement.kind === 'ack') acks.push(settlement.id)
+    if (settlement.kind === 'ack' || (settlement.kind === 'end' && stored.has(settlement))) acks.push(settlement.id)
+    else if (settlement.kind === 'end') continue
     else if (settlement.kind === 'release') (settlement.counted ? counted : releases).push(settlement.id)
     else others.push(settlement)
   }
