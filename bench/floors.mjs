@@ -70,9 +70,9 @@ export const floors = [
   { goal: 'G20', says: 'taking tasks for later over x Celery', row: 'eta', variant: 'redis', metric: 'perSecond', of: 'celery', least: 15 },
   { goal: 'G20', says: 'memory of a task for later, bytes', row: 'eta', variant: 'redis', metric: 'bytesATask', most: 1024 },
   { goal: 'G20', says: 'lateness p50, of Celery', row: 'late', variant: 'redis', metric: 'p50Ms', of: 'celery', most: 2 },
-  { goal: 'G21', says: 'a beat of 10,000 entries that wait, CPU %', row: 'beat-idle', variant: 'many', metric: 'cpuPercent', most: 1 },
+  { goal: 'beat', says: 'a beat of 10,000 entries that wait, CPU %', row: 'beat-idle', variant: 'many', metric: 'cpuPercent', most: 1 },
   {
-    goal: 'G21',
+    goal: 'beat',
     says: 'the same, of a beat of none',
     row: 'beat-idle',
     variant: 'many',

@@ -50,33 +50,6 @@ export function withErrbacks(signature: WireSignature, errbacks: readonly unknow
   }
 }
 
-/** What a group's options say of the group itself and of where it stands. */
-const ofTheGroup: ReadonlySet<string> = new Set([
-  'add_to_parent',
-  'chain',
-  'chord',
-  'group_id',
-  'group_index',
-  'link',
-  'link_error',
-  'parent_id',
-  'reply_to',
-  'root_id',
-  'task_id',
-])
-
-/** The members of a group that becomes a part of another group, or of a chain: its other options are theirs, as when it is sent by itself. */
-export function ungroup(group: WireSignature, onHeaders: boolean): readonly unknown[] {
-  const own = Object.fromEntries(Object.entries(group.options).filter(([name]) => !ofTheGroup.has(name)))
-  const told = withErrbacks(group, listAt(group.options, 'link_error'), onHeaders)
-  const members = tasksOf(withCallbacks(told, listAt(group.options, 'link')))
-  if (Object.keys(own).length === 0) return members
-  return members.map((task) => {
-    const member = signatureAt(task, 'kwargs.tasks')
-    return { ...member, options: mergedOptions(member.options, own) }
-  })
-}
-
 /** Options that a chain itself takes up when it is sent; all others are for its first task. */
 const ofTheChain: ReadonlySet<string> = new Set([
   'chain',
@@ -89,6 +62,21 @@ const ofTheChain: ReadonlySet<string> = new Set([
   'root_id',
   'task_id',
 ])
+
+/** What a group's options say of the group itself and of where it stands. */
+const ofTheGroup: ReadonlySet<string> = new Set([...ofTheChain, 'add_to_parent', 'reply_to'])
+
+/** The members of a group that becomes a part of another group, or of a chain: its other options are theirs, as when it is sent by itself. */
+export function ungroup(group: WireSignature, onHeaders: boolean): readonly unknown[] {
+  const own = Object.fromEntries(Object.entries(group.options).filter(([name]) => !ofTheGroup.has(name)))
+  const told = withErrbacks(group, listAt(group.options, 'link_error'), onHeaders)
+  const members = tasksOf(withCallbacks(told, listAt(group.options, 'link')))
+  if (Object.keys(own).length === 0) return members
+  return members.map((task) => {
+    const member = signatureAt(task, 'kwargs.tasks')
+    return { ...member, options: mergedOptions(member.options, own) }
+  })
+}
 
 export function firstTaskOptions(options: Options): Options {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !ofTheChain.has(name)))

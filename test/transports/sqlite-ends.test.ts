@@ -7,10 +7,11 @@ import { SqliteBackend } from '../../dist/backends/sqlite.js'
 import { systemClock } from '../../dist/internal/clock.js'
 import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import { JsonText } from '../../dist/protocol/json-text.js'
-import type { PlacedEnd, ResultMeta } from '../../dist/protocol/result.js'
+import type { PlacedEnd } from '../../dist/protocol/result.js'
 import type { Connection, Delivery } from '../../dist/transport.js'
 import { SqliteTransport } from '../../dist/transports/sqlite.js'
 import { Inbox, message, queue, topology } from '../conformance/transport.js'
+import { ackWith as sendEnd, success } from './ends.js'
 
 const url = 'sqlite://./queue.db'
 const clock = systemClock
@@ -41,23 +42,13 @@ async function delivered(connection: Connection, id = 'a'): Promise<Delivery> {
   return (await Inbox.open(connection, { prefetch: 10 })).gone(0)
 }
 
-const success = (taskId = 'a', result = '5'): ResultMeta => ({
-  taskId,
-  status: 'SUCCESS',
-  result: new JsonText(result),
-  traceback: null,
-  children: [],
-  dateDone: '2026-01-01T00:00:00+00:00',
-})
-
 function placed(meta = success(), expiresSeconds: number | null = 60): PlacedEnd {
   const end = backend.placed(meta, { expiresSeconds })
   if (end === undefined) throw new Error('an end has a place')
   return end
 }
 
-const ackWith = (delivery: Delivery, end = placed()): Promise<boolean | undefined> =>
-  new Promise((resolve) => delivery.ackWith?.(end, resolve))
+const ackWith = (delivery: Delivery, end = placed()) => sendEnd(delivery, end)
 
 async function rows(): Promise<unknown[]> {
   const engine = (await loadEngine())(join(folder, 'queue.db'))

@@ -69,10 +69,7 @@ export class Pump {
   soon(): void {
     this.#claims = true
     this.#queue()
-    if (this.#isQueued) this.#cancelAckTimer()
-  }
-
-  #cancelAckTimer(): void {
+    if (!this.#isQueued) return
     this.#ackTimer?.cancel()
     this.#ackTimer = undefined
   }

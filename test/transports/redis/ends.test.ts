@@ -5,7 +5,7 @@ import { systemClock } from '../../../dist/internal/clock.js'
 import { type RedisLink, textOf } from '../../../dist/internal/redis/link.js'
 import { redisTarget } from '../../../dist/internal/redis/target.js'
 import { JsonText } from '../../../dist/protocol/json-text.js'
-import type { PlacedEnd, ResultMeta } from '../../../dist/protocol/result.js'
+import type { PlacedEnd } from '../../../dist/protocol/result.js'
 import type { Connection, Delivery } from '../../../dist/transport.js'
 import { defaultRedisBrokerOptions } from '../../../dist/transports/redis/options.js'
 import { RedisTransport } from '../../../dist/transports/redis.js'
@@ -13,6 +13,7 @@ import { startRedis } from '../../../scripts/services.mjs'
 import { Inbox, message, queue, topology } from '../../conformance/transport.js'
 import { until } from '../../conformance/wait.js'
 import { FaultProxy } from '../../harness/fault-proxy.js'
+import { ackWith as sendEnd, success } from '../ends.js'
 
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 let server: Awaited<ReturnType<typeof startRedis>>
@@ -51,23 +52,13 @@ async function delivered(connection: Connection, id = 'a'): Promise<Delivery> {
   return (await Inbox.open(connection, { prefetch: 10 })).gone(0)
 }
 
-const success = (taskId = 'a', result = '5'): ResultMeta => ({
-  taskId,
-  status: 'SUCCESS',
-  result: new JsonText(result),
-  traceback: null,
-  children: [],
-  dateDone: '2026-01-01T00:00:00+00:00',
-})
-
 function placed(meta = success()): PlacedEnd {
   const end = backend.placed(meta, { expiresSeconds: 60 })
   if (end === undefined) throw new Error('a small end has a place')
   return end
 }
 
-const ackWith = (delivery: Delivery, end = placed()): Promise<boolean | undefined> =>
-  new Promise((resolve) => delivery.ackWith?.(end, resolve))
+const ackWith = (delivery: Delivery, end = placed()) => sendEnd(delivery, end)
 
 const held = async (): Promise<unknown> => link.call('HLEN', ['unacked'])
 
