@@ -148,8 +148,8 @@ test('resultExtended stores what the task was called with', async () => {
   const backend = await Celeriac.internals(live.app).core.connections.backend()
   expect(await backend.get(sent.id)).toMatchObject({
     name: 'add',
-    args: '(1, 2)',
-    kwargs: '{}',
+    args: [1, 2],
+    kwargs: {},
     worker: 'w@h',
     retries: 0,
     queue: 'celery',
