@@ -9,7 +9,7 @@ import { parseIso } from './time.js'
 export interface TaskHead {
   readonly id: string
   readonly task: string
-  /** The name to show instead of `task`. */
+  /** The name to show instead of `task`; null also for text that is no name, which Python lets its callers write. */
   readonly shadow: string | null
   /** ms since the epoch. */
   readonly etaMs: number | null
@@ -57,7 +57,7 @@ export function decodeHead(message: Message): TaskHead {
   return {
     id,
     task: name('task', headers.task),
-    shadow: optionalText('shadow', headers.shadow),
+    shadow: isName(headers.shadow) ? headers.shadow : null,
     etaMs: time('eta', headers.eta),
     expiresMs: time('expires', headers.expires),
     group: optionalName('group', headers.group),
@@ -143,6 +143,8 @@ function index(key: string, value: unknown): number | null {
 
 function flag(key: string, value: unknown): boolean | null {
   if (isAbsent(value)) return null
+  // As Python's callers may write it.
+  if (value === 0 || value === 1) return value === 1
   if (typeof value !== 'boolean') throw invalid(`header "${key}"`, 'true, false or null', value)
   return value
 }

@@ -190,8 +190,8 @@ function readProperties(properties: Readonly<Record<string, unknown>>): MessageP
   if (typeof correlationId === 'string' && correlationId !== '') read.correlationId = correlationId
   if (typeof replyTo === 'string' && replyTo !== '') read.replyTo = replyTo
   if (typeof deliveryMode === 'number') read.deliveryMode = deliveryMode
-  // Every message has one here; 0 is also what Python writes for none.
-  if (typeof priority === 'number' && priority !== 0) read.priority = priority
+  // Every message has one here; 0 is also what Python writes for none, and what it takes a number below it for.
+  if (typeof priority === 'number' && priority > 0) read.priority = priority
   if (typeof expiration === 'string') read.expiration = expiration
   return read
 }
