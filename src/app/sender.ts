@@ -99,7 +99,7 @@ export class Sender implements SignatureSender {
   async #sendOne(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
     if (this.#core.config.taskAlwaysEager) return this.#eager.call(call, id)
     await this.#sendNow(call, id)
-    runningTask()?.children.push([[id, null], null])
+    runningTask()?.addChild([[id, null], null])
     return new StoredResult(id, this.#access)
   }
 
@@ -119,7 +119,7 @@ export class Sender implements SignatureSender {
       )
       throw error
     }
-    runningTask()?.children.push(plan.started)
+    runningTask()?.addChild(plan.started)
     return handleOf(this.#access, plan.result)
   }
 

@@ -12,7 +12,7 @@ import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
 import { MemoryLimitStore } from '../limits/memory.js'
 import { decodeBody } from '../protocol/task-body.js'
-import { decodeHead } from '../protocol/task-head.js'
+import { TaskHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
 import { MemoryTransport } from '../transports/memory.js'
 import type { DrainCounts, DrainOptions, TestApp } from './index.js'
@@ -100,7 +100,7 @@ export class AppUnderTest implements TestApp {
     const definition = core.registry.need(task.name)
     const id = request.id ?? randomUUID()
     const { message, routed } = await this.#sender.writer.write({ task: task.name, definition, args, kwargs: {}, options: {} }, id)
-    const plain = requestOf(core, message, decodeHead(message), definition, {
+    const plain = requestOf(core, message, new TaskHead(message), definition, {
       queue: routed.queue ?? '',
       redelivered: false,
       worker: 'test',
@@ -141,7 +141,7 @@ export class AppUnderTest implements TestApp {
   }
 
   #callOf({ message, queue }: Published): { args: readonly unknown[]; kwargs: Readonly<Record<string, unknown>>; options: ApplyOptions } {
-    const head = decodeHead(message)
+    const head = new TaskHead(message)
     const compression = head.compression === null ? {} : { compression: head.compression }
     const { args, kwargs } = decodeBody(
       this.#core.serializers.decode({ ...message, ...compression }, { accept: this.#core.config.acceptContent }),
