@@ -15,6 +15,7 @@ import { learning } from './known-tasks.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
+import { refuseInChild } from './pool-limits.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
@@ -143,6 +144,7 @@ export class AppWorker implements Worker, Health {
   async #start(): Promise<void> {
     const core = this.#core
     if (this.#stopping !== undefined) return
+    refuseInChild(this.#options)
     this.#state = 'starting'
     this.#signals.init(this.#options)
     const now = () => ({ pool: this.#pool, connection: this.#broker?.current, queues: this.#queues })
