@@ -100,9 +100,10 @@ class EagerRun {
     const core = this.#core
     const where = { queue: prepared.routed.queue ?? prepared.routed.to.routingKey, worker: 'eager' }
     for (let { message } = prepared; ; ) {
-      const head = decodeHead(message)
+      const sent = message
+      const head = decodeHead(sent)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
-      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
+      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, { ...where, message: sent }))
       const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,

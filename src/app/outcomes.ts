@@ -4,10 +4,11 @@ import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
 import { errorToRemote, type RemoteErrorData, remoteToWire } from '../protocol/remote-error.js'
 import type { ResultMeta, ResultTuple, State } from '../protocol/result.js'
+import { decodeBody } from '../protocol/task-body.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import { resend } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
-import { decodeJson, json } from '../serializers/json.js'
+import { decodeJson, encodeJson, json } from '../serializers/json.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 
@@ -20,11 +21,18 @@ export interface MetaParts {
   readonly done: boolean
 }
 
+/** Where a task runs, and the message that brought it. */
+export interface Where {
+  readonly queue: string
+  readonly worker: string
+  readonly message: Message
+}
+
 export function metaOf(
   core: AppCore,
   head: TaskHead,
   { status, result, traceback = null, children = [], done }: MetaParts,
-  where: { queue: string; worker: string },
+  where: Where,
 ): ResultMeta {
   return {
     taskId: head.id,
@@ -35,19 +43,29 @@ export function metaOf(
     dateDone: done ? core.isoNow() : null,
     groupId: head.group ?? undefined,
     parentId: head.parentId ?? undefined,
-    ...(core.config.resultExtended ? extended(head, where) : undefined),
+    ...(core.config.resultExtended ? extended(core, head, where) : undefined),
   }
 }
 
-function extended(head: TaskHead, { queue, worker }: { queue: string; worker: string }): Partial<ResultMeta> {
+function extended(core: AppCore, head: TaskHead, { queue, worker, message }: Where): Partial<ResultMeta> {
   return {
     name: head.task,
-    args: head.argsrepr,
-    kwargs: head.kwargsrepr,
+    ...calledWith(core, head, message),
     worker,
     retries: head.retries,
     queue,
     ...(head.stampedHeaders === null ? {} : { stampedHeaders: head.stampedHeaders, stamps: head.stamps }),
+  }
+}
+
+/** Arguments as values, as Celery stores them; where they cannot be read or stored, as their sender wrote them for people. */
+function calledWith(core: AppCore, { compression, argsrepr, kwargsrepr }: TaskHead, message: Message): Pick<ResultMeta, 'args' | 'kwargs'> {
+  try {
+    const content = compression === null ? message : { ...message, compression }
+    const { args, kwargs } = decodeBody(core.serializers.decode(content, { accept: core.config.acceptContent }))
+    return { args: new JsonText(encodeJson(args, 'args')), kwargs: new JsonText(encodeJson(kwargs, 'kwargs')) }
+  } catch {
+    return { args: argsrepr, kwargs: kwargsrepr }
   }
 }
 
