@@ -143,6 +143,29 @@ test('drain() runs what an exchange brings to its queues', async () => {
   expect(sent).toEqual(['goal', 'goal'])
 })
 
+test('drain() runs all tasks of a limit, as it has places', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  let [running, most] = [0, 0]
+  const one = app.task('one', { concurrency: 2 }, async () => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setImmediate(resolve))
+    running--
+  })
+  await using t = await testApp(app)
+  await Promise.all(Array.from({ length: 250 }, () => one.delay()))
+  expect([await t.drain(), most]).toEqual([{ succeeded: 250, failed: 0, retried: 0 }, 2])
+})
+
+test('drain() runs what a running task waits for, in whichever queue it is', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  const inner = app.task('inner', { queue: 'other' }, () => 41)
+  const outer = app.task('outer', async () => (await inner.delay().get({ allowInsideTask: true })) + 1)
+  await using t = await testApp(app)
+  const sent = await outer.delay()
+  expect(await t.drain()).toEqual({ succeeded: 2, failed: 0, retried: 0 })
+  expect(await sent.get()).toBe(42)
+})
+
 test('links run in the same drain, errbacks too', async () => {
   const { app, note, flaky, sent } = shop()
   await using t = await testApp(app)
