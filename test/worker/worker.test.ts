@@ -198,7 +198,7 @@ test('a worker that cannot start says why, and leaves nothing open', async () =>
 
 test.each([
   [{ pool: 'threads' as const }, /the threads pool/],
-  [{ pool: 'prefork' as const }, /Pass \{ app: import\.meta\.url \}/],
+  [{ pool: 'prefork' as const }, /Pass that file: \{ app: new URL\("\.\/tasks\.ts", import\.meta\.url\) \}/],
   [{ queues: ['a\n'] }, /queue/],
 ])('a worker with %j is refused', async (options, message) => {
   await using live = new LiveApp()
