@@ -6,7 +6,6 @@ import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import { requestOf } from '../app/run-request.js'
 import type { Sender } from '../app/sender.js'
-import { MemoryBackend } from '../backends/memory.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
@@ -19,6 +18,7 @@ import { MemoryTransport } from '../transports/memory.js'
 import type { DrainCounts, DrainOptions, TestApp } from './index.js'
 import { type Published, PublishLog } from './publish-log.js'
 import { runDue } from './run-due.js'
+import { ToldBackend } from './told-backend.js'
 import { VirtualClock } from './virtual-clock.js'
 
 const drainNames: NamesOf<Required<DrainOptions>> = { queues: true, withScheduled: true, withRetries: true }
@@ -52,7 +52,7 @@ export class AppUnderTest implements TestApp {
     const before = { clock: core.clock, connections: core.connections, config: core.config }
     const clock = new VirtualClock()
     const published = new PublishLog(new MemoryTransport('memory://', { clock }))
-    const backend = new MemoryBackend('memory://', { clock })
+    const backend = new ToldBackend('memory://', { clock, isRunning: () => published.drains > 0 })
     core.clock = clock
     // What waits for a rate would wait for the test to move the clock, which waits for it.
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager', workerDisableRateLimits: true }

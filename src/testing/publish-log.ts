@@ -15,6 +15,8 @@ export interface Published {
 /** A transport that remembers what was published, or given back, and is not delivered yet. */
 export class PublishLog implements Transport {
   readonly waiting: Published[] = []
+  /** How many calls of `drain()` run it at the moment. */
+  drains = 0
   /** Told of each message that waits from now on. */
   onWaiting: (published: Published) => void = () => {}
   readonly #topology = new Map<string, { exchange: Exchange | undefined; bindings: Map<string, Binding> }>()

@@ -50,6 +50,7 @@ export async function runDue(
     queues: { isPaused: () => false },
   })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
+  published.drains++
   try {
     await pool.start()
     const consumer = await connection.consume({ queues: [], prefetch: 1_000, onDeliveries: tasks.take })
@@ -70,6 +71,7 @@ export async function runDue(
     }
     await consumer.cancel()
   } finally {
+    published.drains--
     published.onWaiting = () => {}
     refusals.flush()
     await pool.stop({ signal: AbortSignal.abort() })

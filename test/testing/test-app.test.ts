@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { Celeriac, currentTask, Retry, testApp } from '../../dist/index.js'
 
@@ -141,6 +141,30 @@ test('drain() runs what an exchange brings to its queues', async () => {
   expect(t.enqueued(note).map(({ options }) => options.queue)).toEqual(['all', 'sport'])
   expect(await t.drain()).toMatchObject({ succeeded: 2 })
   expect(sent).toEqual(['goal', 'goal'])
+})
+
+test('who waits for a task that nothing runs is told what would run it', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  const one = app.task('one', async () => {
+    await new Promise((resolve) => setImmediate(resolve))
+    return 1
+  })
+  await using t = await testApp(app)
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const sent = await one.delay()
+    const got = sent.get()
+    await new Promise((resolve) => setImmediate(resolve))
+    vi.advanceTimersByTime(10_000)
+    expect(said.mock.calls.join()).toContain(`somebody waits for task ${sent.id}, and under test nothing runs before drain() is called`)
+    await t.drain()
+    expect(await got).toBe(1)
+    expect(said).toHaveBeenCalledTimes(1)
+  } finally {
+    vi.useRealTimers()
+    said.mockRestore()
+  }
 })
 
 test('drain() runs all tasks of a limit, as it has places', async () => {
