@@ -19,9 +19,7 @@ export class EagerStore implements ContinuerStore {
   async store(meta: ResultMeta): Promise<boolean> {
     const before = this.#metas.get(meta.taskId)
     if (before !== undefined && isReady(before.status)) return false
-    const { args, kwargs, ...rest } = meta
-    const called = args === undefined ? {} : { args: plain(args), kwargs: plain(kwargs) }
-    this.#metas.set(meta.taskId, { ...rest, ...called, result: plain(meta.result) })
+    this.#metas.set(meta.taskId, meta.result instanceof JsonText ? { ...meta, result: decodeJson(meta.result.text) } : meta)
     return true
   }
 
@@ -56,8 +54,4 @@ export class EagerStore implements ContinuerStore {
   async group(groupId: string): Promise<ResultTuple | undefined> {
     return this.#groups.get(groupId)
   }
-}
-
-function plain(value: unknown): unknown {
-  return value instanceof JsonText ? decodeJson(value.text) : value
 }

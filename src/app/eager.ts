@@ -100,10 +100,9 @@ class EagerRun {
     const core = this.#core
     const where = { queue: prepared.routed.queue ?? prepared.routed.to.routingKey, worker: 'eager' }
     for (let { message } = prepared; ; ) {
-      const sent = message
-      const head = decodeHead(sent)
+      const head = decodeHead(message)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
-      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, { ...where, message: sent }))
+      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, { message, head }, parts, where))
       const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,

@@ -4,11 +4,11 @@ import { JsonText } from '../protocol/json-text.js'
 import type { Message } from '../protocol/message.js'
 import { errorToRemote, type RemoteErrorData, remoteToWire } from '../protocol/remote-error.js'
 import type { ResultMeta, ResultTuple, State } from '../protocol/result.js'
-import { decodeBody } from '../protocol/task-body.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import { resend } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
-import { decodeJson, encodeJson, json } from '../serializers/json.js'
+import { decodeJson, json } from '../serializers/json.js'
+import { calledWith } from './called-with.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 
@@ -21,19 +21,13 @@ export interface MetaParts {
   readonly done: boolean
 }
 
-/** Where a task runs, and the message that brought it. */
-export interface Where {
-  readonly queue: string
-  readonly worker: string
-  readonly message: Message
-}
-
 export function metaOf(
   core: AppCore,
-  head: TaskHead,
+  task: { readonly message: Message; readonly head: TaskHead },
   { status, result, traceback = null, children = [], done }: MetaParts,
-  where: Where,
+  where: { queue: string; worker: string },
 ): ResultMeta {
+  const { head } = task
   return {
     taskId: head.id,
     status,
@@ -43,29 +37,23 @@ export function metaOf(
     dateDone: done ? core.isoNow() : null,
     groupId: head.group ?? undefined,
     parentId: head.parentId ?? undefined,
-    ...(core.config.resultExtended ? extended(core, head, where) : undefined),
+    ...(core.config.resultExtended ? extended(core, task, where) : undefined),
   }
 }
 
-function extended(core: AppCore, head: TaskHead, { queue, worker, message }: Where): Partial<ResultMeta> {
+function extended(
+  core: AppCore,
+  task: { readonly message: Message; readonly head: TaskHead },
+  { queue, worker }: { queue: string; worker: string },
+): Partial<ResultMeta> {
+  const { head } = task
   return {
     name: head.task,
-    ...calledWith(core, head, message),
+    ...calledWith(core, task),
     worker,
     retries: head.retries,
     queue,
     ...(head.stampedHeaders === null ? {} : { stampedHeaders: head.stampedHeaders, stamps: head.stamps }),
-  }
-}
-
-/** Arguments as values, as Celery stores them; where they cannot be read or stored, as their sender wrote them for people. */
-function calledWith(core: AppCore, { compression, argsrepr, kwargsrepr }: TaskHead, message: Message): Pick<ResultMeta, 'args' | 'kwargs'> {
-  try {
-    const content = compression === null ? message : { ...message, compression }
-    const { args, kwargs } = decodeBody(core.serializers.decode(content, { accept: core.config.acceptContent }))
-    return { args: new JsonText(encodeJson(args, 'args')), kwargs: new JsonText(encodeJson(kwargs, 'kwargs')) }
-  } catch {
-    return { args: argsrepr, kwargs: kwargsrepr }
   }
 }
 
