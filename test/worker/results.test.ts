@@ -142,9 +142,9 @@ test('a stored failure with the names of modules stays data', async () => {
 test('resultExtended stores what the task was called with', async () => {
   await using live = new LiveApp({ resultExtended: true })
   const add = live.app.task('add', { params: ['x', 'y'] }, (x: number, y: number) => x + y)
-  await live.work({ hostname: 'w@h' })
   const sent = await add.applyAsync({ args: [1], kwargs: { y: 2 } }, { compression: 'gzip', stamps: { release: 'r1' } })
   expect(await sent.details()).toBe(null)
+  await live.work({ hostname: 'w@h' })
   await sent.get({ timeout: 30 })
   expect(await sent.details()).toEqual({
     state: 'SUCCESS',
