@@ -58,6 +58,7 @@ export class AppWorker implements Worker, Health {
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #state: WorkerState = 'new'
+  #keepAlive: NodeJS.Timeout | undefined
   readonly #shutdown: Shutdown
   readonly #leaving = new AbortController()
 
@@ -205,6 +206,8 @@ export class AppWorker implements Worker, Health {
     }
     if (this.#stopping !== undefined) return
     this.#state = 'consuming'
+    // A broker of this process has nothing that would keep it running, and tasks that wait for their time in it.
+    this.#keepAlive = setInterval(() => {}, 2 ** 30)
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
@@ -232,6 +235,7 @@ export class AppWorker implements Worker, Health {
       await this.#broker?.close()
     } finally {
       this.#state = 'stopped'
+      clearInterval(this.#keepAlive)
       await this.#telemetry.close()
       this.#refusals.flush()
       this.#signals.stopped()
