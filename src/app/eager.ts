@@ -102,7 +102,7 @@ class EagerRun {
     for (let { message } = prepared; ; ) {
       const head = new TaskHead(message)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
-      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
+      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, { message, head }, parts, where))
       const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,

@@ -69,6 +69,12 @@ export function outcomeMessage(n: number, ms: number, outcome: Outcome, memory: 
   return { head, body: outcome.result }
 }
 
+/** What of a message comes from elsewhere, and may hold what JSON has no form for: headers, arguments of errors. The rest is ours, and plain. */
+export function foreignIn(head: ToChild | FromChild): unknown {
+  if (head.t === 'run') return head.request.context
+  return head.t === 'outcome' && head.outcome.status !== 'success' ? head.outcome : null
+}
+
 export function decodeOutcome(outcome: Outcome, body: string | Buffer): Outcome {
   return outcome.status === 'success' ? { ...outcome, result: body.toString() } : outcome
 }

@@ -72,7 +72,7 @@ export class ResultKeeper {
   }
 
   #metaOf(task: ActiveTask, parts: MetaParts): ResultMeta {
-    return metaOf(this.#core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
+    return metaOf(this.#core, task, parts, { queue: task.delivery.queue, worker: this.#hostname })
   }
 
   #optionsOf({ message }: ActiveTask): StoreOptions {
