@@ -64,7 +64,8 @@ export class ResultKeeper {
       try {
         return await this.#backend.store(meta, options)
       } catch (error) {
-        if (clock.monotonic() > untilMs) throw error
+        // Whoever has its message by now stores its own.
+        if (clock.monotonic() > untilMs || task.delivery.isLost) throw error
       }
     }
   }
