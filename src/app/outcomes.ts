@@ -57,8 +57,18 @@ function extended(
   }
 }
 
+/** A class, as all that lives as long as a message: see decision 40. */
+class Succeeded implements MetaParts {
+  readonly status = 'SUCCESS'
+  readonly done = true
+  constructor(
+    readonly result: JsonText,
+    readonly children: readonly ResultTuple[],
+  ) {}
+}
+
 export function succeeded({ result, children }: Outcome & { status: 'success' }): MetaParts {
-  return { status: 'SUCCESS', result: new JsonText(result), children, done: true }
+  return new Succeeded(new JsonText(result), children)
 }
 
 /** The final state of an outcome that has one: what the caller of `get()` sees. Undefined: nothing is stored for it. */

@@ -54,8 +54,8 @@ export interface Message<Head> {
   readonly body?: string | Uint8Array
 }
 
-export function runMessage(n: number, { body, ...request }: TaskRequest): Message<ToChild> {
-  return { head: { t: 'run', n, binary: typeof body !== 'string', request }, body }
+export function runMessage(n: number, { body, context, ...request }: TaskRequest): Message<ToChild> {
+  return { head: { t: 'run', n, binary: typeof body !== 'string', request: { ...request, context: { ...context } } }, body }
 }
 
 export function decodeRun(head: Extract<ToChild, { t: 'run' }>, body: string | Buffer): TaskRequest {

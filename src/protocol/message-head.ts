@@ -1,7 +1,7 @@
 /** Everything of a message but its body as one JSON text: how the transports that keep messages themselves keep it. */
 import { DecodeError } from '../errors.js'
 import { fromHeadText, toHeadText } from './head-text.js'
-import type { Message, MessageProperties } from './message.js'
+import { type Message, type MessageProperties, ReadMessage } from './message.js'
 import { isRecord } from './plain.js'
 import type { Destination } from './topology.js'
 
@@ -15,7 +15,9 @@ type Head = readonly [
 ]
 
 export function encodeHead(message: Message, to: Destination): string {
-  const head: Head = [message.contentType, message.contentEncoding, message.headers, message.properties, to.exchange, to.routingKey]
+  const { contentType, contentEncoding, headers, properties } = message
+  // Those that a broker's driver has read may be of a class of its own.
+  const head: Head = [contentType, contentEncoding, headers, { ...properties }, to.exchange, to.routingKey]
   return toHeadText(head, 'head')
 }
 
@@ -29,7 +31,7 @@ export function decodeHead(head: string, body: string | Uint8Array): { readonly 
   }
   if (!isHead(parsed)) throw new DecodeError('the stored headers of a message are damaged: they are no list of what a message has')
   const [contentType, contentEncoding, headers, properties, exchange, routingKey] = parsed
-  return { message: { body, contentType, contentEncoding, headers, properties }, to: { exchange, routingKey } }
+  return { message: new ReadMessage(body, contentType, contentEncoding, headers, properties), to: { exchange, routingKey } }
 }
 
 /** What steers the task is checked by whoever reads it; here only that the parts are there. */

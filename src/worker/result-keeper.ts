@@ -41,19 +41,22 @@ export class ResultKeeper {
   end(task: ActiveTask, parts: MetaParts, ended: (stored: boolean) => void, failed: (cause: unknown) => void): void {
     const backend = this.#backend
     if (!backend.supports.results || !isStored(this.#core, task.head, task.definition, parts.status)) return ended(true)
-    const meta = this.#metaOf(task, parts)
-    const options = this.#optionsOf(task)
     const { delivery } = task
-    const end = this.#isAtBroker && task.acksLate && delivery.ackWith !== undefined ? backend.placed?.(meta, options) : undefined
-    if (end === undefined) return void backend.store(meta, options).then(ended, failed)
+    const end =
+      this.#isAtBroker && task.acksLate && delivery.ackWith !== undefined
+        ? backend.placed?.(this.#metaOf(task, parts), this.#optionsOf(task))
+        : undefined
+    const store = (): void => void backend.store(this.#metaOf(task, parts), this.#optionsOf(task)).then(ended, failed)
+    if (end === undefined) return store()
     delivery.ackWith?.(end, (stored) => {
-      if (stored === undefined) backend.store(meta, options).then(ended, failed)
+      if (stored === undefined) store()
       else ended(stored)
     })
   }
 
-  /** After a `write` that failed. */
+  /** After a `write` that failed. A delivery that is lost meanwhile is another's, who stores an end of its own. */
   async storeAgain(task: ActiveTask, parts: MetaParts, cause: unknown): Promise<boolean> {
+    if (task.delivery.isLost) throw cause
     const { clock, log, random } = this.#core
     log.warn({ ...fields(task), err: cause }, `the result of task ${label(task)} could not be stored; trying again`)
     const [meta, options] = [this.#metaOf(task, parts), this.#optionsOf(task)]
@@ -64,7 +67,7 @@ export class ResultKeeper {
       try {
         return await this.#backend.store(meta, options)
       } catch (error) {
-        if (clock.monotonic() > untilMs) throw error
+        if (clock.monotonic() > untilMs || task.delivery.isLost) throw error
       }
     }
   }
