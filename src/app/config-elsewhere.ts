@@ -13,7 +13,7 @@ export const celeryElsewhere: Readonly<Record<string, string>> = {
   enableUtc: 'times on the wire are always UTC; timezone is for showing them',
   resultSerializer: 'results are JSON, and Python workers must write them so: result_serializer = "json", their default',
   resultAcceptContent: 'results are JSON, and nothing else is read',
-  resultCompression: 'results are not compressed',
+  resultCompression: 'results are written as they are; those that Python workers compress are read',
   taskProtocol: 'protocol 2 is written, and 1 and 2 are read',
   taskAnnotations: 'give options where the task is defined, or for all tasks in the options of the app',
   taskRemoteTracebacks: 'the traceback of a failed task is in its TaskFailure, as text',

@@ -1,5 +1,6 @@
 /** Chords in Redis: what is kept there, and headers that end in Python beside those that end in Node. */
 import { fileURLToPath } from 'node:url'
+import { deflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { chordClaimSeconds } from '../../dist/backend.js'
 import { part, results } from '../conformance/chords.js'
@@ -106,6 +107,16 @@ test('a part that nobody can read counts as one that has failed', async () => {
     { index: 0, status: 'FAILURE', result: { text: expect.stringContaining('a part of the chord cannot be read') } },
     { index: 1, status: 'SUCCESS' },
   ])
+})
+
+test('a part that Celery 5.7 has compressed is read', async () => {
+  const backend = server.backend()
+  await backend.startChord('g', { size: 2, ...day })
+  const compressed = ['\0celery-compressed\0application/x-gzip\0', deflateSync('[1, "t0", "SUCCESS", "a"]')].map((part) =>
+    Buffer.from(part),
+  )
+  await server.call('ZADD', key('.j'), 0, Buffer.concat(compressed))
+  expect(results(await backend.completeChordPart('g', part(1, 'b'), day))).toEqual(['"a"', '"b"'])
 })
 
 // Celery 5.6 has no `.d` and no `.c`: what it does is done here by hand.

@@ -12,6 +12,7 @@ app.conf.update(
     result_serializer=order.get("serializer", "json"),
     accept_content=["json", "msgpack", "yaml"],
     result_extended=order.get("extended", False),
+    **({"result_compression": order["compression"]} if "compression" in order else {}),
 )
 
 
@@ -60,4 +61,10 @@ def groups():
     return [child.id for child in restored.results] if restored else None
 
 
-print(json.dumps({"store": store, "read": read, "wait": wait, "groups": groups}[order["do"]]()))
+def version():
+    import celery
+
+    return celery.__version__
+
+
+print(json.dumps({"version": version, "store": store, "read": read, "wait": wait, "groups": groups}[order["do"]]()))

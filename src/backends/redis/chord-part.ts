@@ -4,6 +4,7 @@ import { DecodeError } from '../../errors.js'
 import { JsonText } from '../../protocol/json-text.js'
 import { errorToRemote, remoteToWire } from '../../protocol/remote-error.js'
 import { decodeJson, decodeUtf8, encodeJson } from '../../serializers/json.js'
+import { storedText } from './stored-text.js'
 
 /** Too short to be nested too deep. */
 const shortChars = 100
@@ -26,7 +27,7 @@ const pattern = /^\s*\[\s*\d+\s*,\s*("(?:[^"\\]|\\.)*")\s*,\s*("(?:[^"\\]|\\.)*"
 /** A part that cannot be read counts as one that has failed: its chord ends, and tells why. Never throws. */
 export function readPart(bytes: Buffer, index: number | null): ChordPart {
   try {
-    const [, taskId, status, result] = pattern.exec(decodeUtf8(bytes)) ?? []
+    const [, taskId, status, result] = pattern.exec(decodeUtf8(storedText(bytes))) ?? []
     if (taskId === undefined || status === undefined || result === undefined)
       throw new DecodeError('it is no list of 1, a task id, a state and a result')
     checkJson(result)

@@ -6,6 +6,7 @@ import { isResultTuple, type ResultTuple } from '../../protocol/result.js'
 import { decodeJson } from '../../serializers/json.js'
 import type { ResultKeys } from './keys.js'
 import type { LinkHolder } from './link-holder.js'
+import { storedText } from './stored-text.js'
 
 export class GroupStore {
   readonly #holder: LinkHolder
@@ -28,7 +29,7 @@ export class GroupStore {
     const key = this.#keys.group(groupId)
     const [stored] = listOf(await this.#holder.run((link) => link.call('MGET', [key])))
     if (!(stored instanceof Buffer)) return undefined
-    const value = decodeJson(stored)
+    const value = decodeJson(storedText(stored))
     if (isRecord(value) && isResultTuple(value.result)) return value.result
     throw new DecodeError(`the value of the Redis key ${JSON.stringify(key)} is not a group result`)
   }

@@ -1,6 +1,7 @@
 /** Names of Celery's result keys (celery/backends/base.py), and of ours beside them. */
 import { DecodeError } from '../../errors.js'
 import { decodeMeta, type ResultMeta } from '../../protocol/result.js'
+import { storedText } from './stored-text.js'
 
 export interface ChordKeys {
   readonly parts: string
@@ -57,7 +58,7 @@ export class ResultKeys {
   decode(taskId: string, bytes: Buffer): ResultMeta {
     let meta: ResultMeta
     try {
-      meta = decodeMeta(bytes)
+      meta = decodeMeta(storedText(bytes))
     } catch (cause) {
       throw this.#unreadable(taskId, cause instanceof Error ? cause.message : String(cause), cause)
     }
