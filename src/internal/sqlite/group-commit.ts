@@ -8,6 +8,7 @@
  * Locking is never SQLite's own busy handler (it starves one of two writers for seconds), but a short blocking back-off and then asynchronous tries.
  */
 import { BrokerFullError, ConnectionError } from '../../errors.js'
+import { EndOfTurn } from '../end-of-turn.js'
 import { failpoint } from '../failpoints.js'
 import type { Bells } from './bells.js'
 import { type SqlEngine, sqlErrorKind, translateSqlError } from './engine.js'
@@ -58,6 +59,7 @@ export class GroupCommit {
   readonly #loss: GroupCommitParts['loss']
   #operations: Operation[] = []
   #lastOperations: Operation[] = []
+  readonly #endOfTurn = new EndOfTurn()
   #scheduled = false
   #healTriedMs = Number.NEGATIVE_INFINITY
 
@@ -96,7 +98,7 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#flush())
+    this.#endOfTurn.call(() => this.#flush())
   }
 
   #flush(): void {
