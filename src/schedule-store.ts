@@ -27,6 +27,8 @@ export interface ScheduleStore {
   resign(owner: string): Promise<void>
   /** Safe twice. */
   close(): Promise<void>
+  /** Settles when it is of no more use, and another is to be opened in its place. Missing where that does not happen. */
+  readonly ended?: Promise<Error>
 }
 
 export interface StoredEntry {

@@ -1,6 +1,7 @@
 /** Results in Redis, where and as Celery keeps them: Python and Node read and await each other's. */
 import type { BackendSupports, ChordPart, ResultBackend, StoreOptions } from '../backend.js'
 import { ConnectionError } from '../errors.js'
+import { atMost } from '../internal/at-most.js'
 import type { Clock } from '../internal/clock.js'
 import type { Examination } from '../internal/examination.js'
 import { listOf, type RedisLink, type RedisTarget, type Reply } from '../internal/redis/link.js'
@@ -18,6 +19,8 @@ import { wholeSeconds } from './redis/seconds.js'
 import { ResultWaits } from './result-waits.js'
 
 const keysAtOnce = 1_000
+/** What cannot be stored in this time is refused when the backend is closed. */
+const closingMs = 5_000
 
 export interface RedisBackendOptions {
   /** Before the names of all keys and channels; Python peers have it as `result_backend_transport_options["global_keyprefix"]`. */
@@ -30,6 +33,7 @@ export class RedisBackend implements ResultBackend {
   readonly name = 'redis'
   readonly supports: BackendSupports = { push: true, persistent: true, durableRevoke: true, chords: true, results: true }
   readonly place: string | undefined
+  readonly #clock: Clock
   readonly #keys: ResultKeys
   readonly #holder: LinkHolder
   readonly #writer: ResultWriter
@@ -46,6 +50,7 @@ export class RedisBackend implements ResultBackend {
     { globalKeyprefix, resultChordOrdered = true }: RedisBackendOptions,
     { clock }: { readonly clock: Clock },
   ) {
+    this.#clock = clock
     this.place = target.place
     this.#keys = new ResultKeys(globalKeyprefix)
     this.#holder = new LinkHolder(target, { clock, name: 'celeriac:results' })
@@ -178,7 +183,7 @@ export class RedisBackend implements ResultBackend {
 
   async #close(): Promise<void> {
     this.#waits.fail(closedError())
-    await Promise.all([this.#subscriber.close(), this.#revoked.close(), this.#writer.drained()])
+    await Promise.all([this.#subscriber.close(), this.#revoked.close(), atMost(this.#clock, closingMs, this.#writer.drained())])
     await this.#holder.close()
   }
 

@@ -58,6 +58,8 @@ export class AppBeat implements Beat {
   readonly #waits = new Map<string, AbortController>()
   #state: BeatState = 'new'
   #store: ScheduleStore | undefined
+  /** Another is to be opened in its place. */
+  #isStoreOver = false
   #leader: Leader | undefined
   #loader: EntryLoader | undefined
   #runner: EntryRunner | undefined
@@ -67,6 +69,8 @@ export class AppBeat implements Beat {
   #turning: Promise<void> | undefined
   #timer: Timer | undefined
   #isFenceRaised = false
+  /** Under which this one took the lead. */
+  #ledToken: number | undefined
   #askedAtMs = Number.NEGATIVE_INFINITY
   #following = ''
   #clockAtMs = { wall: 0, monotonic: 0 }
@@ -142,9 +146,20 @@ export class AppBeat implements Beat {
   }
 
   async #open(): Promise<void> {
+    await this.#openStore()
+    // The first turn tells what is wrong with the entries and the store; later ones try again.
+    await this.#turn()
+    this.#arm()
+  }
+
+  async #openStore(): Promise<void> {
     const { core, timetables, program, sender } = this.#parts
     const store = this.#store ?? (await this.#parts.openStore())
     this.#store = store
+    this.#isStoreOver = false
+    void store.ended?.then(() => {
+      if (this.#store === store) this.#isStoreOver = true
+    })
     this.#leader = new Leader(store, { owner: this.name, leaseMs: core.config.beatLease * 1000, clock: core.clock })
     const token = (): number | undefined => this.#leader?.token
     this.#loader = new EntryLoader({ store, core, timetables, program, book: this.#book, token, log: this.#log })
@@ -160,9 +175,17 @@ export class AppBeat implements Beat {
       markSending: (entry, dueMs) => recorder.markSending(entry, dueMs),
     })
     this.#clockAtMs = { wall: core.clock.now(), monotonic: core.clock.monotonic() }
-    // The first turn tells what is wrong with the entries and the store; later ones try again.
-    await this.#turn()
-    this.#arm()
+  }
+
+  /** What is there now in place of the store that this one knew, with nothing that was known of that. */
+  async #openAgain(): Promise<void> {
+    this.#forget()
+    this.#state = 'following'
+    const before = this.#store
+    this.#store = undefined
+    this.#isStoreOver = true
+    await before?.close()
+    await this.#openStore()
   }
 
   async #stop(): Promise<void> {
@@ -224,6 +247,7 @@ export class AppBeat implements Beat {
   }
 
   async #turn(): Promise<void> {
+    if (this.#isStoreOver) await this.#openAgain()
     this.#lookAtClock()
     await this.#keepLead()
     const [leader, runner] = [this.#leader, this.#runner]
@@ -252,11 +276,18 @@ export class AppBeat implements Beat {
     const nowMs = clock.monotonic()
     if (isLeading && leader.token === undefined) this.#follow('')
     if (isLeading && leader.token !== undefined && nowMs - this.#askedAtMs < (config.beatLease * 1000) / 3) {
-      if ((await store.revision()) !== loader.revision) await loader.refresh()
-      return
+      const revision = await store.revision()
+      if (revision > loader.revision) await loader.refresh()
+      if (revision >= loader.revision) return
     }
     const { leads, token, owner, revision } = await leader.ask()
     this.#askedAtMs = nowMs
+    // A store that was emptied gives the lead anew, and one that was put back knows less: nothing that is known here counts any more.
+    if (leads && this.#state === 'leading' && (token !== this.#ledToken || revision < loader.revision)) {
+      this.#log.trouble(new Error('it was emptied, or put back to an older state'), 'the store of schedules is opened anew')
+      await this.#openAgain()
+      return this.#keepLead()
+    }
     if (!leads) this.#follow(owner)
     else if (this.#state !== 'leading') await this.#takeOver(token, loader)
     else if (revision !== loader.revision) await loader.refresh()
@@ -266,6 +297,7 @@ export class AppBeat implements Beat {
     this.#isFenceRaised = false
     await loader.takeOver()
     if (this.#leader?.token !== token) return
+    this.#ledToken = token
     this.#state = 'leading'
     this.#log.leads(this.name, token, this.#book.size)
   }

@@ -59,11 +59,12 @@ export class EntryLoader {
     this.#warnOfStrangers(program)
   }
 
-  /** What others have written since. */
+  /** What others have written since. Throws ConnectionError when the store knows less than this process: the lead is to be taken anew. */
   async refresh(): Promise<void> {
     const { store } = this.#parts
     for (;;) {
       const revision = await store.revision()
+      if (revision < this.#revision) throw new ConnectionError('the store of schedules was emptied, or put back to an older state')
       const changed = await store.entries(this.#revision)
       const records = new Map(changed.flatMap((entry) => this.#decoded(entry)))
       const isComplete = await this.#write(records, changed)

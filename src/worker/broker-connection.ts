@@ -21,6 +21,8 @@ import type { WorkerQueues } from './worker-queues.js'
 
 /** A broker that does not answer when the worker leaves is waited for no longer. */
 export const farewellMs = 10_000
+/** One that has not answered for that long already gets no more than this. */
+const lastWordMs = 2_000
 /** A broker that is back has its workers again within 2 s; one that is not is asked by each of them once or twice a second. */
 const reconnecting = { firstMs: 100, maxMs: 1_500 } as const
 
@@ -57,6 +59,8 @@ export class BrokerConnection {
   /** That of its tasks, then what else it listens to. */
   #consumers: readonly Consumer[] = []
   #reconnecting: Promise<void> | undefined
+  /** The worker leaves, and the broker did not answer that. */
+  #isSilent = false
   #lost: string | undefined
   /** The end of a connection that was deaf. */
   #retired = Promise.resolve()
@@ -121,11 +125,16 @@ export class BrokerConnection {
   async stopConsuming(): Promise<void> {
     await this.#reconnecting?.catch(() => {})
     const [consumer] = this.#consumers
-    if (consumer !== undefined) await atMost(this.#parts.core.clock, farewellMs, consumer.cancel())
+    if (consumer === undefined) return
+    this.#isSilent = true
+    const left = consumer.cancel().then(() => {
+      this.#isSilent = false
+    })
+    await atMost(this.#parts.core.clock, farewellMs, left)
   }
 
   async close(): Promise<void> {
-    await atMost(this.#parts.core.clock, farewellMs, Promise.all([this.#connection?.close(), this.#retired]))
+    await atMost(this.#parts.core.clock, this.#isSilent ? lastWordMs : farewellMs, Promise.all([this.#connection?.close(), this.#retired]))
   }
 
   /** Longer and longer ones, between two attempts to connect. */

@@ -2,8 +2,9 @@ import type { AppCore } from '../app/core.js'
 import type { Worker } from '../app/worker-handle.js'
 
 /**
- * SIGTERM and the first SIGINT stop warm. SIGQUIT and the second SIGINT stop cold, after the grace of `workerSoftShutdownTimeout` if there is one (`soft`);
- * one more of them stops cold at once. With `workerRemapSigterm`, SIGTERM is a SIGQUIT. Gives back the function that lets go of the signals.
+ * SIGTERM, SIGHUP (its terminal is closed) and the first SIGINT stop warm. SIGQUIT and the second SIGINT stop cold, after the grace of
+ * `workerSoftShutdownTimeout` if there is one (`soft`); one more of them stops cold at once. With `workerRemapSigterm`, SIGTERM is a SIGQUIT. Gives back the
+ * function that lets go of the signals.
  */
 export function onProcessSignals(worker: Worker, { log, config }: Pick<AppCore, 'log' | 'config'>): () => void {
   let interrupted = false
@@ -27,6 +28,7 @@ export function onProcessSignals(worker: Worker, { log, config }: Pick<AppCore, 
       log.info({}, 'Warm shutdown: running tasks may finish. Ctrl-C again gives them back to their queue')
     },
     SIGQUIT: cut,
+    SIGHUP: () => stop('warm'),
   }
   const entries = Object.entries(handlers) as [NodeJS.Signals, () => void][]
   for (const [signal, handler] of entries) process.on(signal, handler)

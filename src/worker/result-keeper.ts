@@ -54,8 +54,9 @@ export class ResultKeeper {
     })
   }
 
-  /** After a `write` that failed. */
+  /** After a `write` that failed. A delivery that is lost meanwhile is another's, who stores an end of its own. */
   async storeAgain(task: ActiveTask, parts: MetaParts, cause: unknown): Promise<boolean> {
+    if (task.delivery.isLost) throw cause
     const { clock, log, random } = this.#core
     log.warn({ ...fields(task), err: cause }, `the result of task ${label(task)} could not be stored; trying again`)
     const [meta, options] = [this.#metaOf(task, parts), this.#optionsOf(task)]
@@ -66,7 +67,7 @@ export class ResultKeeper {
       try {
         return await this.#backend.store(meta, options)
       } catch (error) {
-        if (clock.monotonic() > untilMs) throw error
+        if (clock.monotonic() > untilMs || task.delivery.isLost) throw error
       }
     }
   }

@@ -1,5 +1,6 @@
 import type { AppCore } from '../app/core.js'
 import type { StopOptions } from '../app/worker-options.js'
+import { atMost } from '../internal/at-most.js'
 import type { Timer } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
 import type { Pool } from '../pool.js'
@@ -9,6 +10,8 @@ import type { TaskConsumers } from './task-consumers.js'
 const abortGraceMs = 1_000
 /** What was cut off has so long to be stored and given back. What is held then goes back with the connection. */
 const settleMs = 1_000
+/** What has run is settled; a broker or a result store that answers nothing for so long is given up. What is held then goes back with the connection, or when its lease ends. */
+const silenceMs = 10_000
 
 /**
  * How a worker ends:
@@ -62,9 +65,19 @@ export class Shutdown {
       })
     })
     await pool?.stop({ signal: killed.signal })
-    await Promise.race([tasks.idle(), givenUp])
+    await Promise.race([this.#settled(tasks), givenUp])
     for (const timer of timers) timer.cancel()
     if (this.#staysForGrace) await new Promise<void>((resolve) => this.#whenCold(resolve))
+  }
+
+  /** As long as there is progress. */
+  async #settled(tasks: TaskConsumers): Promise<void> {
+    for (let before = Number.POSITIVE_INFINITY; ; ) {
+      const held = tasks.held.length
+      if (held === 0 || held >= before) return
+      before = held
+      await atMost(this.#core.clock, silenceMs, tasks.idle())
+    }
   }
 
   #whenCold(then: () => void): void {

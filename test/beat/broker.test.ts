@@ -72,6 +72,28 @@ test('a store that was put back to an older state catches up with the leaders th
   expect(rig.sent).toHaveLength(2)
 })
 
+test('a store in a database that is removed while a beat leads is made anew, and the entries of the program go on', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-'))
+  const store = join(folder, 'store')
+  try {
+    await using rig = new Rig()
+    const app = rig.app({ beatSchedule: { tick: { task: 'tick', schedule: 20 } }, beatStore: `sqlite://${store}/queue.db` })
+    await using beat = await app.beat().start()
+    const sent = (count: number): Promise<void> =>
+      until(async () => {
+        await rig.pass(2)
+        return rig.sent.length >= count
+      }, `${count} are sent`)
+    await sent(2)
+    rmSync(store, { recursive: true })
+    await sent(5)
+    expect(beat.isLeading).toBe(true)
+    expect((await app.schedule.list()).map(({ name }) => name)).toEqual(['tick'])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 /** A connection as that of a broker without fences. */
 function withoutFences(connection: Connection): Connection {
   return new Proxy(connection, {

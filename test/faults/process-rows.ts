@@ -1,4 +1,5 @@
 /** Processes that die, stand still or stop (reliability.md B.1), as they must be on every broker that processes share. */
+import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
 import type { FaultTest, Seen } from '../harness/fault-test.js'
@@ -134,4 +135,61 @@ export function processRows(faultTest: FaultTest): void {
       },
     )
   }
+
+  faultTest(
+    {
+      id: 'P22',
+      variant: 'async',
+      promise: 'two workers of one name: the second says so; one is killed (kill -9), and the other keeps what is its own',
+      dupBound: 4,
+      timeoutMs: 60_000,
+    },
+    async (scene) => {
+      const settings = { pool: 'async', concurrency: 4, args: ['-n', 'same@h', '--prefetch-multiplier', '1'] } as const
+      const first = await scene.worker(settings)
+      const mine = await scene.sendMany(4, 'hold', ['go'])
+      await scene.recorder.started(4)
+      const second = await scene.worker(settings)
+      await second.says('another worker is called same@h')
+      await scene.sendMany(4, 'hold', ['go'])
+      await scene.recorder.started(8)
+      await second.end('SIGKILL')
+      await scene.recorder.started(8)
+      // What the second had comes to the first only when there is a place again.
+      for (const id of mine) expect(scene.recorder.starts(id)).toHaveLength(1)
+      scene.release('go')
+      await scene.drained(40_000)
+      for (const id of mine) expect(scene.recorder.starts(id)).toHaveLength(1)
+      expect(processesOf(scene.folder)).toContain(first.pid)
+    },
+  )
+
+  faultTest(
+    {
+      id: 'P1',
+      variant: 'unique',
+      promise:
+        'kill -9 of a worker that runs a unique task: calls made meanwhile are that task, it runs again, and its lock goes with its end',
+      dupBound: 1,
+    },
+    async (scene) => {
+      const call = (taskId = randomUUID()) => scene.app.sendTask('hold', { args: ['go'] }, { taskId, unique: 'k' })
+      const first = await scene.worker({ concurrency: 1, args: ['-n', 'first@%h'] })
+      const id = await scene.send('hold', ['go'], { unique: 'k' })
+      await scene.recorder.started(1, id)
+      expect((await call()).id).toBe(id)
+      await first.end('SIGKILL')
+      expect((await call()).id).toBe(id)
+      await scene.worker({ concurrency: 1, args: ['-n', 'second@%h'] })
+      await scene.recorder.started(2, id)
+      expect((await call()).id).toBe(id)
+      scene.release('go')
+      await scene.drained()
+      const next = randomUUID()
+      scene.ledger.attempted.add(next)
+      await until(async () => (await call(next)).id === next, 'the lock is free')
+      scene.ledger.confirmed.add(next)
+      await scene.drained()
+    },
+  )
 }

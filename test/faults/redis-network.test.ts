@@ -14,6 +14,11 @@ function behind(scene: Scene<RedisBroker>, settings: WorkerOfScene = {}): Worker
   return { ...settings, url: scene.broker.proxied, env: { CELERIAC_RESULT_BACKEND: scene.broker.url, ...settings.env } }
 }
 
+/** Whether messages went back to their list since the server began. */
+async function wereGivenBack({ broker }: Scene<RedisBroker>): Promise<boolean> {
+  return (await broker.raw.info('commandstats')).includes('cmdstat_rpush:')
+}
+
 async function withProducer<T>(
   scene: Scene<RedisBroker>,
   options: object,
@@ -103,6 +108,8 @@ for (const killed of [false, true]) {
       }
       await scene.drained()
       expect(scene.recorder.starts(id)).toHaveLength(1)
+      // A worker that forgets what it claimed gets it, too, when its lease is over.
+      expect(await wereGivenBack(scene)).toBe(killed)
     },
   )
 }
@@ -134,6 +141,8 @@ for (const what of ['request', 'reply'] as const) {
         link.rst()
       }
       await until(async () => (await raw.hlen('unacked')) === 0, 'the ack')
+      // Nor is it the next run that finds that all is done.
+      expect(await wereGivenBack(scene)).toBe(false)
       const next = await scene.send('good')
       expect(await scene.result(next)).toBe('good')
       expect(scene.recorder.starts(id)).toHaveLength(1)

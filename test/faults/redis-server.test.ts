@@ -1,6 +1,8 @@
 /** Redis servers that stop, die, fill up or change their roles (reliability.md B.3). */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import { needs } from '../../scripts/needs.mjs'
 import { until } from '../conformance/wait.js'
@@ -82,6 +84,33 @@ redisTest(
   async (scene) => {
     const worker = await scene.worker()
     await worker.says(/append-only file.*appendonly yes/)
+  },
+)
+
+redisTest(
+  {
+    id: 'R3',
+    variant: 'restarted empty',
+    promise:
+      'kill -9 of a server that keeps nothing: what ran is told that its lease is gone, and what is sent from then on is run, countdowns and results too',
+  },
+  async (scene) => {
+    const { server, raw } = scene.broker
+    const worker = await scene.worker({ pool: 'async', concurrency: 4 })
+    const running = await scene.send('patient')
+    const later = await scene.send('good', [], { countdown: 3_600 })
+    await scene.recorder.started(1, running)
+    await until(async () => (await raw.zcard('celeriac.eta.celery')) === 1, 'the countdown is kept')
+    await server.kill()
+    await server.restart()
+    // Neither is anywhere any more.
+    for (const id of [running, later]) scene.neverRuns(id)
+    await until(() => existsSync(join(scene.folder, 'told')), 'it is told')
+    expect(readFileSync(join(scene.folder, 'told'), 'utf8')).toBe('LockLost')
+    const ids = [...(await scene.sendMany(5, 'good', [], { retry: { maxRetries: 20 } })), await scene.send('good', [], { countdown: 1 })]
+    for (const id of ids) expect(await scene.result(id)).toBe('good')
+    expect(worker.isRunning).toBe(true)
+    await scene.drained()
   },
 )
 

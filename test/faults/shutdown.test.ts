@@ -6,7 +6,6 @@ import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
 import { faultTest } from '../harness/fault-test.js'
 import type { Scene } from '../harness/scene.js'
-import { processesOf } from '../harness/worker-process.js'
 
 const kept = async (scene: Scene, state: string): Promise<readonly number[]> =>
   (await scene.broker.messages()).filter((one) => one.state === state).map((one) => one.deliveries)
@@ -164,33 +163,5 @@ faultTest(
     limit(1024)
     scene.release('go')
     await scene.drained()
-  },
-)
-
-faultTest(
-  {
-    id: 'P22',
-    variant: 'async',
-    promise: 'two workers of one name: the second says so; one is killed (kill -9), and the other keeps what is its own',
-    dupBound: 4,
-    timeoutMs: 60_000,
-  },
-  async (scene) => {
-    const settings = { pool: 'async', concurrency: 4, args: ['-n', 'same@h', '--prefetch-multiplier', '1'] } as const
-    const first = await scene.worker(settings)
-    const mine = await scene.sendMany(4, 'hold', ['go'])
-    await scene.recorder.started(4)
-    const second = await scene.worker(settings)
-    await second.says('another worker is called same@h')
-    await scene.sendMany(4, 'hold', ['go'])
-    await scene.recorder.started(8)
-    await second.end('SIGKILL')
-    await scene.recorder.started(8)
-    // What the second had comes to the first only when there is a place again.
-    for (const id of mine) expect(scene.recorder.starts(id)).toHaveLength(1)
-    scene.release('go')
-    await scene.drained(40_000)
-    for (const id of mine) expect(scene.recorder.starts(id)).toHaveLength(1)
-    expect(processesOf(scene.folder)).toContain(first.pid)
   },
 )

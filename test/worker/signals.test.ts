@@ -30,14 +30,17 @@ async function started(environment: { HOW?: string; GRACE?: string } = {}) {
   return { child, lines, ended, said: () => said }
 }
 
-test.each(['SIGTERM', 'SIGINT'] as const)('%s stops warm: what runs ends, what waits stays in its queue, exit code 0', async (signal) => {
-  const { child, lines, ended } = await started()
-  child.kill(signal)
-  await until(() => lines.includes('stopping'))
-  child.stdin.write('go\n')
-  expect(await ended).toEqual([0, null])
-  expect(lines).toEqual(['started', 'stopping', 'ended', 'left: 1'])
-})
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  '%s stops warm: what runs ends, what waits stays in its queue, exit code 0',
+  async (signal) => {
+    const { child, lines, ended } = await started()
+    child.kill(signal)
+    await until(() => lines.includes('stopping'))
+    child.stdin.write('go\n')
+    expect(await ended).toEqual([0, null])
+    expect(lines).toEqual(['started', 'stopping', 'ended', 'left: 1'])
+  },
+)
 
 test('SIGTERM again changes nothing', async () => {
   const { child, lines, ended } = await started()

@@ -2,9 +2,14 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { Connections } from '../../dist/app/connections.js'
+import { openBackend } from '../../dist/backends/index.js'
 import { type AppOptions, Celeriac, celeryDefaults, createClient } from '../../dist/index.js'
+import { systemClock } from '../../dist/internal/clock.js'
 import { nodeName } from '../../dist/internal/node-name.js'
+import { VirtualClock } from '../../dist/testing/virtual-clock.js'
 import type { Delivery } from '../../dist/transport.js'
+import { openTransport } from '../../dist/transports/index.js'
 import { Programs } from '../harness/programs.js'
 import { LiveApp, until } from '../live-app.js'
 
@@ -87,6 +92,42 @@ test('a warm stop with a timeout becomes cold', async () => {
   const worker = await live.work()
   await until(() => gates.length === 1)
   await worker.stop({ timeout: '20ms' })
+  expect(await live.app.control.purge()).toBe(1)
+})
+
+test('a warm stop gives up a result store that answers nothing: what ran goes back to its queue', async () => {
+  await using live = new LiveApp()
+  const { core } = Celeriac.internals(live.app)
+  const clock = new VirtualClock()
+  core.clock = clock
+  core.connections = new Connections({
+    brokers: core.config.brokerUrl,
+    backend: core.config.resultBackend,
+    connectTimeoutMs: 4_000,
+    clock: systemClock,
+    drivers: {
+      openTransport: (address) => openTransport(address, { clock: systemClock }),
+      openBackend: async (address) => {
+        const backend = await openBackend(address, { clock: systemClock })
+        return new Proxy(backend, {
+          get: (target, name) => {
+            if (name === 'store') return () => new Promise(() => {})
+            const value: unknown = Reflect.get(target, name, target)
+            return typeof value === 'function' ? value.bind(target) : value
+          },
+        })
+      },
+    },
+  })
+  const { task, gates } = gated(live)
+  await task.delay('a')
+  const worker = await live.work({ concurrency: 1 })
+  await until(() => gates.length === 1)
+  const stopping = worker.stop().then(() => true)
+  gates[0]?.()
+  const moving = setInterval(() => void clock.moveTo(clock.now() + 1_000), 5)
+  expect(await stopping).toBe(true)
+  clearInterval(moving)
   expect(await live.app.control.purge()).toBe(1)
 })
 

@@ -31,6 +31,7 @@ interface BeatRow extends LeaseRecord {
 export class SqliteScheduleStore implements ScheduleStore {
   readonly name = 'sqlite'
   readonly id: string
+  readonly ended: Promise<Error>
   readonly #database: SqliteDatabase
   readonly #app: string
   readonly #watch: LeaseWatch
@@ -58,6 +59,7 @@ export class SqliteScheduleStore implements ScheduleStore {
     this.#database = database
     this.#app = app
     this.id = id
+    this.ended = database.gone
     this.#watch = new LeaseWatch(clock)
   }
 

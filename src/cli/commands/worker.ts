@@ -43,7 +43,7 @@ export function define(command: Command): void {
   addConfigFlags(command, workerOptions())
   command.addHelpText(
     'after',
-    '\nSIGTERM and SIGINT (Ctrl-C) let running tasks finish; a second SIGINT, or SIGQUIT, gives them back to their queue at once.',
+    '\nSIGTERM, SIGHUP and SIGINT (Ctrl-C) let running tasks finish; a second SIGINT, or SIGQUIT, gives them back to their queue at once.',
   )
   command.action((flags: WorkerFlags) =>
     flags.detach === true && flags.detached !== true ? detach(command, nodeName(flags.hostname)) : run(command, flags),

@@ -19,9 +19,11 @@ export interface WriteOptions {
   readonly essential?: boolean
   /** Runs after everything else of its transaction, such as a claim that wants to see what was published in the same tick. */
   readonly last?: boolean
+  /** How long it waits for other processes that keep the file locked. */
+  readonly patienceMs?: number
 }
 
-/** For so long another process may keep the file locked. */
+/** For so long another process may keep the file locked, unless somebody has more patience. */
 export const lockDeadlineMs = 5_000
 const blockingWaitMs = 3
 const healEveryMs = 250
@@ -30,6 +32,7 @@ interface Operation {
   readonly work: (sql: Sql) => unknown
   readonly essential: boolean
   readonly queuedAtMs: number
+  readonly patienceMs: number
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -73,12 +76,13 @@ export class GroupCommit {
   }
 
   /** As `SqliteDatabase.write`. */
-  write<T>(work: (sql: Sql) => T, { essential = false, last = false }: WriteOptions): Promise<T> {
+  write<T>(work: (sql: Sql) => T, { essential = false, last = false, patienceMs = lockDeadlineMs }: WriteOptions): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const operation: Operation = {
         work,
         essential,
         queuedAtMs: performance.now(),
+        patienceMs,
         // Resolved only with what its own `work` gave.
         resolve: resolve as (value: unknown) => void,
         reject,
@@ -138,15 +142,17 @@ export class GroupCommit {
   }
 
   #flushLater(): void {
-    const givenUpMs = performance.now() - lockDeadlineMs
-    const isLate = (operation: Operation): boolean => operation.queuedAtMs < givenUpMs
+    const nowMs = performance.now()
+    const isLate = ({ queuedAtMs, patienceMs }: Operation): boolean => nowMs - queuedAtMs > patienceMs
     const late = [...this.#operations.filter(isLate), ...this.#lastOperations.filter(isLate)]
     if (late.length > 0) {
       this.#operations = this.#operations.filter((operation) => !isLate(operation))
       this.#lastOperations = this.#lastOperations.filter((operation) => !isLate(operation))
       this.#rejectAll(
         late,
-        new ConnectionError(`the embedded database ${this.#path} was locked by another process for ${lockDeadlineMs / 1000} s`),
+        new ConnectionError(
+          `the embedded database ${this.#path} was locked by another process for ${Math.max(...late.map(({ patienceMs }) => patienceMs)) / 1000} s`,
+        ),
       )
     }
     setTimeout(() => this.#flush(), 1 + Math.random() * 3)
@@ -174,7 +180,7 @@ export class GroupCommit {
   #transactEach(operations: readonly Operation[]): void {
     const done: (() => void)[] = []
     try {
-      if (!this.#begin()) throw new ConnectionError(`the embedded database ${this.#path} was locked by another process`)
+      if (!this.#begin()) return this.#putBack(operations)
       for (const operation of operations) {
         this.#engine.exec('SAVEPOINT operation')
         try {
@@ -196,6 +202,13 @@ export class GroupCommit {
     }
     for (const settle of done) settle()
     this.#bells.ring()
+  }
+
+  /** Another process was faster: all of it again, as soon as that one lets go. */
+  #putBack(operations: readonly Operation[]): void {
+    this.#operations = [...operations, ...this.#operations]
+    this.#scheduled = true
+    this.#flushLater()
   }
 
   #afterDiskFull(operations: readonly Operation[], cause: unknown): void {

@@ -109,7 +109,7 @@ export class RedisConnection implements Connection, ConsumerHost {
     this.#upkeep = new Upkeep({
       clock,
       log,
-      sweeper: new Sweeper({ layout: this.#layout, options, returns: this.#returns }),
+      sweeper: new Sweeper({ layout: this.#layout, options, returns: this.#returns, clock }),
       sweepIntervalMs: options.sweepIntervalMs,
       link,
       wake: () => this.#wake(),

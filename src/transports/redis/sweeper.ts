@@ -2,8 +2,10 @@
  * Finds messages whose worker is gone, and gives them back: our own by the end of their lease, those of Python workers after kombu's visibility timeout.
  *
  * No clock but the server's is asked. A lease that is over is taken away only when the next look finds it just as it was: after a pause of the server itself all
- * leases are over, and their holders refresh them before anything else.
+ * leases are over, and their holders refresh them before anything else. When the server's clock was set, or the next server's is another, all leases seem to be
+ * over although nobody stood still: then they have the time in which each is refreshed for certain.
  */
+import type { Clock } from '../../internal/clock.js'
 import { listOf, type RedisLink, textOf } from '../../internal/redis/link.js'
 import type { Layout } from './layout.js'
 import type { RedisBrokerOptions } from './options.js'
@@ -23,6 +25,7 @@ interface SweeperParts {
   readonly layout: Layout
   readonly options: RedisBrokerOptions
   readonly returns: Returns
+  readonly clock: Clock
 }
 
 interface Entry {
@@ -34,7 +37,11 @@ export class Sweeper {
   readonly #parts: SweeperParts
   /** Over at the last look, with their scores. */
   #suspects = new Map<string, string>()
+  /** The server's time of the last look, in seconds, and when that was by the clock of this process, which nobody sets. */
   #lookedTo = 0
+  #lookedAtMs = 0
+  /** Until then nothing is taken away. */
+  #patientUntilMs = Number.NEGATIVE_INFINITY
   #nextFullLook = 0
   #link: RedisLink | undefined
 
@@ -44,16 +51,18 @@ export class Sweeper {
 
   /** How many messages were given back or buried. */
   async sweep(link: RedisLink, scripts: Scripts): Promise<number> {
-    const { returns } = this.#parts
+    const { returns, clock } = this.#parts
     // Another server may be behind it, where leases are over that were settled on the one before.
     if (link !== this.#link) this.#nextFullLook = 0
     this.#link = link
-    const over = await this.#confirmed(link)
+    const isPatient = clock.monotonic() < this.#patientUntilMs
+    const over = isPatient ? [] : await this.#confirmed(link)
     const items: Return[] = over.map((id) => ({ id, counted: !id.startsWith(etaPrefix) }))
     if (items.length > 0) await returns.giveBack(link, scripts, items)
     // Only now: when the link was lost before, the next sweep must know them still, since no look but a full one sees them again.
     const found = await this.#look(link, scripts)
-    this.#suspects = new Map(found.map(({ id, score }) => [id, score]))
+    const suspects = found.map(({ id, score }) => [id, score] as const)
+    this.#suspects = new Map(isPatient ? [...this.#suspects, ...suspects] : suspects)
     return items.length
   }
 
@@ -84,6 +93,7 @@ export class Sweeper {
       const [time, flat] = listOf(await scripts.overdue.run(link, [layout.unackedIndex], [from === 0 ? '-inf' : from.toFixed(6), count]))
       if (nowSeconds === 0) {
         nowSeconds = Number(textOf(time))
+        this.#lookAtClock(nowSeconds)
         if (nowSeconds * 1000 >= this.#nextFullLook) {
           this.#nextFullLook = nowSeconds * 1000 + Math.min(longestFullLookMs, options.visibilityTimeoutMs)
           if (from > 0) {
@@ -109,6 +119,18 @@ export class Sweeper {
     // A page begins with what ended the one before it.
     const unique = new Map(found.map((entry) => [entry.id, entry]))
     return [...unique.values()]
+  }
+
+  #lookAtClock(serverSeconds: number): void {
+    const { clock, options } = this.#parts
+    const nowMs = clock.monotonic()
+    const stepMs = (serverSeconds - this.#lookedTo) * 1000 - (nowMs - this.#lookedAtMs)
+    this.#lookedAtMs = nowMs
+    // A smaller one ends no lease that is refreshed.
+    if (this.#lookedTo === 0 || Math.abs(stepMs) < options.leaseTtlMs / 2) return
+    this.#nextFullLook = 0
+    // Not for ever, whatever the clock does.
+    if (nowMs >= this.#patientUntilMs) this.#patientUntilMs = nowMs + options.leaseTtlMs / 3
   }
 }
 

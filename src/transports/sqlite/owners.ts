@@ -6,12 +6,18 @@
  */
 
 import { isGone, type ProcessIdentity } from '../../internal/process-identity.js'
+import { lockDeadlineMs } from '../../internal/sqlite/group-commit.js'
 import type { Sql } from '../../internal/sqlite/sql.js'
 
 interface OwnerRow extends ProcessIdentity {
   readonly id: number
   readonly ttl_ms: number
   readonly beat: number
+}
+
+/** For so long whoever holds leases waits for a file that another process keeps locked: meanwhile nobody can take them away. */
+export function leasePatienceMs(leaseTtlMs: number): number {
+  return Math.max(lockDeadlineMs, leaseTtlMs)
 }
 
 export interface DeadOwner {

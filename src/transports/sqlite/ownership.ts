@@ -6,7 +6,7 @@ import type { SqliteLocation } from '../../internal/sqlite/location.js'
 import type { Sql } from '../../internal/sqlite/sql.js'
 import type { Topology } from '../../protocol/topology.js'
 import type { SqliteConsumer } from './consumer.js'
-import { ensureOwner, refreshOwner } from './owners.js'
+import { ensureOwner, leasePatienceMs, refreshOwner } from './owners.js'
 import { addConsumer, declareTopology } from './topology.js'
 
 interface OwnershipParts {
@@ -75,7 +75,7 @@ export class Ownership {
       if (isClosing() || owner === undefined) return
       this.#refreshTimer = this.#refreshLater()
       database
-        .write((sql) => refreshOwner(sql, owner), { essential: true })
+        .write((sql) => refreshOwner(sql, owner), { essential: true, patienceMs: leasePatienceMs(location.leaseTtlMs) })
         .then((isAlive) => (isAlive || this.#owner !== owner ? undefined : onGone()), onFailed)
     })
   }

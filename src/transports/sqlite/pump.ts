@@ -14,6 +14,7 @@ import type { PlacedEnd } from '../../protocol/result.js'
 import type { AckEnded } from '../../transport.js'
 import type { Claim, SqliteConsumer } from './consumer.js'
 import { type DeliveryOwner, SqliteDelivery } from './delivery.js'
+import { leasePatienceMs } from './owners.js'
 import type { Ownership } from './ownership.js'
 import { delayedMark } from './publisher.js'
 import { End, promoteDue, type Settled, type Settlement, settle, settleLimits } from './settle.js'
@@ -77,8 +78,9 @@ export class Pump {
   #queue(): void {
     if (this.#isQueued || this.#parts.isClosing()) return
     this.#isQueued = true
-    this.#parts.database
-      .write((sql) => this.#pump(sql), { essential: true, last: true })
+    const { database, location } = this.#parts
+    database
+      .write((sql) => this.#pump(sql), { essential: true, last: true, patienceMs: leasePatienceMs(location.leaseTtlMs) })
       .then(
         (pumped) => this.#onPumped(pumped),
         (error) => this.#parts.onFailed(error),

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../internal/clock.js'
 import type { SqliteDatabase } from '../../internal/sqlite/database.js'
 import type { SqliteLocation } from '../../internal/sqlite/location.js'
 import type { Sql } from '../../internal/sqlite/sql.js'
-import { OwnerWatch } from './owners.js'
+import { leasePatienceMs, OwnerWatch } from './owners.js'
 import type { Ownership } from './ownership.js'
 import { deleteExpiredMessages, requeueOrphans, settleLimits } from './settle.js'
 import { deleteExpiredQueues, removeOwner } from './topology.js'
@@ -69,7 +69,7 @@ export class Sweeper {
         deleteExpiredMessages(sql, wallMs)
         return requeueOrphans(sql, settleLimits(location, clock.now()))
       },
-      { essential: true },
+      { essential: true, patienceMs: leasePatienceMs(location.leaseTtlMs) },
     )
     onDropped(dropped)
   }

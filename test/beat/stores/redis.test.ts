@@ -4,6 +4,8 @@ import { openScheduleStore } from '../../../dist/beat/stores/index.js'
 import { systemClock } from '../../../dist/internal/clock.js'
 import { startRedis } from '../../../scripts/services.mjs'
 import { testScheduleStore } from '../../conformance/schedule-store.js'
+import { until } from '../../conformance/wait.js'
+import { Rig } from '../rig.js'
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
 let server: Awaited<ReturnType<typeof startRedis>>
@@ -32,6 +34,27 @@ testScheduleStore({
       dispose: async () => undefined,
     }
   },
+})
+
+test('a server that is emptied while a beat leads: it opens it anew, and goes on with what its program says', async () => {
+  await server.flush()
+  await using rig = new Rig()
+  const app = rig.app({ beatStore: server.url, beatSchedule: { tick: { task: 'tick', schedule: 20 } } })
+  await using beat = await app.beat().start()
+  const sent = async (count: number): Promise<void> =>
+    until(async () => {
+      await rig.pass(2)
+      return rig.sent.length >= count
+    }, `${count} are sent`)
+  await sent(2)
+  const id = await client.get('celeriac.beat.shop.id')
+  await client.flushall()
+  await sent(5)
+  expect(beat.isLeading).toBe(true)
+  expect(rig.log.join('\n')).toContain('was emptied')
+  // It is another store: what the broker knows of the one before holds up nothing.
+  expect(await client.get('celeriac.beat.shop.id')).not.toBe(id)
+  expect((await app.schedule.list()).map(({ name }) => name)).toEqual(['tick'])
 })
 
 test('entries that come and go leave nothing behind for good', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { systemClock } from '../../../dist/internal/clock.js'
-import type { SqliteDatabase } from '../../../dist/internal/sqlite/database.js'
+import { SqliteDatabase } from '../../../dist/internal/sqlite/database.js'
 import { loadEngine, type SqlEngine } from '../../../dist/internal/sqlite/engine.js'
 import { parseSqliteUrl } from '../../../dist/internal/sqlite/location.js'
 import { openDatabase } from '../../../dist/internal/sqlite/open-database.js'
@@ -59,6 +59,52 @@ test('a write that fails is undone and rejected alone', async () => {
   ])
   expect(outcomes.map((outcome) => outcome.status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
   expect(rows()).toEqual(['a', 'b'])
+})
+
+test('a write that fails costs those of its tick nothing, also when another process is faster meanwhile', async () => {
+  const [engine, other] = [await another(), await another()]
+  let wasFaster = false
+  const overtaken = new Proxy(engine, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        const given: unknown = value.apply(target, args)
+        if (args[0] === 'ROLLBACK' && !wasFaster) {
+          wasFaster = true
+          other.exec('BEGIN IMMEDIATE')
+          setTimeout(() => other.exec('COMMIT'), 20)
+        }
+        return given
+      }
+    },
+  })
+  const mine = new SqliteDatabase(overtaken, location(), systemClock, () => {})
+  mine.share(location())
+  try {
+    const failing = mine.write(() => {
+      throw new Error('no')
+    })
+    const outcomes = await Promise.allSettled([failing, mine.write((sql) => sql.run("INSERT INTO t (v) VALUES ('a')"))])
+    expect(wasFaster).toBe(true)
+    expect(outcomes).toMatchObject([{ reason: { message: 'no' } }, { status: 'fulfilled' }])
+    expect(rows()).toEqual(['a'])
+  } finally {
+    await mine.close()
+    other.close()
+  }
+})
+
+test('a file that another process keeps locked is waited for with the patience of each write', async () => {
+  const other = await another()
+  other.exec('BEGIN IMMEDIATE')
+  const impatient = database.write((sql) => sql.run("INSERT INTO t (v) VALUES ('impatient')"), { patienceMs: 50 })
+  const patient = insert('patient')
+  await expect(impatient).rejects.toMatchObject({ code: 'ERR_CONNECTION', message: expect.stringContaining('locked by another process') })
+  other.exec('COMMIT')
+  await patient
+  other.close()
+  expect(rows()).toEqual(['patient'])
 })
 
 test('drivers of one process share the handle, and the stricter durability holds', async () => {
