@@ -42,6 +42,7 @@ export const errorHelp: Readonly<Record<string, string>> = {
   ERR_BACKEND_FULL: 'Free memory at the result backend: raise its `maxmemory`, store smaller results, or set a shorter `resultExpires`.',
   ERR_RESULT_ELSEWHERE:
     'Await the result in the process that sent the task, and soon; or keep results where every process finds them, for instance in Redis.',
+  ERR_RESULT_IGNORED: 'Send the task with `ignoreResult: false`, or do not wait for it.',
   ERR_RESULTS_DISABLED: 'Set `backend`, for instance to `sqlite://`.',
   ERR_SOFT_TIME_LIMIT: 'Let the task end early when `ctx.signal` aborts, or raise `softTimeLimit`.',
   ERR_TIME_LIMIT: 'Make the task shorter, or raise `timeLimit`.',

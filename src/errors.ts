@@ -333,6 +333,16 @@ export class ResultsDisabledError extends CeleriacError {
   }
 }
 
+/** The result of this task is not kept, as its call or its definition asks: a wait without an end would not end. */
+export class ResultIgnoredError extends CeleriacError {
+  readonly code = 'ERR_RESULT_IGNORED'
+  constructor(readonly taskId: string) {
+    super(
+      `task ${taskId} was sent with ignoreResult, so that nothing is stored that could be waited for. Send it with { ignoreResult: false } to get its result.`,
+    )
+  }
+}
+
 // ── inside a task ────────────────────────────────────────────────────────────
 
 /** The soft time limit of the task is over: the reason of `ctx.signal`. */

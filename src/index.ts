@@ -19,7 +19,7 @@ export { crontab } from './beat/crontab.js'
 export { every } from './beat/interval.js'
 export { solar } from './beat/solar.js'
 export { chain, chord, group } from './canvas/compose.js'
-export type { AsyncResult, EndedMember, Enqueued, EnqueuedGroup, GetOptions, GroupResult } from './canvas/handles.js'
+export type { AsyncResult, EndedMember, Enqueued, EnqueuedGroup, GetOptions, GroupResult, ResultDetails } from './canvas/handles.js'
 export type {
   BeatEntry,
   BeatSchedule,

@@ -30,6 +30,7 @@ import { loadConfig } from './load-config.js'
 import { makeCore } from './make-core.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
 import type { OwnCommand, OwnCommandOptions } from './own-commands.js'
+import { checkName } from './registry.js'
 import { type RemoteTask, remoteTask, remoteTasks } from './remotes.js'
 import { type ResultAccess, resultsOf } from './result-wait.js'
 import type { Schedules } from './schedule-handle.js'
@@ -176,6 +177,7 @@ export class Celeriac implements AsyncDisposable {
 
   /** The handle of a task that was sent before, here or elsewhere. */
   result<R = unknown>(id: string): AsyncResult<R> {
+    checkName('task id', id)
     return new StoredResult<R>(id, this.#access, { byId: true })
   }
 

@@ -1,29 +1,38 @@
 import type { ResultBackend } from '../backend.js'
-import type { AsyncResult, Enqueued, GetOptions, GroupResult } from '../canvas/handles.js'
-import { ResultElsewhereError, SyncSubtaskError, TimeoutError } from '../errors.js'
+import type { AsyncResult, Enqueued, GetOptions, GroupResult, ResultDetails } from '../canvas/handles.js'
+import { ResultElsewhereError, ResultIgnoredError, SyncSubtaskError, TimeoutError } from '../errors.js'
 import { failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta, type ResultTuple, type State } from '../protocol/result.js'
+import { parseIso } from '../protocol/time.js'
 import { runningTask } from './context.js'
 import { deadlineOf, type ResultAccess, resultsOf } from './result-wait.js'
 
-/** A handle of a task that was sent, here or elsewhere (`byId`), or (with `local`) of one that ran at the call. */
+interface HandleParts {
+  readonly parent?: AsyncResult<unknown> | null
+  /** It ran at the call. */
+  readonly local?: ResultMeta
+  /** It was sent elsewhere. */
+  readonly byId?: boolean
+  /** No worker stores its result. */
+  readonly ignored?: boolean
+}
+
+/** A handle of a task that was sent, or that ran at the call. */
 export class StoredResult<R> implements AsyncResult<R> {
   readonly id: string
   readonly parent: AsyncResult<unknown> | null
   readonly #access: ResultAccess
   readonly #local: ResultMeta | undefined
   readonly #byId: boolean
+  readonly #ignored: boolean
 
-  constructor(
-    id: string,
-    access: ResultAccess,
-    { parent = null, local, byId = false }: { parent?: AsyncResult<unknown> | null; local?: ResultMeta; byId?: boolean } = {},
-  ) {
+  constructor(id: string, access: ResultAccess, { parent = null, local, byId = false, ignored = false }: HandleParts = {}) {
     this.id = id
     this.parent = parent
     this.#access = access
     this.#local = local
     this.#byId = byId
+    this.#ignored = ignored
   }
 
   async get(options: GetOptions = {}): Promise<R> {
@@ -67,6 +76,11 @@ export class StoredResult<R> implements AsyncResult<R> {
     return (await this.#meta())?.traceback ?? null
   }
 
+  async details(): Promise<ResultDetails | null> {
+    const meta = await this.#meta()
+    return meta === undefined ? null : detailsOf(meta)
+  }
+
   async children(): Promise<AsyncResult<unknown>[]> {
     const tuples = (await this.#meta())?.children ?? []
     return tuples.map((tuple) => this.#access.handle(tuple, this))
@@ -107,6 +121,7 @@ export class StoredResult<R> implements AsyncResult<R> {
       return
     }
     const backend = await resultsOf(this.#access)
+    this.#refuseToWaitForEver(backend, options)
     const stop = deadlineOf(this.#access.clock, options, `task ${this.id}`)
     try {
       for await (const meta of backend.wait([this.id], { signal: stop.signal })) yield { state: meta.status, meta: infoOf(meta) }
@@ -121,9 +136,11 @@ export class StoredResult<R> implements AsyncResult<R> {
     return backend.get(this.id)
   }
 
-  /** Results that go to one process only, awaited in another. Who gave a deadline learns it then. */
+  /** Results that nobody stores, and those that go to one process only, awaited in another. Who gave a deadline learns it then. */
   #refuseToWaitForEver({ inbox }: ResultBackend, { timeout, signal }: GetOptions): void {
-    if (!this.#byId || inbox === undefined || timeout !== undefined || signal !== undefined || inbox.expects(this.id)) return
+    if (timeout !== undefined || signal !== undefined) return
+    if (this.#ignored) throw new ResultIgnoredError(this.id)
+    if (!this.#byId || inbox === undefined || inbox.expects(this.id)) return
     throw new ResultElsewhereError(this.id, 'with rpc:// it goes to the process that sent the task, and this one did not')
   }
 }
@@ -175,5 +192,23 @@ function infoOf(meta: ResultMeta): unknown {
       return meta.result === null ? null : failureFrom(meta)
     default:
       return meta.result
+  }
+}
+
+function detailsOf({ status, dateDone, name, args, kwargs, worker, queue, retries, stamps }: ResultMeta): ResultDetails {
+  const called = { name, args, kwargs, worker, queue, retries, stamps }
+  return {
+    state: status,
+    doneAt: dateDone === null ? null : timeIn(dateDone),
+    ...Object.fromEntries(Object.entries(called).filter(([, value]) => value !== undefined)),
+  }
+}
+
+/** Null for what is no time: others write to the store, too. */
+function timeIn(text: string): Date | null {
+  try {
+    return new Date(parseIso(text))
+  } catch {
+    return null
   }
 }

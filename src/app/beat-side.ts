@@ -2,6 +2,7 @@ import type { BeatCall, BeatEntry, BeatSchedule, EntryOptions, Schedule } from '
 import { Signature } from '../canvas/signature.js'
 import { OptionInvalidError, ScheduleConflictError } from '../errors.js'
 import type { Duration } from '../internal/duration.js'
+import { checkNames } from '../internal/known-names.js'
 import { repr, reprArgs } from '../protocol/repr.js'
 import type { Beat, BeatOptions, BeatState } from './beat-handle.js'
 import type { AppCore } from './core.js'
@@ -35,6 +36,7 @@ export class BeatSide {
   }
 
   beat(options: BeatOptions): Beat {
+    checkNames(options, { scheduler: true, signal: true })
     return new BeatHandle(async () => (await load()).makeBeat(this.#parts, options))
   }
 

@@ -75,7 +75,7 @@ export interface TaskContext<R = unknown> {
 export interface RunningTask {
   readonly context: TaskContext
   readonly priority: number | undefined
-  readonly children: ResultTuple[]
+  addChild(child: ResultTuple): void
   /** Undefined: at the broker. */
   readonly starts?: TaskStarts | undefined
 }

@@ -113,8 +113,8 @@ export class Control {
   }
 
   /** As `revoke` with `terminate`. */
-  terminate(id: string | string[], { signal = 'SIGTERM' }: { signal?: NodeJS.Signals } = {}): Promise<void> {
-    return this.revoke(id, { terminate: true, signal })
+  terminate(id: string | string[], options: { signal?: NodeJS.Signals } = {}): Promise<void> {
+    return this.revoke(id, { ...options, terminate: true })
   }
 
   /** Removes all waiting messages of a queue; how many they were. Default: the default queues. */

@@ -1,6 +1,8 @@
 import { QueueMissingError } from '../errors.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import { matchesGlob } from '../protocol/mailbox.js'
 import type { DeadLetter, DeadLetterActions } from '../transport.js'
+import { timeOf } from './call-options.js'
 import type { AppCore } from './core.js'
 
 /** Which dead letters are meant: those that fit all that is given. */
@@ -16,6 +18,8 @@ export interface DeadLetterFilter {
   /** Put there before this time. */
   before?: Date
 }
+
+const filterNames: NamesOf<Required<DeadLetterFilter>> = { ids: true, queue: true, task: true, reason: true, since: true, before: true }
 
 /** Messages that could not be run, with the reason and their original bytes. They stay until they are replayed or dropped. */
 export class DeadLetterBox {
@@ -48,8 +52,8 @@ export class DeadLetterBox {
     filter: DeadLetterFilter,
     see: (letter: DeadLetter, actions: DeadLetterActions) => boolean | Promise<boolean>,
   ): Promise<void> {
-    const { deadLetters } = await this.#core.connections.publisher()
     const fits = matcherOf(filter)
+    const { deadLetters } = await this.#core.connections.publisher()
     await deadLetters.visit((letter, { replay, drop }) =>
       fits(letter) ? see(letter, { drop, replay: () => this.#replay(letter, replay) }) : true,
     )
@@ -94,7 +98,11 @@ function taskIdIn({ message }: DeadLetter): string | undefined {
   return typeof id === 'string' ? id : undefined
 }
 
-function matcherOf({ ids, queue, task, reason, since, before }: DeadLetterFilter): (letter: DeadLetter) => boolean {
+/** Throws for a name that would be ignored: what is dropped cannot be had back. */
+function matcherOf(filter: DeadLetterFilter): (letter: DeadLetter) => boolean {
+  checkNames(filter, filterNames)
+  const { ids, queue, task, reason, since, before } = filter
+  const [sinceMs, beforeMs] = [since && timeOf(since, 'since'), before && timeOf(before, 'before')]
   const wanted = ids === undefined ? undefined : new Set(ids)
   const words = reason?.toLowerCase()
   return (letter) => {
@@ -104,8 +112,8 @@ function matcherOf({ ids, queue, task, reason, since, before }: DeadLetterFilter
       (queue === undefined || letter.queue === queue) &&
       (task === undefined || (typeof name === 'string' && matchesGlob(task, name))) &&
       (words === undefined || letter.reason.toLowerCase().includes(words)) &&
-      (since === undefined || letter.diedAtMs >= since.getTime()) &&
-      (before === undefined || letter.diedAtMs < before.getTime())
+      (sinceMs === undefined || letter.diedAtMs >= sinceMs) &&
+      (beforeMs === undefined || letter.diedAtMs < beforeMs)
     )
   }
 }

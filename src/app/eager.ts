@@ -4,7 +4,7 @@ import { DecodeError } from '../errors.js'
 import type { Execute, Outcome } from '../pool.js'
 import { errorToRemote, failureFrom } from '../protocol/remote-error.js'
 import { isReady, type ResultMeta, type ResultTuple } from '../protocol/result.js'
-import { decodeHead, type TaskHead } from '../protocol/task-head.js'
+import { TaskHead } from '../protocol/task-head.js'
 import { Continuer, type Next } from './continue/continuer.js'
 import { embedOf } from './continue/embed.js'
 import { endOf } from './continue/ended.js'
@@ -100,9 +100,9 @@ class EagerRun {
     const core = this.#core
     const where = { queue: prepared.routed.queue ?? prepared.routed.to.routingKey, worker: 'eager' }
     for (let { message } = prepared; ; ) {
-      const head = decodeHead(message)
+      const head = new TaskHead(message)
       const request = requestOf(core, message, head, core.registry.get(head.task), { ...where, redelivered: false })
-      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, head, parts, where))
+      const store = (parts: MetaParts): Promise<void> => this.#store(head, metaOf(core, { message, head }, parts, where))
       const outcome = await this.#execute(request, {
         signal: new AbortController().signal,
         abortCause: undefined,

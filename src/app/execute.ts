@@ -6,7 +6,7 @@ import type { ResultTuple } from '../protocol/result.js'
 import { decodeBody, emptyEmbed, type TaskBody } from '../protocol/task-body.js'
 import { encodeJson } from '../serializers/json.js'
 import { boundArguments } from './arguments.js'
-import { asRunningTask, type TaskStarts } from './context.js'
+import { asRunningTask, type RunningTask, type TaskStarts } from './context.js'
 import { checkContinuations, continuationsOf } from './continue/embed.js'
 import { ReplaceSignal } from './continue/replacement.js'
 import type { AppCore } from './core.js'
@@ -72,13 +72,16 @@ function undecodable(error: unknown): Outcome {
   return { status: 'undecodable', reason: error instanceof Error ? error.message : String(error) }
 }
 
-class Execution {
+const noChildren: readonly ResultTuple[] = Object.freeze([])
+
+class Execution implements RunningTask {
   readonly core: AppCore
-  readonly #starts: TaskStarts | undefined
-  readonly #children: ResultTuple[] = []
+  readonly context: TaskRun
+  readonly starts: TaskStarts | undefined
+  /** Most tasks send nothing, and have no list of their own. */
+  #children: readonly ResultTuple[] = noChildren
   readonly #run: ExecuteRun
   readonly #startedMs: number
-  readonly #context: TaskRun
   /** What the function gave, or threw. */
   #retval: unknown
 
@@ -92,17 +95,24 @@ class Execution {
     run: ExecuteRun,
   ) {
     this.core = core
-    this.#starts = starts
+    this.starts = starts
     this.#run = run
     this.#startedMs = core.clock.monotonic()
-    this.#context = new TaskRun({ core, sender, task, info, body, run })
+    this.context = new TaskRun({ core, sender, task, info, body, run })
   }
 
   run(): Outcome | Promise<Outcome> {
-    const running = { context: this.#context, priority: this.info.priority ?? undefined, children: this.#children, starts: this.#starts }
     const { instrument } = this.core.hooks
-    if (instrument?.isActive !== true) return asRunningTask(running, () => this.#runHere())
-    return instrument.run(this.task.name, this.info, async () => asRunningTask(running, () => this.#runHere()))
+    if (instrument?.isActive !== true) return asRunningTask(this, () => this.#runHere())
+    return instrument.run(this.task.name, this.info, async () => asRunningTask(this, () => this.#runHere()))
+  }
+
+  get priority(): number | undefined {
+    return this.info.priority ?? undefined
+  }
+
+  addChild(child: ResultTuple): void {
+    this.#children = [...this.#children, child]
   }
 
   #runHere(): Outcome | Promise<Outcome> {
@@ -153,11 +163,11 @@ class Execution {
 
   /** Middleware around the function. */
   #wrapped(args: readonly unknown[]): unknown {
-    return this.core.hooks.execute(this.#context, async () => this.#call(args)) ?? this.#call(args)
+    return this.core.hooks.execute(this.context, async () => this.#call(args)) ?? this.#call(args)
   }
 
   #call(args: readonly unknown[]): unknown {
-    return callFunction(this.task, args, this.#context)
+    return callFunction(this.task, args, this.context)
   }
 
   #success(value: unknown): Outcome {
@@ -169,14 +179,7 @@ class Execution {
       throw new TooLargeError('the result', Buffer.byteLength(result), limit)
     if (!core.hooks.silent('taskSuccess'))
       core.hooks.emit('taskSuccess', { task: task.name, id: info.id, result: value, runtime: this.#runtimeMs() / 1000 }, core.log)
-    return {
-      status: 'success',
-      result,
-      repr: repr(value),
-      runtimeMs: this.#runtimeMs(),
-      children: this.#children,
-      continuations: this.continuations,
-    }
+    return new Success(result, repr(value), this.#runtimeMs(), this.#children, this.continuations)
   }
 
   #failed(error: unknown): Outcome {
@@ -207,7 +210,7 @@ class Execution {
   /** Undefined: the error is not one to retry. Another error: the retry could not be made. */
   #byItself(error: unknown): unknown {
     try {
-      return this.#context.autoretry(error)
+      return this.context.autoretry(error)
     } catch (other) {
       return other
     }
@@ -236,7 +239,7 @@ class Execution {
     }
     if (!core.hooks.silent('taskRetry')) {
       const eta = request.etaMs === null ? null : new Date(request.etaMs)
-      core.hooks.emit('taskRetry', { task: task.name, id: info.id, error: signal.cause, request: this.#context.request, eta }, core.log)
+      core.hooks.emit('taskRetry', { task: task.name, id: info.id, error: signal.cause, request: this.context.request, eta }, core.log)
     }
     return {
       status: 'retry',
@@ -246,6 +249,18 @@ class Execution {
       children: this.#children,
     }
   }
+}
+
+/** A class, as all that lives as long as a message: see decision 40. */
+class Success {
+  readonly status = 'success'
+  constructor(
+    readonly result: string,
+    readonly repr: string,
+    readonly runtimeMs: number,
+    readonly children: readonly ResultTuple[],
+    readonly continuations: Continuations | null,
+  ) {}
 }
 
 /** What `await` would wait for. */

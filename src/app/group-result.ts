@@ -106,6 +106,10 @@ class StoredGroup<R> implements GroupResult<R> {
     return (await this.#metas()).find((meta) => meta?.status === 'FAILURE')?.traceback ?? null
   }
 
+  async details(): Promise<null> {
+    return null
+  }
+
   async children(): Promise<AsyncResult<unknown>[]> {
     return [...this.results]
   }

@@ -40,9 +40,18 @@ export async function loadApp(spec?: string, { cwd = process.cwd() }: { readonly
   } catch (cause) {
     // An option or a name that the app has wrong: what is to be done about it, its own code says best.
     if (cause instanceof CeleriacError) throw cause
-    throw new AppNotFoundError(`${shown} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    throw new AppNotFoundError(
+      `${shown} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}${circleHint(cause)}`,
+      { cause },
+    )
   }
   return { file, ...(exportName === undefined ? onlyApp(exports, shown) : namedApp(exports, exportName, shown)) }
+}
+
+/** What Node, and jiti, say of a module that uses the app while that waits for the module. */
+function circleHint(cause: unknown): string {
+  if (!(cause instanceof Error) || !/before initialization|undefined \(reading 'task'\)/.test(cause.message)) return ''
+  return '. It may be imported by a module that it imports itself: let only the modules of tasks import the app, and name them in its option imports.'
 }
 
 function splitSpec(spec: string): { readonly path: string; readonly exportName: string | undefined } {

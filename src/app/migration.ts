@@ -6,7 +6,7 @@ import { CeleriacError, ConnectionError } from '../errors.js'
 import type { Clock } from '../internal/clock.js'
 import { Deferred } from '../internal/deferred.js'
 import type { Message } from '../protocol/message.js'
-import { isProtocol2, decodeHead as readTaskHead } from '../protocol/task-head.js'
+import { isProtocol2, TaskHead } from '../protocol/task-head.js'
 import type { Topology } from '../protocol/topology.js'
 import type { Connection, Consumer, Delivery, TransportSupports } from '../transport.js'
 
@@ -198,7 +198,7 @@ const highest = 9
 /** What is no task message, or a damaged one, goes as it is. */
 function etaOf(message: Message): number | undefined {
   try {
-    return isProtocol2(message) ? (readTaskHead(message).etaMs ?? undefined) : undefined
+    return isProtocol2(message) ? (new TaskHead(message).etaMs ?? undefined) : undefined
   } catch (error) {
     if (error instanceof CeleriacError) return undefined
     throw error

@@ -1,6 +1,7 @@
 import { ClusterState, type ClusterStateOptions } from '../events/cluster-state.js'
 import { receiveEvents } from '../events/receiver.js'
 import { Backoff } from '../internal/backoff.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import type { ClusterEvent } from '../protocol/events.js'
 import type { Connection } from '../transport.js'
 import type { AppCore } from './core.js'
@@ -12,6 +13,8 @@ export interface MonitorOptions extends Pick<ClusterStateOptions, 'maxTasks' | '
   /** Told of each event as it comes. What it throws is logged. */
   onEvent?: (event: ClusterEvent) => void
 }
+
+const names: NamesOf<Required<MonitorOptions>> = { maxTasks: true, maxWorkers: true, routingKey: true, onEvent: true }
 
 /** After a loss of the broker. */
 const again = { firstMs: 100, maxMs: 5_000 } as const
@@ -25,6 +28,7 @@ export class Monitor implements AsyncDisposable {
   #isClosed = false
 
   constructor(core: AppCore, options: MonitorOptions) {
+    checkNames(options, names)
     this.#core = core
     this.#options = options
     this.state = new ClusterState({ ...options, now: () => core.clock.now() })

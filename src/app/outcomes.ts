@@ -8,6 +8,7 @@ import type { TaskHead } from '../protocol/task-head.js'
 import { resend } from '../protocol/task-message.js'
 import { toIso } from '../protocol/time.js'
 import { decodeJson, json } from '../serializers/json.js'
+import { calledWith } from './called-with.js'
 import type { AppCore } from './core.js'
 import type { TaskDefinition } from './task.js'
 
@@ -22,10 +23,11 @@ export interface MetaParts {
 
 export function metaOf(
   core: AppCore,
-  head: TaskHead,
+  task: { readonly message: Message; readonly head: TaskHead },
   { status, result, traceback = null, children = [], done }: MetaParts,
   where: { queue: string; worker: string },
 ): ResultMeta {
+  const { head } = task
   return {
     taskId: head.id,
     status,
@@ -35,15 +37,19 @@ export function metaOf(
     dateDone: done ? core.isoNow() : null,
     groupId: head.group ?? undefined,
     parentId: head.parentId ?? undefined,
-    ...(core.config.resultExtended ? extended(head, where) : undefined),
+    ...(core.config.resultExtended ? extended(core, task, where) : undefined),
   }
 }
 
-function extended(head: TaskHead, { queue, worker }: { queue: string; worker: string }): Partial<ResultMeta> {
+function extended(
+  core: AppCore,
+  task: { readonly message: Message; readonly head: TaskHead },
+  { queue, worker }: { queue: string; worker: string },
+): Partial<ResultMeta> {
+  const { head } = task
   return {
     name: head.task,
-    args: head.argsrepr,
-    kwargs: head.kwargsrepr,
+    ...calledWith(core, task),
     worker,
     retries: head.retries,
     queue,
@@ -51,8 +57,18 @@ function extended(head: TaskHead, { queue, worker }: { queue: string; worker: st
   }
 }
 
+/** A class, as all that lives as long as a message: see decision 40. */
+class Succeeded implements MetaParts {
+  readonly status = 'SUCCESS'
+  readonly done = true
+  constructor(
+    readonly result: JsonText,
+    readonly children: readonly ResultTuple[],
+  ) {}
+}
+
 export function succeeded({ result, children }: Outcome & { status: 'success' }): MetaParts {
-  return { status: 'SUCCESS', result: new JsonText(result), children, done: true }
+  return new Succeeded(new JsonText(result), children)
 }
 
 /** The final state of an outcome that has one: what the caller of `get()` sees. Undefined: nothing is stored for it. */

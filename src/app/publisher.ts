@@ -1,6 +1,7 @@
 import type { Inbox } from '../backend.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { BrokerFullError, ConnectionError, NotPublishedError, PublishUncertainError } from '../errors.js'
+import type { Clock } from '../internal/clock.js'
 import { toMs } from '../internal/duration.js'
 import { failpoint, failpoints } from '../internal/failpoints.js'
 import { inTime } from '../internal/in-time.js'
@@ -30,7 +31,10 @@ export class Publisher {
     this.#core = core
   }
 
-  /** Settles when the broker has the message. Throws NotPublishedError (safe to repeat) or PublishUncertainError (repeat with the same id). */
+  /**
+   * Settles when the broker has the message. Throws NotPublishedError (safe to repeat), PublishUncertainError (repeat with the same id), or the reason of a signal that
+   * aborted before anything was sent.
+   */
   async publish(
     publication: Publication,
     { retry, signal }: { retry?: ApplyOptions['retry']; signal?: AbortSignal | undefined },
@@ -39,6 +43,8 @@ export class Publisher {
     const startedMs = clock.monotonic()
     const deadlineMs = config.publishTimeout * 1000
     for (let attempt = 0; ; attempt++) {
+      // Nothing is at the broker yet.
+      signal?.throwIfAborted()
       try {
         const leftMs = deadlineMs - (clock.monotonic() - startedMs)
         await withSignal(this.#publishNow(publication, leftMs) ?? this.#publishOnce(publication, leftMs), signal)
@@ -48,7 +54,7 @@ export class Publisher {
         if (error instanceof NotPublishedError && !(error instanceof BrokerFullError)) this.#forget(publication)
         const waitMs = this.#retryWaitMs(error, attempt, retry)
         if (waitMs === undefined || clock.monotonic() - startedMs + waitMs >= deadlineMs) throw outcomeOf(error)
-        if (waitMs > 0) await withSignal(new Promise<void>((resolve) => clock.setTimer(waitMs, resolve, { keepAlive: true })), signal)
+        if (waitMs > 0) await pause(clock, waitMs, signal)
       }
     }
   }
@@ -180,6 +186,19 @@ function outcomeOf(error: unknown): unknown {
   return error instanceof ConnectionError
     ? new NotPublishedError(`the message was not published: ${error.message}`, { cause: error })
     : error
+}
+
+/** Shorter where the caller's signal aborts. */
+function pause(clock: Clock, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      timer.cancel()
+      signal?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = clock.setTimer(ms, end, { keepAlive: true })
+    signal?.addEventListener('abort', end, { once: true })
+  })
 }
 
 /** The caller's signal ends the wait; the message may have gone out all the same. */

@@ -1,4 +1,4 @@
-import { type Duration, toMs } from '../internal/duration.js'
+import { toMs } from '../internal/duration.js'
 import type { TaskContext } from './context.js'
 import type { TaskDefinition } from './task.js'
 
@@ -17,7 +17,7 @@ export function retriesByItself(task: TaskDefinition, error: unknown, ctx: TaskC
 
 /**
  * How long to wait before the next run, in ms: the task's backoff if it has one, else its delay.
- * As Celery: factor * 2^retries, at most retryBackoffMax, and with jitter any whole number of seconds up to that.
+ * As Celery: factor * 2^retries, at most retryBackoffMax, and with jitter any whole number of seconds up to that; of milliseconds, where the factor is below a second.
  */
 export function retryDelayMs(task: TaskDefinition, retries: number, error: unknown, random: () => number): number {
   const {
@@ -28,7 +28,8 @@ export function retryDelayMs(task: TaskDefinition, retries: number, error: unkno
   } = task.options
   if (retryBackoff === false) return toMs(defaultRetryDelay, 'defaultRetryDelay')
   if (typeof retryBackoff === 'function') return toMs(retryBackoff(retries, error), 'retryBackoff')
-  const first: Duration = retryBackoff === true ? 1 : retryBackoff
-  const seconds = Math.min(toMs(retryBackoffMax, 'retryBackoffMax') / 1000, Math.max(1, toMs(first, 'retryBackoff') / 1000) * 2 ** retries)
-  return (retryJitter ? Math.floor(random() * (seconds + 1)) : seconds) * 1000
+  const firstMs = retryBackoff === true ? 1_000 : toMs(retryBackoff, 'retryBackoff')
+  const waitMs = Math.min(toMs(retryBackoffMax, 'retryBackoffMax'), firstMs * 2 ** retries)
+  const unitMs = firstMs < 1_000 ? 1 : 1_000
+  return retryJitter ? Math.floor(random() * (Math.floor(waitMs / unitMs) + 1)) * unitMs : waitMs
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { QueueNotFoundError } from '../errors.js'
 import type { Destination, Exchange, Queue, Topology } from '../protocol/topology.js'
 import type { Config } from './config.js'
-import type { QueueOption, Route, Router } from './config-routing.js'
+import { type QueueOption, type Route, type Router, route } from './config-routing.js'
 import type { LimitOptions } from './limit-options.js'
 import { checkName } from './registry.js'
 
@@ -170,8 +170,8 @@ export class Routes {
 
   #match(request: RouteRequest): Route | undefined {
     for (const router of this.#routers) {
-      const route = router(request)
-      if (route !== undefined) return route
+      const found = router(request)
+      if (found !== undefined) return found
     }
     return undefined
   }
@@ -183,16 +183,16 @@ type CompiledRouter = (request: RouteRequest) => Route | undefined
 function compile(router: Router): CompiledRouter {
   if (typeof router === 'function') {
     return ({ task, args, kwargs, ...options }) => {
-      const route = router(task, args, kwargs, options)
-      return typeof route === 'string' ? { queue: route } : (route ?? undefined)
+      const found = router(task, args, kwargs, options)
+      return found === undefined || found === null ? undefined : route(found, `taskRoutes(${task})`)
     }
   }
   const exact = new Map<string, Route>()
   const patterns: (readonly [(task: string) => boolean, Route])[] = []
-  for (const [pattern, route] of router) {
-    if (pattern instanceof RegExp) patterns.push([(task) => task.search(pattern) >= 0, route])
-    else if (pattern.includes('*')) patterns.push([glob(pattern), route])
-    else if (!exact.has(pattern)) exact.set(pattern, route)
+  for (const [pattern, to] of router) {
+    if (pattern instanceof RegExp) patterns.push([(task) => task.search(pattern) >= 0, to])
+    else if (pattern.includes('*')) patterns.push([glob(pattern), to])
+    else if (!exact.has(pattern)) exact.set(pattern, to)
   }
   return ({ task }) => exact.get(task) ?? patterns.find(([matches]) => matches(task))?.[1]
 }

@@ -14,45 +14,82 @@ export interface Origin {
   readonly worker: string
 }
 
+interface Limits {
+  readonly timeLimitMs: number | null
+  readonly softTimeLimitMs: number | null
+}
+
 /** What a pool runs: the message's body as it came, and beside it what its head says. */
-export function requestOf(
-  core: AppCore,
-  message: Message,
-  head: TaskHead,
-  task: TaskDefinition | undefined,
-  { queue, redelivered, worker }: Origin,
-): TaskRequest {
-  const timeLimitMs = limitMs(head.timeLimit, task?.options.timeLimit, core.config.taskTimeLimit)
-  const softTimeLimitMs = limitMs(head.softTimeLimit, task?.options.softTimeLimit, core.config.taskSoftTimeLimit)
-  const info: RunInfo = {
-    id: head.id,
-    rootId: head.rootId,
-    parentId: head.parentId,
-    retries: head.retries,
-    queue,
-    redelivered,
-    priority: message.properties.priority ?? null,
-    headers: head.customHeaders,
-    group: head.group,
-    groupIndex: head.groupIndex ?? undefined,
-    replacedTaskNesting: head.replacedTaskNesting === 0 ? undefined : head.replacedTaskNesting,
-    stamps: head.stampedHeaders === null ? undefined : head.stamps,
-    etaMs: head.etaMs ?? undefined,
-    expiresMs: head.expiresMs,
-    softTimeLimitMs,
-    timeLimitMs,
-    worker,
+export function requestOf(core: AppCore, message: Message, head: TaskHead, task: TaskDefinition | undefined, origin: Origin): TaskRequest {
+  const limits = {
+    timeLimitMs: limitMs(head.timeLimit, task?.options.timeLimit, core.config.taskTimeLimit),
+    softTimeLimitMs: limitMs(head.softTimeLimit, task?.options.softTimeLimit, core.config.taskSoftTimeLimit),
   }
-  return {
-    id: head.id,
-    task: head.task,
-    body: message.body,
-    contentType: message.contentType,
-    contentEncoding: message.contentEncoding,
-    context: info as unknown as TaskRequest['context'], // plain data, read back by execute
-    compression: head.compression ?? undefined,
-    softTimeLimitMs: softTimeLimitMs ?? undefined,
-    timeLimitMs: timeLimitMs ?? undefined,
+  return new Request(message, head, limits, new Info(message, head, limits, origin))
+}
+
+/** A class, as all that lives as long as a message: see decision 40. */
+class Request implements TaskRequest {
+  readonly id: string
+  readonly task: string
+  readonly body: TaskRequest['body']
+  readonly contentType: string
+  readonly contentEncoding: string
+  readonly compression: string | undefined
+  readonly context: TaskRequest['context']
+  readonly softTimeLimitMs: number | undefined
+  readonly timeLimitMs: number | undefined
+
+  constructor(message: Message, head: TaskHead, { softTimeLimitMs, timeLimitMs }: Limits, info: RunInfo) {
+    this.id = head.id
+    this.task = head.task
+    this.body = message.body
+    this.contentType = message.contentType
+    this.contentEncoding = message.contentEncoding
+    this.compression = head.compression ?? undefined
+    this.context = info as unknown as TaskRequest['context'] // plain data, read back by execute
+    this.softTimeLimitMs = softTimeLimitMs ?? undefined
+    this.timeLimitMs = timeLimitMs ?? undefined
+  }
+}
+
+class Info implements RunInfo {
+  readonly id: string
+  readonly rootId: string
+  readonly parentId: string | null
+  readonly retries: number
+  readonly queue: string
+  readonly redelivered: boolean
+  readonly priority: number | null
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly group: string | null
+  readonly groupIndex: number | undefined
+  readonly replacedTaskNesting: number | undefined
+  readonly stamps: Readonly<Record<string, unknown>> | undefined
+  readonly etaMs: number | undefined
+  readonly expiresMs: number | null
+  readonly softTimeLimitMs: number | null
+  readonly timeLimitMs: number | null
+  readonly worker: string
+
+  constructor(message: Message, head: TaskHead, { softTimeLimitMs, timeLimitMs }: Limits, { queue, redelivered, worker }: Origin) {
+    this.id = head.id
+    this.rootId = head.rootId
+    this.parentId = head.parentId
+    this.retries = head.retries
+    this.queue = queue
+    this.redelivered = redelivered
+    this.priority = message.properties.priority ?? null
+    this.headers = head.customHeaders
+    this.group = head.group
+    this.groupIndex = head.groupIndex ?? undefined
+    this.replacedTaskNesting = head.replacedTaskNesting === 0 ? undefined : head.replacedTaskNesting
+    this.stamps = head.stampedHeaders === null ? undefined : head.stamps
+    this.etaMs = head.etaMs ?? undefined
+    this.expiresMs = head.expiresMs
+    this.softTimeLimitMs = softTimeLimitMs
+    this.timeLimitMs = timeLimitMs
+    this.worker = worker
   }
 }
 

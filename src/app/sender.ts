@@ -97,15 +97,21 @@ export class Sender implements SignatureSender {
   }
 
   async #sendOne(call: OutgoingCall, id: string): Promise<AsyncResult<unknown>> {
-    if (this.#core.config.taskAlwaysEager) return this.#eager.call(call, id)
+    if (this.#core.config.taskAlwaysEager) {
+      call.options.signal?.throwIfAborted()
+      return this.#eager.call(call, id)
+    }
     await this.#sendNow(call, id)
-    runningTask()?.children.push([[id, null], null])
-    return new StoredResult(id, this.#access)
+    runningTask()?.addChild([[id, null], null])
+    return new StoredResult(id, this.#access, { ignored: !this.#isAwaited(call) })
   }
 
   async #sendPlan(plan: Plan, options: Pick<ApplyOptions, 'retry' | 'signal'>): Promise<AsyncResult<unknown>> {
     const { connections, config } = this.#core
-    if (config.taskAlwaysEager) return this.#eager.plan(plan)
+    if (config.taskAlwaysEager) {
+      options.signal?.throwIfAborted()
+      return this.#eager.plan(plan)
+    }
     if (plan.hasChords) needChords(await connections.backend())
     const inbox = await connections.inbox()
     inbox?.expect(idsIn(plan.result))
@@ -119,7 +125,7 @@ export class Sender implements SignatureSender {
       )
       throw error
     }
-    runningTask()?.children.push(plan.started)
+    runningTask()?.addChild(plan.started)
     return handleOf(this.#access, plan.result)
   }
 

@@ -20,19 +20,17 @@ export function applyOptionsOf(wire: Readonly<Record<string, unknown>>): ApplyOp
   set('priority', number('priority'))
   set('serializer', text('serializer'))
   set('compression', text('compression'))
-  set('timeLimit', number('time_limit'))
-  set('softTimeLimit', number('soft_time_limit'))
+  // As in Python, 0 is no limit of its own.
+  set('timeLimit', number('time_limit') || undefined)
+  set('softTimeLimit', number('soft_time_limit') || undefined)
   set(
     'ignoreResult',
     pick(wire, 'ignore_result', 'true or false', (value): value is boolean => typeof value === 'boolean'),
   )
   set('headers', record('headers'))
   set('shadow', text('shadow'))
-  const eta = text('eta')
-  if (eta !== undefined) options.eta = new Date(parseIso(eta))
-  const expires = wire.expires
-  if (typeof expires === 'number') options.expires = expires
-  else if (typeof expires === 'string') options.expires = new Date(parseIso(expires))
+  set('eta', timeAt(wire, 'eta'))
+  set('expires', typeof wire.expires === 'number' ? wire.expires : timeAt(wire, 'expires'))
   const stamped = wire.stamped_headers
   if (Array.isArray(stamped) && stamped.length > 0)
     options.stamps = Object.fromEntries(stamped.map((name) => [String(name), wire[String(name)]]))
@@ -55,6 +53,12 @@ function pick<T>(
   if (value === undefined || value === null) return undefined
   if (is(value)) return value
   throw new InvalidMessageError(`expected the option ${name} of a signature to be ${expected}, got: ${show(value)}`)
+}
+
+/** ISO text, as Python's messages have it; in its signatures stands the datetime that a program gave. */
+function timeAt(wire: Readonly<Record<string, unknown>>, name: string): Date | undefined {
+  const value = pick(wire, name, 'a time', (given): given is string | Date => typeof given === 'string' || given instanceof Date)
+  return typeof value === 'string' ? new Date(parseIso(value)) : value
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -66,8 +66,22 @@ export function defineTask(name: string, options: TaskOptions & TaskShape, run: 
   const { kwargs, args, params = [], bind = false, ...own } = options
   if (kwargs !== undefined && args !== undefined)
     throw new OptionInvalidError(`the schema of task ${name}`, 'either kwargs or args', 'both')
+  checkShape(name, { kwargs, args, params, bind })
   checkTaskOptions(name, own)
   return { name, options: own, params, kwargsSchema: kwargs, argsSchema: args, bound: bind, run }
+}
+
+const schemaWords = 'a schema of a Standard Schema library such as Zod, Valibot or ArkType'
+
+function checkShape(name: string, { kwargs, args, params, bind }: TaskShape): void {
+  for (const [option, schema] of Object.entries({ kwargs, args })) {
+    if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function')
+      throw new OptionInvalidError(`${option} of task ${name}`, schemaWords, schema)
+  }
+  const isList = Array.isArray(params) && params.every((param) => typeof param === 'string' && param !== '')
+  if (!isList || new Set(params).size < params.length)
+    throw new OptionInvalidError(`params of task ${name}`, 'a list of names, each of them once', params)
+  if (typeof bind !== 'boolean') throw new OptionInvalidError(`bind of task ${name}`, 'true or false', bind)
 }
 
 /** What `app.task()` gives back: callable, and with everything that sends it. One class serves tasks of both shapes, and remote ones. */
@@ -142,10 +156,12 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
 }
 
 /** Arguments as written at the call: `delay(1, 2)`, or `delay({ to })` for a task of one object. */
-function spread({ name, shape }: TaskObjectParts, args: readonly unknown[]): Arguments {
+function spread(parts: TaskObjectParts, args: readonly unknown[]): Arguments {
+  const { name, shape } = parts
   const [only] = args
   // A remote task's shape is not known here: one plain object is what a task of one object takes.
-  if (shape === 'positional' || (shape === 'unknown' && !(args.length === 1 && isPlainObject(only)))) return { args, kwargs: {} }
+  if (shape === 'positional' || (shape === 'unknown' && !(args.length === 1 && isPlainObject(only))))
+    return { args: given(parts, args), kwargs: {} }
   if (args.length > 1 || !(only === undefined || isPlainObject(only)))
     throw new ArgumentsInvalidError(name, [
       { path: '', message: `expected one plain object of named arguments, got: ${args.map(show).join(', ')}` },
@@ -153,9 +169,15 @@ function spread({ name, shape }: TaskObjectParts, args: readonly unknown[]): Arg
   return { args: [], kwargs: only ?? {} }
 }
 
+/** `undefined` at the end is an argument that was not given: JSON would make null of it, which no default value stands in for. A schema of all arguments counts them itself. */
+function given({ definition }: TaskObjectParts, args: readonly unknown[]): readonly unknown[] {
+  if (args.at(-1) !== undefined || args.length === 0 || definition?.argsSchema !== undefined) return args
+  return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1)
+}
+
 /** The first argument of applyAsync: a list, the parameters by name, or `{ args, kwargs }`. */
 function argumentsOf(parts: TaskObjectParts, call: unknown): Arguments {
-  if (Array.isArray(call)) return { args: call, kwargs: {} }
+  if (Array.isArray(call)) return { args: given(parts, call), kwargs: {} }
   if (!isPlainObject(call))
     throw new OptionInvalidError(`the first argument of ${parts.name}.applyAsync`, 'a list of arguments, or an object of named ones', call)
   const { args, kwargs } = call

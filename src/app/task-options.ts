@@ -1,4 +1,5 @@
 import { OptionInvalidError } from '../errors.js'
+import { parseDuration } from '../internal/duration.js'
 import { bool, type Kind, kind, nullable, oneOf, seconds, secondsAbove0, text, wholeNumber } from '../internal/option-kinds.js'
 import { name } from './config-kinds.js'
 import { concurrency, rateLimit } from './limit-options.js'
@@ -27,7 +28,7 @@ const kinds: { readonly [K in keyof TaskOptions]?: Kind<never, unknown> | Kind<u
   ),
   dontAutoretryFor: errorClasses,
   retryBackoff: functionOr(
-    kind('true, false or a duration', (value) => (typeof value === 'boolean' ? value : seconds.parse(value, 'retryBackoff'))),
+    kind('true, false or a duration above 0', (value) => (typeof value === 'boolean' ? value : parseDuration(value) || undefined)),
   ),
   retryBackoffMax: seconds,
   retryJitter: bool,

@@ -25,7 +25,10 @@ export interface WorkerOptions {
   mingle?: boolean
   /** Tell monitors and other workers every `workerHeartbeatInterval` that this one is there. Default true. */
   heartbeat?: boolean
-  /** The file that exports the app, for `prefork` and `threads`: a path or file URL, with `#name` for one export of several. */
+  /**
+   * The file that exports the app, for `prefork` and `threads`, whose children load it: a path or file URL, with `#name` for one export of several. Not the file that
+   * starts the worker.
+   */
   app?: string | URL
 }
 

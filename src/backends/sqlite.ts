@@ -29,6 +29,8 @@ const schemaSteps: readonly string[] = [
   chordBodySchema,
 ]
 
+const noIds: ReadonlySet<string> = new Set()
+
 // Each store pays for a look at two old results, so that what expires goes as fast as new ones come.
 const cleanupEvery = 500
 const cleanupWindow = 1_000
@@ -134,16 +136,23 @@ export class SqliteBackend implements ResultBackend {
     )
   }
 
-  async revoked(taskIds: readonly string[]): Promise<ReadonlySet<string>> {
+  revoked(taskIds: readonly string[]): ReadonlySet<string> | Promise<ReadonlySet<string>> {
     this.#refuseWhenClosed()
-    const rows = await this.#database.read((sql) => {
-      // Mostly there are none, and each id would cost as much as the rest of its claim.
-      if (sql.first('SELECT 1 FROM revokes LIMIT 1') === undefined) return []
-      return sql.all<{ task_id: string }>('SELECT task_id FROM revokes WHERE task_id IN (SELECT value FROM json_each(?)) AND expires > ?', [
-        JSON.stringify(taskIds),
-        this.#clock.now(),
-      ])
-    })
+    try {
+      return this.#revokedAmong(this.#database, taskIds)
+    } catch {
+      // Locked, or worse.
+      return this.#database.read((sql) => this.#revokedAmong(sql, taskIds))
+    }
+  }
+
+  #revokedAmong(sql: Sql, taskIds: readonly string[]): ReadonlySet<string> {
+    // Mostly there are none, and each id would cost as much as the rest of its claim.
+    if (sql.first('SELECT 1 FROM revokes LIMIT 1') === undefined) return noIds
+    const rows = sql.all<{ task_id: string }>(
+      'SELECT task_id FROM revokes WHERE task_id IN (SELECT value FROM json_each(?)) AND expires > ?',
+      [JSON.stringify(taskIds), this.#clock.now()],
+    )
     return new Set(rows.map((row) => row.task_id))
   }
 

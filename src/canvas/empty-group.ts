@@ -49,6 +49,10 @@ class EmptyGroup implements GroupResult<readonly []> {
     return null
   }
 
+  async details(): Promise<null> {
+    return null
+  }
+
   async children(): Promise<AsyncResult<unknown>[]> {
     return []
   }

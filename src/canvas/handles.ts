@@ -11,6 +11,23 @@ export interface GetOptions {
   allowInsideTask?: boolean
 }
 
+/** What is stored of a task beside its result. */
+export interface ResultDetails {
+  readonly state: State
+  /** When it ended; null before. */
+  readonly doneAt: Date | null
+  /** From here on with `resultExtended`: the task's name. */
+  readonly name?: string
+  /** What it was called with; text where the values could not be read. */
+  readonly args?: unknown
+  readonly kwargs?: unknown
+  /** The node name of its worker. */
+  readonly worker?: string
+  readonly queue?: string
+  readonly retries?: number
+  readonly stamps?: Readonly<Record<string, unknown>>
+}
+
 /** A handle of one task's result. Never a thenable: `await task.delay()` waits for the broker, not for the task. */
 export interface AsyncResult<R> {
   readonly id: string
@@ -27,6 +44,8 @@ export interface AsyncResult<R> {
   info(): Promise<unknown>
   /** The worker's traceback, when the task failed. */
   traceback(): Promise<string | null>
+  /** When it ended and, with `resultExtended`, what it was called with and where it ran. Null while nothing is stored, and for groups. */
+  details(): Promise<ResultDetails | null>
   /** Handles of the tasks that this one sent: from inside, by links, or as the next step of its chain. Of a group: its members. */
   children(): Promise<AsyncResult<unknown>[]>
   /** This result and all that came of it, each once it has ended: children after their parents, those of one level in their order. Throws what a failed one threw. */

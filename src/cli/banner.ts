@@ -3,7 +3,7 @@ import type { AppCore } from '../app/core.js'
 import { showAddress } from '../internal/address.js'
 import { formatDuration } from '../internal/duration.js'
 import { concurrencyOf } from '../worker/concurrency.js'
-import { furtherPools } from '../worker/further-pools.js'
+import { furtherPools, type PoolKind } from '../worker/further-pools.js'
 
 export interface BannerFacts {
   readonly core: AppCore
@@ -18,16 +18,16 @@ export interface BannerFacts {
 export function banner({ core: { name, config, registry }, version, hostname, file, queues }: BannerFacts): string {
   const tasks = registry.names()
   const pools = [config.workerPool, ...furtherPools(registry, config.workerPool)]
+  const { workerAutoscale: bounds } = config
+  const places = (kind: PoolKind): string =>
+    bounds !== null && kind === config.workerPool ? `${bounds.min}–${bounds.max}` : String(concurrencyOf(kind, config.workerConcurrency))
   const results = config.resultBackend === 'disabled' ? 'disabled' : showAddress(config.resultBackend)
   const expires = config.resultExpires === null ? 'never expire' : `expire after ${formatDuration(config.resultExpires)}`
   const facts = [
     ['app', `${name}  (./${relative(process.cwd(), file)})`],
     ['broker', config.brokerUrl.map(showAddress).join('; ')],
     ['results', results === 'disabled' ? results : `${results}  ${expires}`],
-    [
-      'pool',
-      `${pools.map((kind) => `${kind} ×${concurrencyOf(kind, config.workerConcurrency)}`).join(', ')} · prefetch ${config.workerPrefetchMultiplier}`,
-    ],
+    ['pool', `${pools.map((kind) => `${kind} ×${places(kind)}`).join(', ')} · prefetch ${config.workerPrefetchMultiplier}`],
     ['queues', queues.join('  ')],
     ['tasks', shortList(tasks)],
   ]

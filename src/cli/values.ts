@@ -1,15 +1,18 @@
 /** Reads the values of flags. Throws UsageError that names the flag. */
 import { systemClock } from '../internal/clock.js'
 import { type Duration, parseDuration } from '../internal/duration.js'
+import { decodeJson } from '../serializers/json.js'
 import { UsageError } from './usage-error.js'
 
 /** JSON where the text is JSON, the text itself otherwise: `5` is a number, `hello` and `a:b` are text. */
 export function jsonOrText(text: string): unknown {
   try {
-    return JSON.parse(text)
+    JSON.parse(text)
   } catch {
     return text
   }
+  // As in messages: no digit of a large integer is lost.
+  return decodeJson(text)
 }
 
 export function jsonArray(text: string): unknown[] {

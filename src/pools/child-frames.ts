@@ -54,8 +54,8 @@ export interface Message<Head> {
   readonly body?: string | Uint8Array
 }
 
-export function runMessage(n: number, { body, ...request }: TaskRequest): Message<ToChild> {
-  return { head: { t: 'run', n, binary: typeof body !== 'string', request }, body }
+export function runMessage(n: number, { body, context, ...request }: TaskRequest): Message<ToChild> {
+  return { head: { t: 'run', n, binary: typeof body !== 'string', request: { ...request, context: { ...context } } }, body }
 }
 
 export function decodeRun(head: Extract<ToChild, { t: 'run' }>, body: string | Buffer): TaskRequest {
@@ -67,6 +67,12 @@ export function outcomeMessage(n: number, ms: number, outcome: Outcome, memory: 
   if (outcome.status !== 'success') return { head: { t: 'outcome', n, ms, ...(memory === undefined ? {} : { memory }), outcome } }
   const head = { t: 'outcome', n, ms, ...(memory === undefined ? {} : { memory }), outcome: { ...outcome, result: '' } } as const
   return { head, body: outcome.result }
+}
+
+/** What of a message comes from elsewhere, and may hold what JSON has no form for: headers, arguments of errors. The rest is ours, and plain. */
+export function foreignIn(head: ToChild | FromChild): unknown {
+  if (head.t === 'run') return head.request.context
+  return head.t === 'outcome' && head.outcome.status !== 'success' ? head.outcome : null
 }
 
 export function decodeOutcome(outcome: Outcome, body: string | Buffer): Outcome {

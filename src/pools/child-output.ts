@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { childWritesFd, type FromChild, type Message } from './child-frames.js'
+import { childWritesFd, type FromChild, foreignIn, type Message } from './child-frames.js'
 import type { ChildOutput } from './child-runs.js'
 import { encodeFrame } from './frames.js'
 import { endProcessGroup } from './parent-watchdog.js'
@@ -10,7 +10,7 @@ export class PipeOutput implements ChildOutput {
 
   /** @throws TooLargeError */
   write({ head, body }: Message<FromChild>): void {
-    const frame = encodeFrame(head, body)
+    const frame = encodeFrame(head, body, { foreign: foreignIn(head) })
     if (this.#held.length === 0) {
       writeAll(frame)
       return
@@ -21,7 +21,7 @@ export class PipeOutput implements ChildOutput {
 
   /** @throws TooLargeError */
   hold({ head, body }: Message<FromChild>): void {
-    this.#held.push(encodeFrame(head, body))
+    this.#held.push(encodeFrame(head, body, { foreign: foreignIn(head) }))
   }
 
   flush(): void {

@@ -20,9 +20,13 @@ export interface Frame {
 
 const noBody = Buffer.alloc(0)
 
-/** @throws TooLargeError when the frame is over `maxBytes`, EncodeError for a head that is no data. */
-export function encodeFrame(head: unknown, body: string | Uint8Array = noBody, maxBytes: number = defaultMaxFrameBytes): Buffer {
-  const headText = toHeadText(head, 'head')
+/** `foreign` is as in `toHeadText`. @throws TooLargeError when the frame is over `maxBytes`, EncodeError for a head that is no data. */
+export function encodeFrame(
+  head: unknown,
+  body: string | Uint8Array = noBody,
+  { maxBytes = defaultMaxFrameBytes, foreign = head }: { readonly maxBytes?: number; readonly foreign?: unknown } = {},
+): Buffer {
+  const headText = toHeadText(head, 'head', foreign)
   const headLength = Buffer.byteLength(headText)
   const bodyLength = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
   const total = 4 + headLength + bodyLength

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Clock } from '../internal/clock.js'
-import { fromChildHead, type ToChild } from './child-frames.js'
+import { foreignIn, fromChildHead, type ToChild } from './child-frames.js'
 import type { ChildLink, ChildLinkEvents } from './child-link.js'
 import { encodeFrame, FrameDecoder } from './frames.js'
 
@@ -64,7 +64,7 @@ export class ProcessLink implements ChildLink {
 
   /** Frames of one turn go out in one write. */
   send(message: ToChild, body?: string | Uint8Array): void {
-    const frame = encodeFrame(message, body)
+    const frame = encodeFrame(message, body, { foreign: foreignIn(message) })
     if (this.#closed) return
     this.#out.push(frame)
     if (this.#out.length === 1) queueMicrotask(() => this.flush())

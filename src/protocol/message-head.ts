@@ -1,7 +1,7 @@
 /** Everything of a message but its body as one JSON text: how the transports that keep messages themselves keep it. */
 import { DecodeError } from '../errors.js'
 import { fromHeadText, toHeadText } from './head-text.js'
-import type { Message, MessageProperties } from './message.js'
+import { type Message, type MessageProperties, ReadMessage } from './message.js'
 import { isRecord } from './plain.js'
 import type { Destination } from './topology.js'
 
@@ -29,7 +29,7 @@ export function decodeHead(head: string, body: string | Uint8Array): { readonly 
   }
   if (!isHead(parsed)) throw new DecodeError('the stored headers of a message are damaged: they are no list of what a message has')
   const [contentType, contentEncoding, headers, properties, exchange, routingKey] = parsed
-  return { message: { body, contentType, contentEncoding, headers, properties }, to: { exchange, routingKey } }
+  return { message: new ReadMessage(body, contentType, contentEncoding, headers, properties), to: { exchange, routingKey } }
 }
 
 /** What steers the task is checked by whoever reads it; here only that the parts are there. */

@@ -8,6 +8,17 @@ export interface Message {
   readonly properties: MessageProperties
 }
 
+/** A message that was read. A class, as all that lives as long as a message: see decision 40. */
+export class ReadMessage implements Message {
+  constructor(
+    readonly body: Message['body'],
+    readonly contentType: string,
+    readonly contentEncoding: string,
+    readonly headers: Message['headers'],
+    readonly properties: MessageProperties,
+  ) {}
+}
+
 /** The basic properties of AMQP that Celery uses, in TypeScript's casing. */
 export interface MessageProperties {
   readonly correlationId?: string

@@ -86,6 +86,8 @@ const builtins: Readonly<Record<string, string>> = {
   ReferenceError: 'NameError',
   SyntaxError: 'SyntaxError',
   AssertionError: 'AssertionError',
+  // Of AbortSignal.timeout().
+  TimeoutError: 'TimeoutError',
 }
 
 function builtin(error: Error): PythonError | undefined {

@@ -123,7 +123,7 @@ class Writer {
   /** One string never takes more than the whole length; what is cut ends in dots. */
   #quoted(text: string): string {
     const room = Math.max(16, this.maxLength - this.#text.length)
-    const shown = text.length > room ? `${text.slice(0, room - 3)}...` : text
+    const shown = text.length > room ? `${text.slice(0, room - 3).replace(/[\ud800-\udbff]$/, '')}...` : text
     return shown.includes("'") ? `'${shown.replaceAll("'", "\\'")}'` : `'${shown}'`
   }
 

@@ -6,7 +6,8 @@ import { isRecord, setOwn } from './plain.js'
 import { isBrokerHeader, isTaskHeader, resentHeader } from './task-headers.js'
 import { parseIso } from './time.js'
 
-export interface TaskHead {
+/** A class, as all that lives as long as a message: see decision 40. */
+export class TaskHead {
   readonly id: string
   readonly task: string
   /** The name to show instead of `task`. */
@@ -39,45 +40,43 @@ export interface TaskHead {
   readonly resent: boolean
   /** The caller's own headers: all that neither the protocol nor a broker names. */
   readonly customHeaders: Readonly<Record<string, unknown>>
+
+  /** Checks every field that steers the task. Throws InvalidMessageError with what was expected, what came, and where. */
+  constructor(message: Message) {
+    const { headers, properties } = message
+    if (!isRecord(headers)) throw new InvalidMessageError(`expected the headers to be an object, got: ${show(headers)}`)
+    if (headers.task === undefined) throw new InvalidMessageError('unknown protocol: the message has no header "task"')
+    checkProperties(properties)
+    const id = name('id', headers.id)
+    const [timeLimit, softTimeLimit] = limits(headers.timelimit)
+    this.id = id
+    this.task = name('task', headers.task)
+    this.shadow = optionalText('shadow', headers.shadow)
+    this.etaMs = time('eta', headers.eta)
+    this.expiresMs = time('expires', headers.expires)
+    this.group = optionalName('group', headers.group)
+    this.groupIndex = index('group_index', headers.group_index)
+    this.retries = index('retries', headers.retries) ?? 0
+    this.timeLimit = timeLimit
+    this.softTimeLimit = softTimeLimit
+    this.rootId = headers.root_id === id ? id : (optionalName('root_id', headers.root_id) ?? id)
+    this.parentId = optionalName('parent_id', headers.parent_id)
+    this.argsrepr = display(headers.argsrepr)
+    this.kwargsrepr = display(headers.kwargsrepr)
+    this.origin = display(headers.origin)
+    this.ignoreResult = flag('ignore_result', headers.ignore_result)
+    this.replacedTaskNesting = index('replaced_task_nesting', headers.replaced_task_nesting) ?? 0
+    this.stampedHeaders = textList('stamped_headers', headers.stamped_headers)
+    this.stamps = record('stamps', headers.stamps) ?? noHeaders
+    this.compression = optionalText('compression', headers.compression)
+    this.resent = headers[resentHeader] === true
+    this.customHeaders = customHeaders(headers)
+  }
 }
 
 /** True when the message says that it is protocol 2; what is not may be protocol 1, which only the body tells (`upgradeProtocol1`). */
 export function isProtocol2(message: Message): boolean {
   return isRecord(message.headers) && message.headers.task !== undefined
-}
-
-/** Checks every field that steers the task. Throws InvalidMessageError with what was expected, what came, and where. */
-export function decodeHead(message: Message): TaskHead {
-  const { headers, properties } = message
-  if (!isRecord(headers)) throw new InvalidMessageError(`expected the headers to be an object, got: ${show(headers)}`)
-  if (headers.task === undefined) throw new InvalidMessageError('unknown protocol: the message has no header "task"')
-  checkProperties(properties)
-  const id = name('id', headers.id)
-  const [timeLimit, softTimeLimit] = limits(headers.timelimit)
-  return {
-    id,
-    task: name('task', headers.task),
-    shadow: optionalText('shadow', headers.shadow),
-    etaMs: time('eta', headers.eta),
-    expiresMs: time('expires', headers.expires),
-    group: optionalName('group', headers.group),
-    groupIndex: index('group_index', headers.group_index),
-    retries: index('retries', headers.retries) ?? 0,
-    timeLimit,
-    softTimeLimit,
-    rootId: headers.root_id === id ? id : (optionalName('root_id', headers.root_id) ?? id),
-    parentId: optionalName('parent_id', headers.parent_id),
-    argsrepr: display(headers.argsrepr),
-    kwargsrepr: display(headers.kwargsrepr),
-    origin: display(headers.origin),
-    ignoreResult: flag('ignore_result', headers.ignore_result),
-    replacedTaskNesting: index('replaced_task_nesting', headers.replaced_task_nesting) ?? 0,
-    stampedHeaders: textList('stamped_headers', headers.stamped_headers),
-    stamps: record('stamps', headers.stamps) ?? noHeaders,
-    compression: optionalText('compression', headers.compression),
-    resent: headers[resentHeader] === true,
-    customHeaders: customHeaders(headers),
-  }
 }
 
 type Headers = Readonly<Record<string, unknown>>

@@ -31,8 +31,9 @@ function offsetMinutes(ms: number, timezone: string): number {
 const two = (number: number): string => String(number).padStart(2, '0')
 
 // 2024-01-02, 2024-01-02T03:04, 2024-01-02T03:04:05.678901+00:00 and the same without dashes and colons; dateutil's isoparse reads them all.
-const extended = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
-const compact = /^(\d{4})(\d\d)(\d\d)(?:[T ](\d\d)(?:(\d\d)(?:(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
+const extended =
+  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d(?::?\d\d(?::?\d\d(?:\.\d+)?)?)?)?)?$/i
+const compact = /^(\d{4})(\d\d)(\d\d)(?:[T ](\d\d)(?:(\d\d)(?:(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d(?::?\d\d(?::?\d\d(?:\.\d+)?)?)?)?)?$/i
 
 /**
  * Reads an ISO 8601 time, in ms since the epoch; microseconds are cut. Without an offset it is UTC, as Celery has it.
@@ -70,8 +71,9 @@ function dayMs(year: number, month: number, day: number): number | undefined {
 
 function offsetMs(zone: string): number | undefined {
   if (zone === 'Z' || zone === 'z') return 0
-  const hours = Number(zone.slice(1, 3))
-  const minutes = zone.length > 3 ? Number(zone.slice(-2)) : 0
-  if (hours > 23 || minutes > 59) return undefined
-  return (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000
+  // Seconds: the local times of old, and those of a program's own time zones.
+  const [, hours = '', minutes = '0', seconds = '0'] = /^.(\d\d):?(\d\d)?:?(.*)$/.exec(zone) ?? []
+  if (Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) >= 60) return undefined
+  const ms = (Number(hours) * 60 + Number(minutes)) * 60_000 + Math.trunc(Number(seconds) * 1000)
+  return zone.startsWith('-') ? -ms : ms
 }

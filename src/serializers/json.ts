@@ -64,7 +64,7 @@ function floatText(value: number): string {
   return Math.abs(value) > Number.MAX_SAFE_INTEGER && !text.includes('e') ? `${text}.0` : text
 }
 
-const jsonFormat: Format<string> = {
+export const jsonFormat: Format<string> = {
   scalar(value) {
     if (typeof value !== 'number') return JSON.stringify(value)
     if (!Number.isFinite(value)) throw new Refused(`is ${value}, which JSON cannot hold: send null or text`)

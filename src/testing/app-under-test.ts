@@ -6,19 +6,38 @@ import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import { requestOf } from '../app/run-request.js'
 import type { Sender } from '../app/sender.js'
-import { MemoryBackend } from '../backends/memory.js'
 import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, Retry, TaskFailure } from '../errors.js'
 import { type Duration, toMs } from '../internal/duration.js'
+import { checkNames, type NamesOf } from '../internal/known-names.js'
 import { MemoryLimitStore } from '../limits/memory.js'
 import { decodeBody } from '../protocol/task-body.js'
-import { decodeHead } from '../protocol/task-head.js'
+import { TaskHead } from '../protocol/task-head.js'
 import { decodeJson } from '../serializers/json.js'
 import { MemoryTransport } from '../transports/memory.js'
 import type { DrainCounts, DrainOptions, TestApp } from './index.js'
 import { type Published, PublishLog } from './publish-log.js'
 import { runDue } from './run-due.js'
+import { ToldBackend } from './told-backend.js'
 import { VirtualClock } from './virtual-clock.js'
+
+const drainNames: NamesOf<Required<DrainOptions>> = { queues: true, withScheduled: true, withRetries: true }
+const requestNames: NamesOf<RequestInfo> = {
+  id: true,
+  rootId: true,
+  parentId: true,
+  retries: true,
+  maxRetries: true,
+  queue: true,
+  redelivered: true,
+  headers: true,
+  deadline: true,
+  group: true,
+  groupIndex: true,
+  replacedTaskNesting: true,
+  stamps: true,
+  worker: true,
+}
 
 /** Takes the place of an app's clock and connections; the rest of the app and the whole pipeline of the worker are the real ones. */
 export class AppUnderTest implements TestApp {
@@ -33,7 +52,7 @@ export class AppUnderTest implements TestApp {
     const before = { clock: core.clock, connections: core.connections, config: core.config }
     const clock = new VirtualClock()
     const published = new PublishLog(new MemoryTransport('memory://', { clock }))
-    const backend = new MemoryBackend('memory://', { clock })
+    const backend = new ToldBackend('memory://', { clock, isRunning: () => published.drains > 0 })
     core.clock = clock
     // What waits for a rate would wait for the test to move the clock, which waits for it.
     core.config = { ...core.config, taskAlwaysEager: mode === 'eager', workerDisableRateLimits: true }
@@ -70,7 +89,9 @@ export class AppUnderTest implements TestApp {
     return calls as never
   }
 
-  async drain({ queues, withScheduled = false, withRetries = false }: DrainOptions = {}): Promise<DrainCounts> {
+  async drain(options: DrainOptions = {}): Promise<DrainCounts> {
+    checkNames(options, drainNames)
+    const { queues, withScheduled = false, withRetries = false } = options
     const counts: DrainCounts = { succeeded: 0, failed: 0, retried: 0 }
     const { hooks } = this.#core
     const off = [
@@ -97,10 +118,11 @@ export class AppUnderTest implements TestApp {
 
   async run(task: { readonly name: string }, args: readonly unknown[], request: Partial<RequestInfo> = {}): Promise<never> {
     const core = this.#core
+    checkNames(request, requestNames, 'request.')
     const definition = core.registry.need(task.name)
     const id = request.id ?? randomUUID()
     const { message, routed } = await this.#sender.writer.write({ task: task.name, definition, args, kwargs: {}, options: {} }, id)
-    const plain = requestOf(core, message, decodeHead(message), definition, {
+    const plain = requestOf(core, message, new TaskHead(message), definition, {
       queue: routed.queue ?? '',
       redelivered: false,
       worker: 'test',
@@ -141,7 +163,7 @@ export class AppUnderTest implements TestApp {
   }
 
   #callOf({ message, queue }: Published): { args: readonly unknown[]; kwargs: Readonly<Record<string, unknown>>; options: ApplyOptions } {
-    const head = decodeHead(message)
+    const head = new TaskHead(message)
     const compression = head.compression === null ? {} : { compression: head.compression }
     const { args, kwargs } = decodeBody(
       this.#core.serializers.decode({ ...message, ...compression }, { accept: this.#core.config.acceptContent }),

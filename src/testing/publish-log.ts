@@ -15,6 +15,10 @@ export interface Published {
 /** A transport that remembers what was published, or given back, and is not delivered yet. */
 export class PublishLog implements Transport {
   readonly waiting: Published[] = []
+  /** How many calls of `drain()` run it at the moment. */
+  drains = 0
+  /** Told of each message that waits from now on. */
+  onWaiting: (published: Published) => void = () => {}
   readonly #topology = new Map<string, { exchange: Exchange | undefined; bindings: Map<string, Binding> }>()
   readonly #transport: Transport
 
@@ -33,6 +37,11 @@ export class PublishLog implements Transport {
   async connect(options: { readonly signal: AbortSignal }): Promise<Connection> {
     const connection = await this.#transport.connect(options)
     return new LoggedConnection(connection, this)
+  }
+
+  add(published: Published): void {
+    this.waiting.push(published)
+    this.onWaiting(published)
   }
 
   declared({ exchanges, queues }: Topology): void {
@@ -109,7 +118,7 @@ class LoggedConnection implements Connection {
 
   async #replayed(letter: DeadLetter | undefined, replaying: Promise<boolean>): Promise<boolean> {
     const replayed = await replaying
-    if (replayed && letter !== undefined) this.#log.waiting.push(published(letter.message, letter.queue, undefined))
+    if (replayed && letter !== undefined) this.#log.add(published(letter.message, letter.queue, undefined))
     return replayed
   }
 
@@ -122,7 +131,7 @@ class LoggedConnection implements Connection {
   async publish(message: Message, to: Destination, options: PublishOptions): Promise<void> {
     await this.#connection.publish(message, to, options)
     if (typeof message.headers.task !== 'string') return
-    for (const queue of this.#log.queuesAt(to)) this.#log.waiting.push(published(message, queue, options.notBefore))
+    for (const queue of this.#log.queuesAt(to)) this.#log.add(published(message, queue, options.notBefore))
   }
 
   async purge(queue: string): Promise<number> {
@@ -145,7 +154,7 @@ class LoggedConnection implements Connection {
           )
           if (index >= 0) waiting.splice(index, 1)
         }
-        options.onDeliveries(deliveries.map((delivery) => new LoggedDelivery(delivery, waiting)))
+        options.onDeliveries(deliveries.map((delivery) => new LoggedDelivery(delivery, this.#log)))
       },
     })
   }
@@ -153,20 +162,20 @@ class LoggedConnection implements Connection {
 
 /** What is given back waits again. */
 class LoggedDelivery extends ForwardedDelivery {
-  readonly #waiting: Published[]
+  readonly #log: PublishLog
 
-  constructor(delivery: Delivery, waiting: Published[]) {
+  constructor(delivery: Delivery, log: PublishLog) {
     super(delivery)
-    this.#waiting = waiting
+    this.#log = log
   }
 
   override release(options?: { readonly counted?: boolean }): void {
-    this.#waiting.push(published(this.message, this.queue, undefined))
+    this.#log.add(published(this.message, this.queue, undefined))
     super.release(options)
   }
 
   override defer(untilMs: number): void {
-    this.#waiting.push(published(this.message, this.queue, untilMs))
+    this.#log.add(published(this.message, this.queue, untilMs))
     super.defer(untilMs)
   }
 }

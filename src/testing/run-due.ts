@@ -24,7 +24,7 @@ export async function runDue(
   const connection = await core.connections.connect()
   const refusals = new RefusalLog(core)
   const { events, counts } = new Presence(core, hostname, { heartbeat: false }, () => 0)
-  const limits = new RateLimits(core)
+  const limits = new RateLimits(core, { holdsAll: true })
   const settler = new Settler({ core, sender, backend, connection, refusals, events, hostname, isHeld: () => false })
   let tasks: TaskConsumer | undefined
   const host = { storeState: async (taskId: string, state: string, meta: unknown) => tasks?.report(taskId, state, meta) }
@@ -50,20 +50,29 @@ export async function runDue(
     queues: { isPaused: () => false },
   })
   const isDue = (one: Published): boolean => wanted(one) && (one.notBefore === undefined || one.notBefore <= core.clock.now())
+  published.drains++
   try {
     await pool.start()
     const consumer = await connection.consume({ queues: [], prefetch: 1_000, onDeliveries: tasks.take })
     const queues = new Set<string>()
     while (tasks.activeCount > 0 || published.waiting.some(isDue)) {
+      // A task that runs may wait for one that it sends to a queue that nobody has taken from yet.
+      const inOtherQueue = new Promise<void>((resolve) => {
+        published.onWaiting = (one) => {
+          if (!queues.has(one.queue) && isDue(one)) resolve()
+        }
+      })
       for (const { queue } of published.waiting.filter(isDue)) {
         if (queues.has(queue)) continue
         queues.add(queue)
         await consumer.addQueue(queue)
       }
-      await (tasks.activeCount > 0 ? tasks.idle() : new Promise((resolve) => setImmediate(resolve)))
+      await (tasks.activeCount > 0 ? Promise.race([tasks.idle(), inOtherQueue]) : new Promise((resolve) => setImmediate(resolve)))
     }
     await consumer.cancel()
   } finally {
+    published.drains--
+    published.onWaiting = () => {}
     refusals.flush()
     await pool.stop({ signal: AbortSignal.abort() })
     await limits.shared.close()

@@ -3,14 +3,14 @@ import type { TaskDefinition } from '../app/task.js'
 import { TooLargeError } from '../errors.js'
 import type { Run } from '../pool.js'
 import { upgradeProtocol1 } from '../protocol/protocol-1.js'
-import { decodeHead, isProtocol2, type TaskHead } from '../protocol/task-head.js'
+import { isProtocol2, TaskHead } from '../protocol/task-head.js'
 import { json } from '../serializers/json.js'
 import type { Delivery } from '../transport.js'
 import { type HeldLock, heldLock } from './limits/held-lock.js'
 import type { Pass } from './limits/pass.js'
 
-/** A task that this worker holds: from its delivery to its settlement. */
-export interface ActiveTask {
+/** A task that this worker holds: from its delivery to its settlement. A class, as all that lives as long as a message: see decision 40. */
+export class ActiveTask {
   readonly delivery: Delivery
   /** What the head says; the message may be a protocol 1 message put into the form of protocol 2. */
   readonly message: Delivery['message']
@@ -19,38 +19,28 @@ export interface ActiveTask {
   /** Acked when it ends. False: when it starts (Celery's default). */
   readonly acksLate: boolean
   /** Undefined while it waits for a place in the pool. */
-  run: Run | undefined
+  run: Run | undefined = undefined
   /** Its function has started. */
-  started: boolean
+  started = false
   /** What its limits say; undefined until they are looked at, and for the many tasks that have none. */
-  pass: Pass | undefined
+  pass: Pass | undefined = undefined
   /** The lock of a unique task. */
   readonly lock: HeldLock | undefined
   /** What a terminate ended it with, or is to end it with. */
-  killSignal: NodeJS.Signals | undefined
-}
+  killSignal: NodeJS.Signals | undefined = undefined
 
-/** What a delivery says before its body is looked at. Throws what is wrong with it. */
-export function openTask(core: AppCore, delivery: Delivery): ActiveTask {
-  const limit = core.config.messageMaxBytes
-  const { body } = delivery.message
-  const bytes = typeof body === 'string' ? body.length : body.byteLength
-  if (limit !== null && bytes > limit) throw new TooLargeError('the message body', bytes, limit)
-  const message = isProtocol2(delivery.message) ? delivery.message : upgraded(core, delivery.message)
-  const head = decodeHead(message)
-  const definition = core.registry.get(head.task)
-  const lock = heldLock(message, delivery)
-  return {
-    delivery: lock?.delivery ?? delivery,
-    message,
-    head,
-    definition,
-    acksLate: definition?.options.acksLate ?? core.config.taskAcksLate,
-    run: undefined,
-    started: false,
-    pass: undefined,
-    lock,
-    killSignal: undefined,
+  /** What a delivery says before its body is looked at. Throws what is wrong with it. */
+  constructor(core: AppCore, delivery: Delivery) {
+    const limit = core.config.messageMaxBytes
+    const { body } = delivery.message
+    const bytes = typeof body === 'string' ? body.length : body.byteLength
+    if (limit !== null && bytes > limit) throw new TooLargeError('the message body', bytes, limit)
+    this.message = isProtocol2(delivery.message) ? delivery.message : upgraded(core, delivery.message)
+    this.head = new TaskHead(this.message)
+    this.definition = core.registry.get(this.head.task)
+    this.acksLate = this.definition?.options.acksLate ?? core.config.taskAcksLate
+    this.lock = heldLock(this.message, delivery)
+    this.delivery = this.lock?.delivery ?? delivery
   }
 }
 

@@ -85,7 +85,7 @@ function childrenOf(
   if (options.app === undefined)
     throw new NotSupportedError(
       `the ${kind} pool`,
-      `its ${kind === 'prefork' ? 'child processes' : 'threads'} load the app from a file. Pass { app: import.meta.url } (or run: celeriac -A ./app.ts worker), or take pool: "async"`,
+      `its ${kind === 'prefork' ? 'child processes' : 'threads'} load the app from a file. Pass that file: { app: new URL("./tasks.ts", import.meta.url) } (or run: celeriac -A ./tasks.ts worker), or take pool: "async"`,
     )
   const maxTasksPerChild = options.maxTasksPerChild ?? config.workerMaxTasksPerChild
   const maxMemoryPerChild = options.maxMemoryPerChild ?? config.workerMaxMemoryPerChild

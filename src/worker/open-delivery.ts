@@ -1,13 +1,13 @@
 import type { AppCore } from '../app/core.js'
 import { CeleriacError } from '../errors.js'
 import type { Delivery } from '../transport.js'
-import { type ActiveTask, openTask } from './active-task.js'
+import { ActiveTask } from './active-task.js'
 import type { RefusalLog } from './refusal-log.js'
 
 /** The task of a delivery. What is none goes to the dead letters, with a word in the log. */
 export function openOrReject(core: AppCore, refusals: RefusalLog, delivery: Delivery): ActiveTask | undefined {
   try {
-    return openTask(core, delivery)
+    return new ActiveTask(core, delivery)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const kind = error instanceof CeleriacError ? error.code : 'unknown'

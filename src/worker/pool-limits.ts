@@ -2,6 +2,7 @@
 import type { AppCore } from '../app/core.js'
 import type { WorkerOptions } from '../app/worker-options.js'
 import { NotSupportedError } from '../errors.js'
+import { isTaskProcess } from '../internal/task-process.js'
 import type { PoolKind } from './further-pools.js'
 
 /** Tasks of these run in children that can be killed and replaced. */
@@ -15,6 +16,15 @@ export interface ChosenPools {
 }
 
 const noChildren = 'it runs tasks in the process of the worker, where nothing can be replaced. Take prefork or threads'
+
+/** Children load the app's file: one that starts a worker would start another in each child, and that one its own, without end. Throws NotSupportedError. */
+export function refuseInChild({ app }: WorkerOptions): void {
+  if (app === undefined || !isTaskProcess()) return
+  throw new NotSupportedError(
+    'starting a worker in a child of another one',
+    `the children of a worker load ${String(app)}, which starts it again. Keep app and tasks in a file of their own, and give that one: { app: new URL("./tasks.ts", import.meta.url) }`,
+  )
+}
 
 /** Throws NotSupportedError for what would be ignored; warns of what is done in another way, and of what no pool of a fallback does. */
 export function checkPools(core: AppCore, options: WorkerOptions, { main, isFallback, others }: ChosenPools): void {
@@ -59,7 +69,7 @@ export function checkPools(core: AppCore, options: WorkerOptions, { main, isFall
     )
 }
 
-const noFile = 'prefork and threads load the app from a file ({ app: import.meta.url })'
+const noFile = 'prefork and threads load the app from a file ({ app })'
 
 /** Tasks with a hard time limit that run in this process. */
 function timeLimited({ registry, config }: AppCore, main: PoolKind): readonly string[] {

@@ -27,9 +27,10 @@ export class RateLimits {
   readonly #core: AppCore
   readonly #buckets = new Map<string, Bucket | null>()
 
-  constructor(core: AppCore) {
+  /** `holdsAll`: what waits for places waits here, however long: for tests, in which no time passes in the broker. */
+  constructor(core: AppCore, { holdsAll = false }: { readonly holdsAll?: boolean } = {}) {
     this.#core = core
-    this.shared = new Limiter(core, this)
+    this.shared = new Limiter(core, this, holdsAll)
   }
 
   /** Starts a second; 0 is no limit. Tasks that wait already are asked again. */

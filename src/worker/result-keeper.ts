@@ -41,13 +41,15 @@ export class ResultKeeper {
   end(task: ActiveTask, parts: MetaParts, ended: (stored: boolean) => void, failed: (cause: unknown) => void): void {
     const backend = this.#backend
     if (!backend.supports.results || !isStored(this.#core, task.head, task.definition, parts.status)) return ended(true)
-    const meta = this.#metaOf(task, parts)
-    const options = this.#optionsOf(task)
     const { delivery } = task
-    const end = this.#isAtBroker && task.acksLate && delivery.ackWith !== undefined ? backend.placed?.(meta, options) : undefined
-    if (end === undefined) return void backend.store(meta, options).then(ended, failed)
+    const end =
+      this.#isAtBroker && task.acksLate && delivery.ackWith !== undefined
+        ? backend.placed?.(this.#metaOf(task, parts), this.#optionsOf(task))
+        : undefined
+    const store = (): void => void backend.store(this.#metaOf(task, parts), this.#optionsOf(task)).then(ended, failed)
+    if (end === undefined) return store()
     delivery.ackWith?.(end, (stored) => {
-      if (stored === undefined) backend.store(meta, options).then(ended, failed)
+      if (stored === undefined) store()
       else ended(stored)
     })
   }
@@ -71,7 +73,7 @@ export class ResultKeeper {
   }
 
   #metaOf(task: ActiveTask, parts: MetaParts): ResultMeta {
-    return metaOf(this.#core, task.head, parts, { queue: task.delivery.queue, worker: this.#hostname })
+    return metaOf(this.#core, task, parts, { queue: task.delivery.queue, worker: this.#hostname })
   }
 
   #optionsOf({ message }: ActiveTask): StoreOptions {

@@ -1,6 +1,5 @@
+import { calledWith } from '../app/called-with.js'
 import type { AppCore } from '../app/core.js'
-import { decodeBody } from '../protocol/task-body.js'
-import { encodeJson } from '../serializers/json.js'
 import type { ActiveTask } from './active-task.js'
 
 /** A task as `inspect active` and its like show it (celery/worker/request.py info). `safe`: arguments as the texts that its sender made for eyes. */
@@ -15,7 +14,7 @@ export async function taskInfo(
   return {
     id: head.id,
     name: head.shadow ?? head.task,
-    ...(safe ? { args: head.argsrepr ?? '', kwargs: head.kwargsrepr ?? '' } : await argumentsOf(core, task)),
+    ...(safe ? { args: head.argsrepr ?? '', kwargs: head.kwargsrepr ?? '' } : argumentsOf(core, task)),
     type: head.task,
     hostname,
     time_start: start === undefined ? null : (core.clock.now() - (core.clock.monotonic() - start.sinceMs)) / 1000,
@@ -30,16 +29,8 @@ export async function taskInfo(
   }
 }
 
-async function argumentsOf(core: AppCore, { message, head }: ActiveTask): Promise<{ readonly args: unknown; readonly kwargs: unknown }> {
-  try {
-    const { args, kwargs } = decodeBody(
-      await core.serializers.decode({ ...message, compression: head.compression }, { accept: core.config.acceptContent }),
-    )
-    // Python's NaN can be read, and not answered.
-    encodeJson([args, kwargs], 'arguments')
-    return { args, kwargs }
-  } catch {
-    // Nobody can read them; the run will say so.
-    return { args: head.argsrepr ?? '', kwargs: head.kwargsrepr ?? '' }
-  }
+/** Never null, which Python would not show. */
+function argumentsOf(core: AppCore, task: ActiveTask): { readonly args: unknown; readonly kwargs: unknown } {
+  const { args, kwargs } = calledWith(core, task)
+  return { args: args ?? '', kwargs: kwargs ?? '' }
 }

@@ -15,6 +15,7 @@ import { learning } from './known-tasks.js'
 import { makePool } from './make-pool.js'
 import { Neighbours } from './neighbours.js'
 import type { Panel } from './panel.js'
+import { refuseInChild } from './pool-limits.js'
 import { Presence } from './presence.js'
 import { onProcessSignals } from './process-signals.js'
 import { RateLimits } from './rate-limits.js'
@@ -57,6 +58,7 @@ export class AppWorker implements Worker, Health {
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
   #state: WorkerState = 'new'
+  #keepAlive: NodeJS.Timeout | undefined
   readonly #shutdown: Shutdown
   readonly #leaving = new AbortController()
 
@@ -143,6 +145,7 @@ export class AppWorker implements Worker, Health {
   async #start(): Promise<void> {
     const core = this.#core
     if (this.#stopping !== undefined) return
+    refuseInChild(this.#options)
     this.#state = 'starting'
     this.#signals.init(this.#options)
     const now = () => ({ pool: this.#pool, connection: this.#broker?.current, queues: this.#queues })
@@ -203,6 +206,8 @@ export class AppWorker implements Worker, Health {
     }
     if (this.#stopping !== undefined) return
     this.#state = 'consuming'
+    // A broker of this process has nothing that would keep it running, and tasks that wait for their time in it.
+    this.#keepAlive = setInterval(() => {}, 2 ** 30)
     this.#presence.start()
     this.#autoscaler?.start()
     core.log.info({ hostname: this.hostname, queues: this.queues }, `${this.hostname} ready.`)
@@ -230,6 +235,7 @@ export class AppWorker implements Worker, Health {
       await this.#broker?.close()
     } finally {
       this.#state = 'stopped'
+      clearInterval(this.#keepAlive)
       await this.#telemetry.close()
       this.#refusals.flush()
       this.#signals.stopped()

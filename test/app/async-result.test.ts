@@ -391,6 +391,20 @@ test('a task that heeds its termination by returning has succeeded', async () =>
   expect(await sent.get({ timeout: 30 })).toBe('half')
 })
 
+test.each([
+  ['the call', {}, { ignoreResult: true }],
+  ['the task', { ignoreResult: true }, {}],
+])('a result that nobody stores, because %s says so, is not waited for without an end', async (_, ofTask, ofCall) => {
+  await using live = new LiveApp()
+  const one = live.app.task('one', ofTask, () => 1)
+  await live.work()
+  const sent = await one.applyAsync([], ofCall)
+  await expect(sent.get()).rejects.toMatchObject({ code: 'ERR_RESULT_IGNORED', taskId: sent.id })
+  await expect(sent.events()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'ERR_RESULT_IGNORED' })
+  await expect(sent.get({ timeout: '1ms' })).rejects.toMatchObject({ code: 'ERR_TIMEOUT' })
+  expect(await one.applyAsync([], { ignoreResult: false }).get()).toBe(1)
+})
+
 test('results that are off are refused with the reason', async () => {
   await using live = new LiveApp({ backend: 'disabled' })
   let ran = false

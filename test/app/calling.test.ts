@@ -384,6 +384,16 @@ test.each<[string, NonNullable<AppOptions['taskRoutes']>]>([
   expect((await messageOf(app, 'else')).routed.queue).toBe('celery')
 })
 
+test.each<[string, unknown, RegExp]>([
+  ['an option that routes do not have', { qeue: 'mail' }, /unknown option "taskRoutes\(one\)\.qeue"\. Did you mean/],
+  ['a queue of a wrong kind', { queue: 5 }, /taskRoutes\(one\)\.queue/],
+  ['a promise', Promise.resolve('mail'), /expected taskRoutes\(one\) to be a queue name or an object/],
+])('a router function that gives %s is told so at the call', async (_, given, message) => {
+  const app = new Celeriac('r', { taskRoutes: () => given as never })
+  app.task('one', () => 1)
+  await expect((async () => messageOf(app, 'one'))()).rejects.toThrow(message)
+})
+
 test('a router function is told the arguments and the options', async () => {
   const app = new Celeriac('r', { taskRoutes: (_, args, kwargs, options) => `q${args[0]}${JSON.stringify(kwargs)}${options.priority}` })
   app.task('one', (_n: number) => 1)

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type ApplyOptions, Celeriac } from '../../dist/index.js'
-import { decodeHead } from '../../dist/protocol/task-head.js'
+import { TaskHead } from '../../dist/protocol/task-head.js'
 
 const text = fc.oneof(
   { arbitrary: fc.stringMatching(/^[a-z.]{1,20}$/), weight: 20 },
@@ -32,7 +32,7 @@ test('whatever a call is given, it is refused with a code, or a message that a w
   await using app = new Celeriac('clumsy', { broker: `memory://${randomUUID()}` })
   const heads: unknown[] = []
   app.on('beforeTaskPublish', ({ headers, properties, body }) => {
-    heads.push(decodeHead({ headers, properties, body, contentType: 'application/json', contentEncoding: 'utf-8' }))
+    heads.push(new TaskHead({ headers, properties, body, contentType: 'application/json', contentEncoding: 'utf-8' }))
   })
   const lines: string[] = []
   Celeriac.internals(app).core.log = {

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { Celeriac } from '../../dist/index.js'
+import { z } from 'zod'
+import { Celeriac, NotPublishedError } from '../../dist/index.js'
 import { within } from '../conformance/wait.js'
 import { LiveApp } from '../live-app.js'
 
@@ -60,6 +61,38 @@ test('a publish is tried again as its policy says, and not with retry: false', a
   expect(tries).toBe(3)
   await expect(app.sendTask('one', {}, { ...toNowhere, retry: false })).rejects.toMatchObject({ code: 'ERR_NOT_PUBLISHED' })
   expect(tries).toBe(4)
+  await app.close()
+})
+
+test('a signal that aborts between two tries ends the call with its own reason: nothing was sent', async () => {
+  const app = new Celeriac('x', { broker: 'memory://aborted', publishTimeout: 300 })
+  const { core } = Celeriac.internals(app)
+  const connection = await core.connections.publisher()
+  const controller = new AbortController()
+  let tries = 0
+  connection.publish = async () => {
+    tries++
+    setImmediate(() => controller.abort(new Error('enough')))
+    throw new NotPublishedError('no')
+  }
+  const sent = app.sendTask('one', {}, { retry: { maxRetries: 9, intervalStart: 60, intervalMax: 60 }, signal: controller.signal })
+  await expect(within(sent, 'the end of the call')).rejects.toThrow('enough')
+  expect(tries).toBe(1)
+  await app.close()
+})
+
+test('a signal that aborts while the arguments are checked keeps the call from the broker', async () => {
+  const app = new Celeriac('x', { broker: 'memory://checked' })
+  const controller = new AbortController()
+  const known = z.object({
+    id: z.number().refine(async () => {
+      controller.abort(new Error('enough'))
+      return true
+    }),
+  })
+  const load = app.task('load', { kwargs: known }, () => 1)
+  await expect(load.applyAsync({ id: 1 }, { signal: controller.signal })).rejects.toThrow('enough')
+  expect(await app.control.purge()).toBe(0)
   await app.close()
 })
 

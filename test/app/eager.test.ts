@@ -65,6 +65,16 @@ test('retries follow at once, whatever their countdown', async () => {
   await expect(never.delay().get()).rejects.toThrow('try 2')
 })
 
+test('a call whose signal has aborted does not run', async () => {
+  const app = eager()
+  let ran = 0
+  const one = app.task('one', () => ++ran)
+  const signal = AbortSignal.abort(new Error('too late'))
+  await expect(one.applyAsync([], { signal })).rejects.toThrow('too late')
+  await expect(group(one.s(), one.s()).applyAsync({ signal })).rejects.toThrow('too late')
+  expect(ran).toBe(0)
+})
+
 test('links run too, and errbacks of a failure', async () => {
   const app = eager()
   const got: unknown[] = []
@@ -116,6 +126,19 @@ test('results are stored in the backend only with taskStoreEagerResult, and not 
   await using quiet = new LiveApp({ taskAlwaysEager: true })
   await quiet.app.task('one', () => 1).applyAsync([], { taskId: 'kept' })
   expect(await quiet.app.result('kept').state()).toBe('PENDING')
+})
+
+test('resultExtended: an eager handle tells what the task was called with', async () => {
+  const app = eager({ resultExtended: true })
+  const one = app.task('one', (x: number) => x)
+  expect(await (await one.delay(5)).details()).toMatchObject({
+    state: 'SUCCESS',
+    name: 'one',
+    args: [5],
+    kwargs: {},
+    worker: 'eager',
+    retries: 0,
+  })
 })
 
 test('progress of an eager task is accepted', async () => {

@@ -32,11 +32,36 @@ test.each<[string, () => unknown, string]>([
   ['retry', () => add.applyAsync([1, 2], { retry: { maxRetry: 3 } }), 'Did you mean "retry.maxRetries"?'],
   ['on', () => app.on('taskFailre', () => {}), 'unknown option "taskFailre". Did you mean "taskFailure"?'],
   ['use', () => app.use({ pubish() {} }), 'expected middleware to be an object with a function publish or execute'],
+  ['result', () => app.result(), 'expected the task id name to be'],
+  ['terminate', () => app.control.terminate('x', { sginal: 'SIGKILL' }), 'Did you mean "signal"?'],
+  ['dead letters', () => app.deadLetters.list({ quee: 'mail' }), 'Did you mean "queue"?'],
+  ['dead letters, time', () => app.deadLetters.visit({ before: '2h' }, () => true), 'expected before to be a valid Date, got: "2h"'],
+  ['beat', () => app.beat({ schedular: 'file' }), 'Did you mean "scheduler"?'],
+  ['monitor', () => app.monitor({ onevent: () => {} }), 'Did you mean "onEvent"?'],
+  [
+    'task, schema',
+    () => app.task('s', { kwargs: { to: 'text' } }, () => 1),
+    'expected kwargs of task s to be a schema of a Standard Schema library',
+  ],
+  [
+    'task, params',
+    () => app.task('p', { params: ['x', 'x'] }, () => 1),
+    'expected params of task p to be a list of names, each of them once',
+  ],
+  ['task, bind', () => app.task('b', { bind: 'yes' }, () => 1), 'expected bind of task b to be true or false, got: "yes"'],
   ['testApp', () => testApp(typed, { mode: 'x' } as never), 'expected mode to be "manual" or "eager"'],
   ['client', () => createClient({ broker: 'memory://', backnd: 'x' } as never), 'Did you mean "backend"?'],
   ['client, broker', () => createClient({} as never), 'expected broker to be the URL of a broker'],
 ])('%s: what is not there is refused', async (_, call, says) => {
   await expect((async () => call())()).rejects.toThrow(says)
+})
+
+test('the same under test', async () => {
+  await using t = await testApp(typed)
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  const loose = t as any
+  await expect(loose.drain({ withRetry: true })).rejects.toThrow('Did you mean "withRetries"?')
+  await expect(loose.run(add, [1, 2], { retires: 1 })).rejects.toThrow('Did you mean "request.retries"?')
 })
 
 test('a wrong option of self.retry fails the task, and is no retry', async () => {

@@ -131,6 +131,10 @@ test('what is wrong is said in words', async () => {
     'broken.js': `import './gone.js'`,
     'none.js': 'export const add = () => 1; export const app = {}',
     'empty.js': '',
+    'circle.ts': `import './task.ts'\nexport const app = ${anApp('circle')}`,
+    'task.ts': `import { app } from './circle.ts'\napp.task('one', () => 1)`,
+    'circle.js': `import './task.js'\nexport const app = ${anApp('circle')}`,
+    'task.js': `import { app } from './circle.js'\napp.task('one', () => 1)`,
     'two.js': `export const one = ${anApp('one')}; export const two = ${anApp('two')}`,
   })
   expect(await complaint('./absent.ts', cwd)).toBe(
@@ -139,6 +143,10 @@ test('what is wrong is said in words', async () => {
   expect(await complaint('absent', cwd)).toContain('no such file in <cwd>, and no such package')
   expect(await complaint('./throws.ts', cwd)).toBe('throws.ts could not be loaded: no database')
   expect(await complaint('./broken.js', cwd)).toMatch(/^broken\.js could not be loaded: Cannot find module .*gone\.js/)
+  for (const file of ['./circle.ts', './circle.js'])
+    expect(await complaint(file, cwd)).toContain(
+      'It may be imported by a module that it imports itself: let only the modules of tasks import the app',
+    )
   expect(await complaint('./none.js', cwd)).toBe(
     'none.js exports no app. Its exports are: add, app. Export it: export const app = new Celeriac(...)',
   )

@@ -14,6 +14,8 @@ test('backoff doubles from its first step up to its longest wait', () => {
   expect(delays({ retryBackoff: 2, retryJitter: false }, 10)).toEqual([2, 4, 8, 16, 32, 64, 128, 256, 512, 600])
   expect(delays({ retryBackoff: true, retryJitter: false }, 4)).toEqual([1, 2, 4, 8])
   expect(delays({ retryBackoff: '3s', retryBackoffMax: '10s', retryJitter: false }, 4)).toEqual([3, 6, 10, 10])
+  expect(delays({ retryBackoff: '200ms', retryJitter: false }, 4)).toEqual([0.2, 0.4, 0.8, 1.6])
+  expect(() => task({ retryBackoff: 0 })).toThrow('expected retryBackoff of task t to be true, false or a duration above 0, got: 0')
 })
 
 test('without backoff every wait is defaultRetryDelay, which is 180 s', () => {
@@ -42,6 +44,8 @@ test('jitter takes any whole number of seconds up to the backoff, and never more
     ),
   )
   expect(delays({ retryBackoff: 4 }, 1, () => 0.999_999)).toEqual([4])
+  expect(delays({ retryBackoff: 1.5 }, 2, () => 0.999_999)).toEqual([1, 3])
+  expect(delays({ retryBackoff: '200ms' }, 2, () => 0.5)).toEqual([0.1, 0.2])
 })
 
 // ── on a worker ──────────────────────────────────────────────────────────────

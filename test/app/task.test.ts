@@ -30,6 +30,15 @@ test.each([
   expect(await live.app.control.purge()).toBe(0)
 })
 
+test('an argument at the end that is undefined is one that was not given: default values apply', async () => {
+  await using live = new LiveApp()
+  const pow = live.app.task('pow', (x: number, y: number = 2, z: number = 1) => x ** y + z)
+  await live.work()
+  expect(await pow.delay(3, undefined, undefined).get({ timeout: 30 })).toBe(10)
+  expect(await pow.applyAsync([3, 3, undefined]).get({ timeout: 30 })).toBe(28)
+  expect(await pow.s(3, undefined).delay().get({ timeout: 30 })).toBe(10)
+})
+
 test('keywords for a task without parameter names fail it on the worker, and say what to do', async () => {
   await using live = new LiveApp()
   live.app.task('add', (x: number, y: number) => x + y)

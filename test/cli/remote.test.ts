@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import { argumentsOf } from '../../dist/cli/remote-command.js'
+import { jsonArray, jsonOrText } from '../../dist/cli/values.js'
 import { findCommand } from '../../dist/control/command-table.js'
 import { until } from '../conformance/wait.js'
 import { Project, shop } from './project.js'
@@ -81,6 +82,12 @@ test('what is wrong on the command line is told with what to write', async () =>
   })
   expect(JSON.parse((await project.run(['report', '--json'])).stdout)).toMatchObject({ broker: ['sqlite://'], results: 'sqlite://' })
   expect((await project.run(['report'])).stdout).toMatch(/software -> celeriac:[\d.]+ node:/)
+})
+
+test('arguments of a task are JSON where they can be, and lose nothing', () => {
+  expect(['5', '[1, "two"]', 'hello', 'a:b', 'NaN', '"5"'].map(jsonOrText)).toEqual([5, [1, 'two'], 'hello', 'a:b', 'NaN', '5'])
+  expect(jsonOrText('12345678901234567890')).toBe(12345678901234567890n)
+  expect(jsonArray('[12345678901234567890]')).toEqual([12345678901234567890n])
 })
 
 test('arguments of a command line are read as the command takes them', () => {

@@ -2,8 +2,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { banner } from '../../dist/cli/banner.js'
 import { commandTable } from '../../dist/cli/command-table.js'
 import { exitCodeOf } from '../../dist/cli/exit-codes.js'
+import { Celeriac } from '../../dist/index.js'
 import { Project, shop } from './project.js'
 
 test('the help names every command and loads none, and no app', async () => {
@@ -17,6 +19,15 @@ test('the help names every command and loads none, and no app', async () => {
   for (const { name, summary } of commandTable) expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(new RegExp(`${name} .*${summary}`))
   const files = readFileSync(loaded, 'utf8').matchAll(/\/dist\/(\S+)/g)
   expect([...files].map(([, file]) => file).sort()).toEqual(['chunks/base.js', 'chunks/cli.js', 'cli/main.js'])
+})
+
+test('a worker tells at its start how large its pool is, or may become', () => {
+  const told = (options: object) => {
+    const { core } = Celeriac.internals(new Celeriac('shop', options))
+    return banner({ core, version: '1', hostname: 'w', file: '/app.ts', queues: ['celery'] })
+  }
+  expect(told({ workerConcurrency: 3 })).toContain('pool     prefork ×3 · prefetch 4')
+  expect(told({ workerAutoscale: '10,2' })).toContain('pool     prefork ×2–10 · prefetch 4')
 })
 
 test('the version is that of the package', async () => {

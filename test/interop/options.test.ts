@@ -50,7 +50,7 @@ describe.skipIf(skipped)(title('options of both sides'), () => {
     expect((await client.end(revoked)).error).toMatchObject({ type: 'TaskRevokedError', args: ['revoked'] })
     expect(await client.end(id)).toEqual({ value: 5 })
     const meta = JSON.parse((await fleet.redis.get(`app_celery-task-meta-${id}`)) ?? '{}')
-    expect(meta).toMatchObject({ status: 'SUCCESS', result: 5, name: 'interop.add', retries: 0, queue: to })
+    expect(meta).toMatchObject({ status: 'SUCCESS', result: 5, name: 'interop.add', args: [2, 3], kwargs: {}, retries: 0, queue: to })
     await until(async () => (await fleet.redis.exists('app:held')) === 0, 'every message is acknowledged')
   })
 

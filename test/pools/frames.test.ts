@@ -40,7 +40,7 @@ test('bytes that no encoder wrote give a DecodeError or TooLargeError, never ano
 })
 
 test('a frame over the limit is refused by both ends', () => {
-  expect(() => encodeFrame({}, 'x'.repeat(100), 50)).toThrow(TooLargeError)
+  expect(() => encodeFrame({}, 'x'.repeat(100), { maxBytes: 50 })).toThrow(TooLargeError)
   expect(() => new FrameDecoder(50).push(encodeFrame({}, 'x'.repeat(100)), () => {})).toThrow(TooLargeError)
 })
 

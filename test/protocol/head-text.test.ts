@@ -11,6 +11,9 @@ const data = fc.letrec((tie) => ({
     fc.bigInt({ min: 2n ** 53n }),
     fc.integer(),
     fc.boolean(),
+    fc.date({ noInvalidDate: true, min: new Date('0001-01-02'), max: new Date('9999-12-30') }),
+    fc.uint8Array({ maxLength: 4 }),
+    fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0.5, 1e300),
     fc.constant(null),
     tie('list'),
     tie('record'),
@@ -23,7 +26,7 @@ const data = fc.letrec((tie) => ({
   ),
 })).any
 
-test('what stands beside a body comes back as it was, integers of any size too', () => {
+test('what stands beside a body comes back as it was: integers of any size, times, bytes and NaN, too', () => {
   fc.assert(
     fc.property(data, (value) => {
       expect(fromHeadText(toHeadText(value, 'head'))).toEqual(value)

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { InvalidMessageError } from '../../dist/errors.js'
 import { upgradeProtocol1 } from '../../dist/protocol/protocol-1.js'
 import { decodeBody } from '../../dist/protocol/task-body.js'
-import { decodeHead, isProtocol2 } from '../../dist/protocol/task-head.js'
+import { isProtocol2, TaskHead } from '../../dist/protocol/task-head.js'
 import { decodeJson, json } from '../../dist/serializers/json.js'
 import { message } from '../wire/recorded.js'
 
@@ -12,7 +12,7 @@ test('a recorded protocol 1 message becomes the same task in protocol 2', () => 
   expect(isProtocol2(old)).toBe(false)
   const upgraded = upgradeProtocol1(old, decodeJson(old.body), json)
   expect(isProtocol2(upgraded)).toBe(true)
-  expect(decodeHead(upgraded)).toMatchObject({
+  expect(new TaskHead(upgraded)).toMatchObject({
     id: 'id-p1',
     task: 't.add',
     rootId: 'id-p1',
@@ -21,7 +21,7 @@ test('a recorded protocol 1 message becomes the same task in protocol 2', () => 
     argsrepr: '(1, 2)',
     customHeaders: {},
   })
-  expect(decodeHead(upgraded).etaMs).toBeGreaterThan(0)
+  expect(new TaskHead(upgraded).etaMs).toBeGreaterThan(0)
   expect(decodeBody(decodeJson(upgraded.body))).toMatchObject({
     args: [1, 2],
     kwargs: { k: [1] },
@@ -32,7 +32,7 @@ test('a recorded protocol 1 message becomes the same task in protocol 2', () => 
 
 test('a taskset of protocol 1 is the group', () => {
   const upgraded = upgradeProtocol1(message('protocol-1'), { task: 't', id: 'i', taskset: 'g', group_index: 2 }, json)
-  expect(decodeHead(upgraded)).toMatchObject({ group: 'g', groupIndex: 2 })
+  expect(new TaskHead(upgraded)).toMatchObject({ group: 'g', groupIndex: 2 })
 })
 
 test('headers of the message go over those of the body', () => {
@@ -41,7 +41,7 @@ test('headers of the message go over those of the body', () => {
     { task: 't', id: 'i' },
     json,
   )
-  expect(decodeHead(upgraded)).toMatchObject({ retries: 4, customHeaders: { mine: 1 }, compression: null })
+  expect(new TaskHead(upgraded)).toMatchObject({ retries: 4, customHeaders: { mine: 1 }, compression: null })
 })
 
 test.each<[string, unknown]>([
@@ -84,7 +84,7 @@ test('whatever an old body holds, reading it gives a head and a body or an Inval
     fc.property(fc.oneof(fc.jsonValue(), body), (given) => {
       try {
         const upgraded = upgradeProtocol1(old, given, json)
-        decodeHead(upgraded)
+        new TaskHead(upgraded)
         decodeBody(decodeJson(upgraded.body))
       } catch (error) {
         expect(error).toBeInstanceOf(InvalidMessageError)

@@ -21,6 +21,7 @@ test.each<[string, unknown, string, string | null, unknown[]]>([
   ['a TypeError', new TypeError('x'), 'TypeError', 'builtins', ['x']],
   ['a RangeError', new RangeError('x'), 'ValueError', 'builtins', ['x']],
   ['an AssertionError', caught(() => assert.equal(1, 2)), 'AssertionError', 'builtins', [expect.any(String)]],
+  ['what AbortSignal.timeout() throws', new DOMException('too slow', 'TimeoutError'), 'TimeoutError', 'builtins', ['too slow']],
   ['a soft limit', new errors.SoftTimeLimitExceeded(5), 'SoftTimeLimitExceeded', 'billiard.exceptions', []],
   ['a hard limit', new errors.TimeLimitExceeded(5), 'TimeLimitExceeded', 'billiard.exceptions', [5]],
   ['a lost worker', new errors.WorkerLostError('gone'), 'WorkerLostError', 'billiard.exceptions', ['gone']],

@@ -53,6 +53,11 @@ test('a list that is too long ends in dots, with its brackets closed', () => {
 test('a string that is too long is cut', () => {
   expect(repr('x'.repeat(5000))).toMatch(/^'x+\.\.\.'$/)
   expect(repr('x'.repeat(1_000_000)).length).toBeLessThan(1100)
+  // Not within a character: no peer could write the half of one.
+  for (const before of ['', 'x']) {
+    const text = repr(before + '😀'.repeat(3_000))
+    expect(Buffer.from(text).toString()).toBe(text)
+  }
 })
 
 test('the length and the depth can be set', () => {

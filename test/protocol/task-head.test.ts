@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { InvalidMessageError } from '../../dist/errors.js'
 import type { Message } from '../../dist/protocol/message.js'
-import { decodeHead, isProtocol2 } from '../../dist/protocol/task-head.js'
+import { isProtocol2, TaskHead } from '../../dist/protocol/task-head.js'
 import { encodeTask } from '../../dist/protocol/task-message.js'
 import { json } from '../../dist/serializers/json.js'
 import { message, messages, recordings } from '../wire/recorded.js'
@@ -15,13 +15,13 @@ const plain = (headers: Record<string, unknown> = {}, properties: Record<string,
 test.each(recordings('messages').filter((name) => name !== 'protocol-1'))('the head of the recorded message %s is read', (name) => {
   for (const each of messages(name)) {
     expect(isProtocol2(each)).toBe(true)
-    expect(decodeHead(each)).toMatchObject({ id: each.headers.id, task: each.headers.task, rootId: each.headers.root_id })
+    expect(new TaskHead(each)).toMatchObject({ id: each.headers.id, task: each.headers.task, rootId: each.headers.root_id })
   }
 })
 
 test('every option of a recorded message is in its head', () => {
   const recorded = message('options')
-  expect(decodeHead(recorded)).toEqual({
+  expect(new TaskHead(recorded)).toEqual({
     id: 'id-options',
     task: 't.add',
     shadow: 'shadow name',
@@ -48,22 +48,22 @@ test('every option of a recorded message is in its head', () => {
 })
 
 test('a naive eta is UTC, an offset is obeyed', () => {
-  expect(decodeHead(message('eta-naive')).etaMs).toBe(Date.UTC(2030, 0, 2, 3, 4, 5))
-  expect(decodeHead(message('eta-offset')).etaMs).toBe(Date.UTC(2030, 0, 2, 1, 4, 5, 678))
+  expect(new TaskHead(message('eta-naive')).etaMs).toBe(Date.UTC(2030, 0, 2, 3, 4, 5))
+  expect(new TaskHead(message('eta-offset')).etaMs).toBe(Date.UTC(2030, 0, 2, 1, 4, 5, 678))
 })
 
 test('group, stamps and compression are read', () => {
-  expect(messages('group').map(decodeHead)).toMatchObject([
+  expect(messages('group').map((message) => new TaskHead(message))).toMatchObject([
     { group: 'id-group', groupIndex: 0 },
     { group: 'id-group', groupIndex: 1 },
   ])
-  expect(decodeHead(message('stamps'))).toMatchObject({ stampedHeaders: ['tenant'], stamps: { tenant: 'acme' }, customHeaders: {} })
-  expect(decodeHead(message('zstd')).compression).toBe('application/zstd')
+  expect(new TaskHead(message('stamps'))).toMatchObject({ stampedHeaders: ['tenant'], stamps: { tenant: 'acme' }, customHeaders: {} })
+  expect(new TaskHead(message('zstd')).compression).toBe('application/zstd')
 })
 
 test('what Python leaves out or writes as null is absent', () => {
   const bare: Message = { ...plain(), headers: { task: 't', id: 'i' }, properties: {} }
-  expect(decodeHead(bare)).toMatchObject({
+  expect(new TaskHead(bare)).toMatchObject({
     rootId: 'i',
     retries: 0,
     timeLimit: null,
@@ -72,7 +72,7 @@ test('what Python leaves out or writes as null is absent', () => {
     stamps: {},
     customHeaders: {},
   })
-  expect(decodeHead(plain({ retries: null, timelimit: null, stamps: null, timelimit_: null }))).toMatchObject({
+  expect(new TaskHead(plain({ retries: null, timelimit: null, stamps: null, timelimit_: null }))).toMatchObject({
     retries: 0,
     timeLimit: null,
     stamps: {},
@@ -80,7 +80,7 @@ test('what Python leaves out or writes as null is absent', () => {
 })
 
 test('a time limit of 0 is none, as in Python', () => {
-  expect(decodeHead(plain({ timelimit: [0, 5] }))).toMatchObject({ timeLimit: null, softTimeLimit: 5 })
+  expect(new TaskHead(plain({ timelimit: [0, 5] }))).toMatchObject({ timeLimit: null, softTimeLimit: 5 })
 })
 
 test.each<[string, Record<string, unknown>, string]>([
@@ -115,7 +115,7 @@ test.each<[string, Record<string, unknown>, string]>([
   ['parent_id with a null character', { parent_id: 'a\0' }, 'header "parent_id"'],
   ['shadow over 255', { shadow: 's'.repeat(256) }, 'header "shadow"'],
 ])('a message with %s is refused with a sentence that says so', (_name, headers, sentence) => {
-  const attempt = () => decodeHead(plain(headers))
+  const attempt = () => new TaskHead(plain(headers))
   expect(attempt).toThrow(InvalidMessageError)
   expect(attempt).toThrow(sentence)
 })
@@ -128,22 +128,22 @@ test.each<[string, Record<string, unknown>]>([
   ['reply_to a number', { replyTo: 1 }],
   ['correlation_id over 255', { correlationId: 'c'.repeat(256) }],
 ])('a message with property %s is refused', (_name, properties) => {
-  expect(() => decodeHead(plain({}, properties))).toThrow(InvalidMessageError)
+  expect(() => new TaskHead(plain({}, properties))).toThrow(InvalidMessageError)
 })
 
 test('a message of another protocol is told as such', () => {
   const unknown: Message = { ...plain(), headers: { protocol: 3 } }
   expect(isProtocol2(unknown)).toBe(false)
-  expect(() => decodeHead(unknown)).toThrow('unknown protocol')
+  expect(() => new TaskHead(unknown)).toThrow('unknown protocol')
 })
 
 test('reprs and origin of a wrong kind are not shown, and stop nothing', () => {
-  expect(decodeHead(plain({ argsrepr: 1, kwargsrepr: {}, origin: [] }))).toMatchObject({ argsrepr: null, kwargsrepr: null, origin: null })
+  expect(new TaskHead(plain({ argsrepr: 1, kwargsrepr: {}, origin: [] }))).toMatchObject({ argsrepr: null, kwargsrepr: null, origin: null })
 })
 
 test('a header named __proto__ is a custom header, and no prototype', () => {
   const headers = JSON.parse('{"task": "t", "id": "i", "__proto__": {"polluted": true}}')
-  const { customHeaders } = decodeHead({ ...plain(), headers })
+  const { customHeaders } = new TaskHead({ ...plain(), headers })
   expect(Object.keys(customHeaders)).toEqual(['__proto__'])
   expect(Object.getPrototypeOf(customHeaders)).toBe(Object.prototype)
   expect(({} as { polluted?: boolean }).polluted).toBeUndefined()
@@ -156,7 +156,7 @@ test('whatever the headers hold, reading them gives a head or an InvalidMessageE
   fc.assert(
     fc.property(headers, properties, (given, props) => {
       try {
-        decodeHead({ ...plain(given, props as Record<string, unknown>) })
+        new TaskHead({ ...plain(given, props as Record<string, unknown>) })
       } catch (error) {
         expect(error).toBeInstanceOf(InvalidMessageError)
       }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { Celeriac, currentTask, Retry, testApp } from '../../dist/index.js'
 
@@ -141,6 +141,53 @@ test('drain() runs what an exchange brings to its queues', async () => {
   expect(t.enqueued(note).map(({ options }) => options.queue)).toEqual(['all', 'sport'])
   expect(await t.drain()).toMatchObject({ succeeded: 2 })
   expect(sent).toEqual(['goal', 'goal'])
+})
+
+test('who waits for a task that nothing runs is told what would run it', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  const one = app.task('one', async () => {
+    await new Promise((resolve) => setImmediate(resolve))
+    return 1
+  })
+  await using t = await testApp(app)
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const sent = await one.delay()
+    const got = sent.get()
+    await new Promise((resolve) => setImmediate(resolve))
+    vi.advanceTimersByTime(10_000)
+    expect(said.mock.calls.join()).toContain(`somebody waits for task ${sent.id}, and under test nothing runs before drain() is called`)
+    await t.drain()
+    expect(await got).toBe(1)
+    expect(said).toHaveBeenCalledTimes(1)
+  } finally {
+    vi.useRealTimers()
+    said.mockRestore()
+  }
+})
+
+test('drain() runs all tasks of a limit, as it has places', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  let [running, most] = [0, 0]
+  const one = app.task('one', { concurrency: 2 }, async () => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setImmediate(resolve))
+    running--
+  })
+  await using t = await testApp(app)
+  await Promise.all(Array.from({ length: 250 }, () => one.delay()))
+  expect([await t.drain(), most]).toEqual([{ succeeded: 250, failed: 0, retried: 0 }, 2])
+})
+
+test('drain() runs what a running task waits for, in whichever queue it is', async () => {
+  const app = new Celeriac('test', { broker: 'memory://' })
+  const inner = app.task('inner', { queue: 'other' }, () => 41)
+  const outer = app.task('outer', async () => (await inner.delay().get({ allowInsideTask: true })) + 1)
+  await using t = await testApp(app)
+  const sent = await outer.delay()
+  expect(await t.drain()).toEqual({ succeeded: 2, failed: 0, retried: 0 })
+  expect(await sent.get()).toBe(42)
 })
 
 test('links run in the same drain, errbacks too', async () => {

@@ -141,19 +141,36 @@ test('a stored failure with the names of modules stays data', async () => {
 
 test('resultExtended stores what the task was called with', async () => {
   await using live = new LiveApp({ resultExtended: true })
-  const add = live.app.task('add', (x: number, y: number) => x + y)
+  const add = live.app.task('add', { params: ['x', 'y'] }, (x: number, y: number) => x + y)
+  const sent = await add.applyAsync({ args: [1], kwargs: { y: 2 } }, { compression: 'gzip', stamps: { release: 'r1' } })
+  expect(await sent.details()).toBe(null)
   await live.work({ hostname: 'w@h' })
+  await sent.get({ timeout: 30 })
+  expect(await sent.details()).toEqual({
+    state: 'SUCCESS',
+    doneAt: expect.any(Date),
+    name: 'add',
+    args: [1],
+    kwargs: { y: 2 },
+    worker: 'w@h',
+    queue: 'celery',
+    retries: 0,
+    stamps: { release: 'r1' },
+  })
+  // What cannot be stored as it is, is stored as its sender wrote it for people.
+  const odd = encodeTask({ id: 'odd', task: 'add', args: [], kwargs: {} }, json)
+  await put(live.app, () => ({ ...odd, body: '[[NaN, 1], {}, null]', headers: { ...odd.headers, argsrepr: '(nan, 1)' } }))
+  await live.app.result('odd').get({ timeout: 30, propagate: false })
+  expect(await live.app.result('odd').details()).toMatchObject({ args: '(nan, 1)', kwargs: '{}' })
+})
+
+test('without resultExtended only the state and the end are told', async () => {
+  await using live = new LiveApp()
+  const add = live.app.task('add', (x: number, y: number) => x + y)
+  await live.work()
   const sent = await add.delay(1, 2)
   await sent.get({ timeout: 30 })
-  const backend = await Celeriac.internals(live.app).core.connections.backend()
-  expect(await backend.get(sent.id)).toMatchObject({
-    name: 'add',
-    args: '(1, 2)',
-    kwargs: '{}',
-    worker: 'w@h',
-    retries: 0,
-    queue: 'celery',
-  })
+  expect(await sent.details()).toEqual({ state: 'SUCCESS', doneAt: expect.any(Date) })
 })
 
 // ── messages that nobody can run ─────────────────────────────────────────────

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Celeriac, type ConfigInput, NotSupportedError, TaskRevokedError, type Worker, type WorkerOptions } from '../../dist/index.js'
+import { Programs } from '../harness/programs.js'
 import { until } from '../live-app.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'celeriac-threads-'))
@@ -158,3 +159,26 @@ test('what no pool of a worker can do is refused at its start, in words; what it
   expect(await start({ workerMaxTasksPerChild: 5 }, {})).toBe('started')
   expect(told.join()).toMatch(/workerMaxTasksPerChild is without effect.*time limit of slow only aborts/s)
 })
+
+test.each(['prefork', 'threads'] as const)(
+  '%s: a file that starts a worker whose children load that very file is refused, and starts no others without end',
+  async (pool) => {
+    const main = join(folder, `main-${pool}.mjs`)
+    writeFileSync(
+      main,
+      `import { appendFileSync } from 'node:fs'
+import { Celeriac } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+appendFileSync(${JSON.stringify(folder)} + '/loaded-${pool}', 'x')
+export const app = new Celeriac('main', { broker: ${JSON.stringify(`sqlite://${folder}/main.db`)} })
+await app.worker({ app: import.meta.url, pool: '${pool}', concurrency: 1 }).run()
+`,
+    )
+    const programs = new Programs(folder)
+    const { code, stderr } = await programs.start([main], { timeoutMs: 60_000 }).ended
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/ERR_CHILD_BOOT|ChildBootError/)])
+    expect(stderr).toContain('starting a worker in a child of another one is not supported')
+    expect(stderr).toContain('Keep app and tasks in a file of their own')
+    // The program, and the children that it tried, none of which had any.
+    expect(readFileSync(join(folder, `loaded-${pool}`), 'utf8').length).toBeLessThanOrEqual(6)
+  },
+)

@@ -10,6 +10,7 @@ import { nodeName } from '../../dist/internal/node-name.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
 import type { Delivery } from '../../dist/transport.js'
 import { openTransport } from '../../dist/transports/index.js'
+import { Programs } from '../harness/programs.js'
 import { LiveApp, until } from '../live-app.js'
 
 /** A task that runs until it is let go, or told to stop. */
@@ -239,7 +240,7 @@ test('a worker that cannot start says why, and leaves nothing open', async () =>
 
 test.each([
   [{ pool: 'threads' as const }, /the threads pool/],
-  [{ pool: 'prefork' as const }, /Pass \{ app: import\.meta\.url \}/],
+  [{ pool: 'prefork' as const }, /Pass that file: \{ app: new URL\("\.\/tasks\.ts", import\.meta\.url\) \}/],
   [{ queues: ['a\n'] }, /queue/],
 ])('a worker with %j is refused', async (options, message) => {
   await using live = new LiveApp()
@@ -512,4 +513,23 @@ test('an app that was closed opens again with the next call', async () => {
   await live.app.close()
   await one.delay()
   expect(await live.app.control.purge()).toBe(2)
+})
+
+test('a started worker keeps its process until it is stopped, also on a broker of that process', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'celeriac-stays-'))
+  try {
+    writeFileSync(
+      join(folder, 'main.mjs'),
+      `import { Celeriac } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)}
+const app = new Celeriac('stays', { broker: 'memory://' })
+const later = app.task('later', () => { console.log('ran'); void worker.stop() })
+const worker = await app.worker().start()
+await later.applyAsync([], { countdown: '50ms' })
+`,
+    )
+    const ended = await new Programs(folder).start(['main.mjs'], { timeoutMs: 30_000 }).ended
+    expect(ended).toEqual({ code: 0, stdout: 'ran\n', stderr: '' })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 })

@@ -30,7 +30,7 @@ export async function startFromTask(core: AppCore, sender: Sender, from: From, p
   const running = runningTask()
   if (running?.starts !== undefined) await running.starts.start(plan)
   else await (await continuerInTask(core, sender)).start(plan, { again: from.redelivered })
-  running?.children.push(plan.started)
+  running?.addChild(plan.started)
   return plan.result
 }
 

@@ -1,6 +1,6 @@
 /** `resultBackendTransportOptions` of Redis. */
 import { bool, kind } from '../../internal/option-kinds.js'
-import { type OptionsOf, type OptionTable, readOptions } from '../../internal/option-table.js'
+import { type OptionsOf, type OptionTable, type RefusedOptions, readOptions } from '../../internal/option-table.js'
 import { linkOptionsIn, linkOptionTable, refusedLinkOptions } from '../../internal/redis/link-options.js'
 
 export const redisBackendTable = {
@@ -17,6 +17,11 @@ export const redisBackendTable = {
   ...linkOptionTable,
 } satisfies OptionTable
 
+const refused: RefusedOptions = {
+  ...refusedLinkOptions,
+  visibilityTimeout: 'it belongs into brokerTransportOptions: results are not given back',
+}
+
 export type RedisBackendOptions = OptionsOf<typeof redisBackendTable>
 
 /**
@@ -27,7 +32,7 @@ export function readRedisBackendOptions(
   given: Readonly<Record<string, unknown>>,
   brokers: Readonly<Record<string, unknown>> = {},
 ): RedisBackendOptions {
-  const own = readOptions(given, 'resultBackendTransportOptions', redisBackendTable, refusedLinkOptions)
+  const own = readOptions(given, 'resultBackendTransportOptions', redisBackendTable, refused)
   const shared = readOptions(linkOptionsIn(brokers), 'brokerTransportOptions', linkOptionTable, {})
   const named = linkOptionsIn(given)
   return { ...own, ...Object.fromEntries(Object.entries(shared).filter(([option]) => !(option in named))) }

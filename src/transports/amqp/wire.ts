@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { EncodeError } from '../../errors.js'
 import type { AmqpMessage, PublishProperties } from '../../internal/amqp/amqplib.js'
-import type { Message, MessageProperties } from '../../protocol/message.js'
+import { type Message, type MessageProperties, ReadMessage } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Destination } from '../../protocol/topology.js'
 
@@ -54,13 +54,13 @@ export function readMessage(raw: AmqpMessage): Incoming {
   const isText = isUtf8Name(contentEncoding) && typeof headers.compression !== 'string' && isUtf8(content)
   const deliveries = deliveriesOf(raw)
   return {
-    message: {
-      body: isText ? content.toString('utf8') : new Uint8Array(content),
+    message: new ReadMessage(
+      isText ? content.toString('utf8') : new Uint8Array(content),
       contentType,
       contentEncoding,
       headers,
-      properties: readProperties(properties),
-    },
+      readProperties(properties),
+    ),
     redelivered: fields.redelivered || deliveries > 0 || given[deliveriesHeader] !== undefined,
     deliveries,
   }

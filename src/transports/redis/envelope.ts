@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import { CeleriacError, DecodeError, TooLargeError } from '../../errors.js'
 import { toHeadText } from '../../protocol/head-text.js'
-import type { Message, MessageProperties } from '../../protocol/message.js'
+import { type Message, type MessageProperties, ReadMessage } from '../../protocol/message.js'
 import { isRecord } from '../../protocol/plain.js'
 import type { Destination } from '../../protocol/topology.js'
 import { decodeJson } from '../../serializers/json.js'
@@ -55,13 +55,13 @@ export function readEnvelope(raw: Buffer): Opened {
   const isText = /^utf-?8$/i.test(contentEncoding) && typeof headers.compression !== 'string'
   const count = properties[deliveriesKey]
   return {
-    message: {
-      body: isText ? bodyText(bytes) : plainBytes(bytes),
+    message: new ReadMessage(
+      isText ? bodyText(bytes) : plainBytes(bytes),
       contentType,
       contentEncoding,
-      headers: withoutLeftovers(headers),
-      properties: readProperties(properties),
-    },
+      withoutLeftovers(headers),
+      new Properties(properties),
+    ),
     to: { exchange, routingKey },
     redelivered: info.redelivered === true,
     deliveries: typeof count === 'number' && Number.isSafeInteger(count) && count > 0 ? count : 0,
@@ -184,16 +184,23 @@ function withoutLeftovers(headers: Readonly<Record<string, unknown>>): Readonly<
   return rest
 }
 
-function readProperties(properties: Readonly<Record<string, unknown>>): MessageProperties {
-  const { correlation_id: correlationId, reply_to: replyTo, delivery_mode: deliveryMode, priority, expiration } = properties
-  const read: { -readonly [K in keyof MessageProperties]: MessageProperties[K] } = {}
-  if (typeof correlationId === 'string' && correlationId !== '') read.correlationId = correlationId
-  if (typeof replyTo === 'string' && replyTo !== '') read.replyTo = replyTo
-  if (typeof deliveryMode === 'number') read.deliveryMode = deliveryMode
-  // Every message has one here; 0 is also what Python writes for none.
-  if (typeof priority === 'number' && priority !== 0) read.priority = priority
-  if (typeof expiration === 'string') read.expiration = expiration
-  return read
+/** A class, as all that lives as long as a message: see decision 40. What is missing is no property. */
+class Properties implements MessageProperties {
+  declare readonly correlationId?: string
+  declare readonly replyTo?: string
+  declare readonly deliveryMode?: number
+  declare readonly priority?: number
+  declare readonly expiration?: string
+
+  constructor(properties: Readonly<Record<string, unknown>>) {
+    const { correlation_id: correlationId, reply_to: replyTo, delivery_mode: deliveryMode, priority, expiration } = properties
+    if (typeof correlationId === 'string' && correlationId !== '') this.correlationId = correlationId
+    if (typeof replyTo === 'string' && replyTo !== '') this.replyTo = replyTo
+    if (typeof deliveryMode === 'number') this.deliveryMode = deliveryMode
+    // Every message has one here; 0 is also what Python writes for none.
+    if (typeof priority === 'number' && priority !== 0) this.priority = priority
+    if (typeof expiration === 'string') this.expiration = expiration
+  }
 }
 
 function priorityNumber(priority: number | undefined): number {

@@ -26,10 +26,18 @@ interface LeasesParts {
   readonly onFailure: (error: unknown) => void
 }
 
+/** A class, as all that lives as long as a message: see decision 40. */
+class Hold {
+  constructor(
+    readonly delivery: RedisDelivery,
+    readonly consumer: RedisConsumer,
+  ) {}
+}
+
 export class Leases {
   readonly #table = new LeaseTable()
   readonly #parts: LeasesParts
-  readonly #held = new Map<number, { readonly delivery: RedisDelivery; readonly consumer: RedisConsumer }>()
+  readonly #held = new Map<number, Hold>()
   #timer: Timer | undefined
   #thread: Thread | undefined
 
@@ -39,7 +47,7 @@ export class Leases {
 
   hold(delivery: RedisDelivery, consumer: RedisConsumer): void {
     delivery.slot = this.#table.add(delivery.lease)
-    this.#held.set(delivery.lease, { delivery, consumer })
+    this.#held.set(delivery.lease, new Hold(delivery, consumer))
     consumer.hold(delivery)
   }
 

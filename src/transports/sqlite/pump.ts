@@ -17,7 +17,7 @@ import { type DeliveryOwner, SqliteDelivery } from './delivery.js'
 import { leasePatienceMs } from './owners.js'
 import type { Ownership } from './ownership.js'
 import { delayedMark } from './publisher.js'
-import { promoteDue, type Settled, type Settlement, settle, settleLimits } from './settle.js'
+import { End, promoteDue, type Settled, type Settlement, settle, settleLimits } from './settle.js'
 import { decodeStored } from './stored-message.js'
 
 /** How long acks wait for others, while their consumer holds plenty: a transaction of its own for each would cost more than a short task. */
@@ -211,21 +211,17 @@ export class Pump {
       return ended(undefined)
     }
     const row = resultRow(key, { ready: true, text, expiresSeconds: seconds === 0 ? null : seconds, nowMs: clock.now() })
-    this.#settlements.push({
-      kind: 'end',
-      id: delivery.id,
-      ...row,
-      ended: (stored) => {
-        if (stored === true) {
-          if (consumer.isCancelled && consumer.held.size === 0) consumers.delete(consumer)
-        } else {
-          delivery.unsettle()
-          if (stored === undefined) delivery.lose()
-          else consumer.held.add(delivery)
-        }
-        ended(stored)
-      },
-    })
+    const onEnded: AckEnded = (stored) => {
+      if (stored === true) {
+        if (consumer.isCancelled && consumer.held.size === 0) consumers.delete(consumer)
+      } else {
+        delivery.unsettle()
+        if (stored === undefined) delivery.lose()
+        else consumer.held.add(delivery)
+      }
+      ended(stored)
+    }
+    this.#settlements.push(new End(delivery.id, row, onEnded))
     if (!consumer.holdsPlenty) return this.soon()
     this.#queue()
     this.#armAckTimer()
@@ -235,13 +231,14 @@ export class Pump {
   #seesWork(): boolean {
     const { database, consumers } = this.#parts
     try {
-      const next = database.first<{ due: number | null }>('SELECT min(due) AS due FROM delayed')
-      if (next?.due !== null && next?.due !== undefined && (this.#nextDueMs === undefined || next.due < this.#nextDueMs)) return true
-      for (const consumer of consumers) {
-        for (const queue of consumer.queues)
-          if (database.all('SELECT 1 FROM waiting WHERE queue = ? LIMIT 1', [queue]).length > 0) return true
-      }
-      return false
+      const queues = [...new Set([...consumers].flatMap((consumer) => consumer.queues))]
+      // One statement: each touch of the file costs a process that slept as much as a small write.
+      const seen = database.first<{ due: number | null; work: number }>(
+        `SELECT (SELECT min(due) FROM delayed) AS due, EXISTS (SELECT 1 FROM waiting WHERE queue IN (${queues.map(() => '?').join(', ')})) AS work`,
+        queues,
+      )
+      if (seen === undefined) return false
+      return seen.work === 1 || (seen.due !== null && (this.#nextDueMs === undefined || seen.due < this.#nextDueMs))
     } catch {
       // Locked, or worse: the claim finds out.
       return true

@@ -11,12 +11,27 @@ export type Settlement =
   | { readonly kind: 'defer'; readonly id: number; readonly untilMs: number }
   | { readonly kind: 'reject'; readonly id: number; readonly reason: string }
 
-/** An ack that comes with the end of its task: only if that is stored. */
-export interface End extends ResultRow {
-  readonly kind: 'end'
-  readonly id: number
-  /** As `AckEnded`. */
-  readonly ended: (stored: boolean | undefined) => void
+/** An ack that comes with the end of its task: only if that is stored. A class, as all that lives as long as a message: see decision 40. */
+export class End implements ResultRow {
+  readonly kind = 'end'
+  readonly taskId: string
+  readonly key: number
+  readonly ready: boolean
+  readonly expires: number | null
+  readonly text: string
+
+  /** `ended`: as `AckEnded`. */
+  constructor(
+    readonly id: number,
+    row: ResultRow,
+    readonly ended: (stored: boolean | undefined) => void,
+  ) {
+    this.taskId = row.taskId
+    this.key = row.key
+    this.ready = row.ready
+    this.expires = row.expires
+    this.text = row.text
+  }
 }
 
 export interface SettleLimits {

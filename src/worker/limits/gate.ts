@@ -81,7 +81,7 @@ export class Gate {
   admit(task: ActiveTask): 'now' | 'held' | number {
     task.pass = this.#limiter.passOf(task)
     if (task.pass === undefined) return 'now'
-    if (this.size >= mostHeld) return longestHoldMs * (1 + 4 * this.#core.random())
+    if (this.size >= mostHeld && !this.#limiter.holdsAll) return longestHoldMs * (1 + 4 * this.#core.random())
     const line = this.#lines.get(task.pass.line)
     if (line === undefined) return 'now'
     const ms = this.#putOffMs(line, line.tasks.length)
@@ -291,6 +291,7 @@ export class Gate {
 
   /** As for rates on one worker; but a line that waits for very long holds nobody, and spreads those who come back. */
   #putOffMs(line: Line, before: number): number | undefined {
+    if (this.#limiter.holdsAll) return undefined
     const now = this.#now()
     const ms = putOffMs(line, now, before)
     if (ms === undefined || before > 0) return ms

@@ -46,10 +46,13 @@ export class Limiter {
   #saidNoStore = false
   /** Told which slots were given back. */
   readonly onFreed = new Set<(names: ReadonlySet<string>) => void>()
+  /** See RateLimits. */
+  readonly holdsAll: boolean
 
-  constructor(core: AppCore, rates: Rates) {
+  constructor(core: AppCore, rates: Rates, holdsAll: boolean) {
     this.#core = core
     this.#rates = rates
+    this.holdsAll = holdsAll
     this.#local = new MemoryLimitStore(undefined, core.clock)
   }
 

@@ -115,7 +115,7 @@ test('results at the broker’s server are reached as it is, unless their own op
   })
   expect(readRedisBackendOptions({}, brokers).globalKeyprefix).toBe('')
   expect(() => readRedisBackendOptions({ visibility_timeout: 5 })).toThrow(
-    'unknown option "resultBackendTransportOptions.visibility_timeout"',
+    'resultBackendTransportOptions.visibility_timeout is not supported: it belongs into brokerTransportOptions',
   )
   expect(() => readRedisBackendOptions({ retry_policy: {} })).toThrow('resultBackendTransportOptions.retry_policy is not supported')
 })
