@@ -1,9 +1,10 @@
 import type { ApplyOptions } from '../canvas/sig.js'
 import { NotSupportedError, OptionInvalidError } from '../errors.js'
 import { checkNames, type NamesOf } from '../internal/known-names.js'
-import { isRecord } from '../internal/option-kinds.js'
-import { isName } from '../protocol/name.js'
+import { bool, isRecord, text } from '../internal/option-kinds.js'
+import { isName, isShortText } from '../protocol/name.js'
 import { retryPolicy } from './config-routing.js'
+import { checkName } from './registry.js'
 import { checkLimits } from './task-options.js'
 import { unique } from './unique-options.js'
 
@@ -39,12 +40,27 @@ export function checkCallOptions(options: ApplyOptions): void {
   if (options.tx !== undefined) throw new NotSupportedError('the option tx', 'it needs a PostgreSQL broker')
   if (options.unique !== undefined) unique.parse(options.unique, 'unique')
   if (options.fairnessKey !== undefined) throw new NotSupportedError('the option fairnessKey', 'this version has no fair queues')
+  checkPlace(options)
+  const { ignoreResult, serializer, compression, stamps } = options
+  if (ignoreResult !== undefined) bool.parse(ignoreResult, 'ignoreResult')
+  if (serializer !== undefined) text.parse(serializer, 'serializer')
+  if (compression !== undefined) text.parse(compression, 'compression')
+  if (stamps !== undefined && !isRecord(stamps)) throw new OptionInvalidError('stamps', 'an object', stamps)
   // A worker could not read a message with another one.
   if (options.shadow !== undefined && !isName(options.shadow))
     throw new OptionInvalidError('shadow', '1 to 255 printable characters', options.shadow)
   if (options.headers !== undefined && !isRecord(options.headers)) throw new OptionInvalidError('headers', 'an object', options.headers)
   if (options.retry !== undefined && typeof options.retry !== 'boolean') retryPolicy.parse(options.retry, 'retry')
   checkLimits(options)
+}
+
+/** Null is no name: it would lead to the default queue, past the task's own and its route. */
+function checkPlace({ queue, exchange, routingKey, priority }: ApplyOptions): void {
+  if (queue !== undefined) checkName('queue', queue)
+  if (exchange !== undefined && exchange !== '') checkName('exchange', exchange)
+  if (routingKey !== undefined && !(typeof routingKey === 'string' && isShortText(routingKey)))
+    throw new OptionInvalidError('routingKey', 'text of up to 255 printable characters', routingKey)
+  if (priority !== undefined) checkPriority(priority)
 }
 
 /** Throws OptionInvalidError: a worker could not read a message with another one. */

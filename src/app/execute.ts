@@ -212,7 +212,7 @@ class Execution implements RunningTask {
     try {
       return this.context.autoretry(error)
     } catch (other) {
-      return other
+      return causedBy(error, other)
     }
   }
 
@@ -279,6 +279,16 @@ function lookable(error: unknown): unknown {
   } catch (cause) {
     return new TypeError('the task threw a value that cannot be looked at', { cause })
   }
+}
+
+/** With what the task threw beside it, which has to be looked into first. */
+function causedBy(error: unknown, other: unknown): unknown {
+  try {
+    if (other instanceof Error && other !== error) other.cause ??= error
+  } catch {
+    // It is frozen, or a proxy.
+  }
+  return other
 }
 
 function notRegistered(core: AppCore, request: TaskRequest, continuations: Continuations | null): Outcome {

@@ -1,3 +1,4 @@
+import { OptionInvalidError } from '../errors.js'
 import { toMs } from '../internal/duration.js'
 import type { TaskContext } from './context.js'
 import type { TaskDefinition } from './task.js'
@@ -11,7 +12,12 @@ const defaultBackoffMaxSeconds = 600
 export function retriesByItself(task: TaskDefinition, error: unknown, ctx: TaskContext): boolean {
   const { autoretryFor, dontAutoretryFor = [] } = task.options
   if (autoretryFor === undefined || dontAutoretryFor.some((errorClass) => error instanceof errorClass)) return false
-  if (typeof autoretryFor === 'function') return autoretryFor(error, ctx)
+  if (typeof autoretryFor === 'function') {
+    const answer: unknown = autoretryFor(error, ctx)
+    // It would count as a yes, whatever comes of it.
+    if (answer instanceof Promise) throw new OptionInvalidError('what autoretryFor gives', 'true or false, and not a promise', answer)
+    return Boolean(answer)
+  }
   return autoretryFor.some((errorClass) => error instanceof errorClass)
 }
 

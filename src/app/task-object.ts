@@ -144,7 +144,10 @@ export function taskObject(parts: TaskObjectParts): TaskObject {
   const positional = (args: readonly unknown[]): Arguments => spread(parts, args)
   const task = Object.assign(async (...args: unknown[]) => callHere(parts, positional(args)), {
     delay: (...args: unknown[]) => apply(() => positional(args)),
-    applyAsync: (call: unknown, more?: ApplyOptions) => apply(() => argumentsOf(parts, call), more),
+    applyAsync: (call: unknown, more: ApplyOptions = {}) => {
+      const isGiven = typeof more === 'object' && more !== null
+      return apply(() => argumentsOf(parts, isGiven ? call : refusedOptions(name, more)), isGiven ? more : {})
+    },
     s: (...args: unknown[]) => signature(positional(args), false),
     si: (...args: unknown[]) => signature(positional(args), true),
     with: (more: ApplyOptions) => taskObject({ ...parts, options: { ...options, ...withoutUndefined(more) } }),
@@ -173,6 +176,10 @@ function spread(parts: TaskObjectParts, args: readonly unknown[]): Arguments {
 function given({ definition }: TaskObjectParts, args: readonly unknown[]): readonly unknown[] {
   if (args.at(-1) !== undefined || args.length === 0 || definition?.argsSchema !== undefined) return args
   return args.slice(0, args.findLastIndex((arg) => arg !== undefined) + 1)
+}
+
+function refusedOptions(task: string, given: unknown): never {
+  throw new OptionInvalidError(`the options of ${task}.applyAsync`, 'an object', given)
 }
 
 /** The first argument of applyAsync: a list, the parameters by name, or `{ args, kwargs }`. */

@@ -62,7 +62,7 @@ export function checkLimits({ timeLimit, softTimeLimit }: Pick<TaskOptions, 'tim
   if (timeLimit !== undefined) seconds.parse(timeLimit, `timeLimit${where}`)
   if (softTimeLimit !== undefined) seconds.parse(softTimeLimit, `softTimeLimit${where}`)
   if (timeLimit === undefined || softTimeLimit === undefined) return
-  const hard = secondsAbove0.parse(timeLimit, `timeLimit${where}`)
-  const soft = secondsAbove0.parse(softTimeLimit, `softTimeLimit${where}`)
-  if (soft > hard) throw new OptionInvalidError(`softTimeLimit${where}`, `at most timeLimit (${hard} s)`, softTimeLimit)
+  const hard = seconds.parse(timeLimit, `timeLimit${where}`)
+  if (hard > 0 && seconds.parse(softTimeLimit, `softTimeLimit${where}`) > hard)
+    throw new OptionInvalidError(`softTimeLimit${where}`, `at most timeLimit (${hard} s)`, softTimeLimit)
 }

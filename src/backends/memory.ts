@@ -15,9 +15,14 @@ interface Stored {
   readonly expiresAtMs: number
 }
 
+/** Fewer are not worth a look for what has expired. */
+const fewResults = 1_000
+
 /** What backends of one name share. */
 class MemoryResults {
   readonly results = new Map<string, Stored>()
+  /** With so many results those that have expired are removed: what is kept is at most twice what is of use, and a store costs no more for it. */
+  cleanAt = fewResults
   /** Until when each revoked task is remembered. */
   readonly revokes = new Map<string, number>()
   readonly listeners = new Set<(meta: ResultMeta) => void>()
@@ -61,6 +66,10 @@ export class MemoryBackend implements ResultBackend {
     const text = encodeMeta(meta)
     const expiresAtMs = expiresSeconds === null ? Number.POSITIVE_INFINITY : this.#clock.now() + expiresSeconds * 1000
     this.#shared.results.set(meta.taskId, { text, ready: isReady(meta.status), expiresAtMs })
+    if (this.#shared.results.size >= this.#shared.cleanAt) {
+      this.#removeExpired(this.#clock.now())
+      this.#shared.cleanAt = Math.max(fewResults, 2 * this.#shared.results.size)
+    }
     if (this.#shared.listeners.size > 0) for (const listener of this.#shared.listeners) listener(decodeMeta(text))
     return true
   }
@@ -144,6 +153,10 @@ export class MemoryBackend implements ResultBackend {
 
   async cleanup({ nowMs }: { readonly nowMs: number }): Promise<number> {
     this.#refuseWhenClosed()
+    return this.#removeExpired(nowMs)
+  }
+
+  #removeExpired(nowMs: number): number {
     const { results, revokes, chords } = this.#shared
     chords.removeExpired(nowMs)
     for (const [taskId, expiresAtMs] of revokes) if (expiresAtMs <= nowMs) revokes.delete(taskId)

@@ -275,6 +275,14 @@ test.each<[ApplyOptions, RegExp]>([
   [{ priority: 500 }, /priority/],
   [{ priority: 1.5 }, /priority/],
   [{ queue: 'a\n' }, /queue/],
+  [{ queue: null as never }, /queue/],
+  [{ exchange: null as never }, /exchange/],
+  [{ routingKey: null as never }, /routingKey/],
+  [{ priority: null as never }, /priority/],
+  [{ ignoreResult: 'yes' as never }, /expected ignoreResult to be true or false/],
+  [{ serializer: 5 as never }, /serializer/],
+  [{ compression: 5 as never }, /compression/],
+  [{ stamps: ['a'] as never }, /expected stamps to be an object/],
   [{ countDown: 5 } as never, /unknown option "countDown"\. Did you mean "countdown"\?/],
 ])('options that cannot be kept are refused: %o', async (options, message) => {
   await using live = new LiveApp()

@@ -28,6 +28,7 @@ test.each<[string, () => unknown, string]>([
   ['timeLimit', () => app.control.timeLimit('add', { hrd: 1 }), 'Did you mean "hard"?'],
   ['sendTask', () => app.sendTask('add', { kwarg: {} }), 'Did you mean "kwargs"?'],
   ['sendTask, args', () => app.sendTask('add', { args: 5 }), 'expected args to be a list, got: 5'],
+  ['options', () => add.applyAsync([1, 2], null), 'expected the options of add.applyAsync to be an object, got: null'],
   ['headers', () => add.applyAsync([1, 2], { headers: 'x' }), 'expected headers to be an object, got: "x"'],
   ['retry', () => add.applyAsync([1, 2], { retry: { maxRetry: 3 } }), 'Did you mean "retry.maxRetries"?'],
   ['on', () => app.on('taskFailre', () => {}), 'unknown option "taskFailre". Did you mean "taskFailure"?'],

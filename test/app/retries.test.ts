@@ -224,6 +224,30 @@ test('maxRetries null is without end, also when the call of retry() says so', as
   expect(await own.delay().get({ timeout: 30 })).toBe(10)
 })
 
+test.each<[string, TaskOptions, RegExp]>([
+  [
+    'autoretryFor gives a promise',
+    { autoretryFor: (async () => false) as never },
+    /^expected what autoretryFor gives to be true or false, and not a promise/,
+  ],
+  [
+    'retryBackoff gives no duration',
+    { autoretryFor: [Error], retryBackoff: (() => 'soon') as never },
+    /^expected retryBackoff to be a number of seconds/,
+  ],
+])('where %s the task fails, once, with that and with what it threw', async (_, options, message) => {
+  await using live = new LiveApp()
+  let runs = 0
+  const task = live.app.task('t', options, () => {
+    runs++
+    throw new RangeError('the reason')
+  })
+  await live.work()
+  const failure = await task.delay().get({ timeout: 30, propagate: false })
+  expect(failure).toMatchObject({ message: expect.stringMatching(message), traceback: expect.stringContaining('the reason') })
+  expect(runs).toBe(1)
+})
+
 class Busy extends Error {}
 class TooBusy extends Busy {}
 

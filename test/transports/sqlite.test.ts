@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../dist/internal/clock.js'
 import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import { VirtualClock } from '../../dist/testing/virtual-clock.js'
 import { SqliteTransport } from '../../dist/transports/sqlite.js'
@@ -56,6 +57,23 @@ test('while a consumer holds plenty its acks wait for each other, for moments on
   expect(await connection.locate('t2')).toBe('absent')
   await connection.close()
   await dispose()
+})
+
+test('a publish whose deadline passes while its own process is busy is written all the same', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'celeriac-'))
+  try {
+    const transport = new SqliteTransport('sqlite://./queue.db', { clock: systemClock, cwd: directory })
+    const connection = await transport.connect({ signal: AbortSignal.timeout(10_000) })
+    await connection.declare(topology(queue('q')))
+    const sent = connection.publish(message(), { exchange: '', routingKey: 'q' }, { deadlineMs: 1 })
+    const untilMs = performance.now() + 20
+    while (performance.now() < untilMs);
+    await sent
+    expect(await connection.size('q')).toBe(1)
+    await connection.close()
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 })
 
 test('an ack that waits for others is written by close()', async () => {

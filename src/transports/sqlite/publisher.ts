@@ -93,12 +93,15 @@ export class Publisher {
   /** One timer for the batch: it rejects what is late, and waits again for the rest. */
   #watchDeadlines(batch: readonly Entry[]): Timer {
     let timer: Timer
+    let isOver = false
     const arm = (): void => {
       let earliestMs = Number.POSITIVE_INFINITY
       for (const entry of batch) if (!entry.abandoned) earliestMs = Math.min(earliestMs, entry.deadlineAtMs)
-      timer = this.#clock.setTimer(Math.min(earliestMs - this.#clock.monotonic(), 60_000), check)
+      // One turn later: where this process itself was busy until the deadline, the database was not asked yet, and is now.
+      timer = this.#clock.setTimer(Math.min(earliestMs - this.#clock.monotonic(), 60_000), () => setImmediate(check))
     }
     const check = (): void => {
+      if (isOver) return
       const nowMs = this.#clock.monotonic()
       for (const entry of batch) {
         if (entry.abandoned || entry.deadlineAtMs > nowMs) continue
@@ -112,7 +115,12 @@ export class Publisher {
       if (batch.some((entry) => !entry.abandoned)) arm()
     }
     arm()
-    return { cancel: () => timer.cancel() }
+    return {
+      cancel: () => {
+        isOver = true
+        timer.cancel()
+      },
+    }
   }
 
   /** What could not be routed, by entry. */
