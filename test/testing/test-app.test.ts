@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { Celeriac, currentTask, Retry, testApp } from '../../dist/index.js'
+import { Celeriac, chain, currentTask, group, Retry, testApp } from '../../dist/index.js'
 
 class Busy extends Error {}
 
@@ -164,6 +164,25 @@ test('who waits for a task that nothing runs is told what would run it', async (
   } finally {
     vi.useRealTimers()
     said.mockRestore()
+  }
+})
+
+test('fake timers of the test runner hold nothing up', async () => {
+  const { app, flaky, order, sent } = shop()
+  const add = app.task('add', (x: number, y: number) => x + y)
+  vi.useFakeTimers()
+  try {
+    await using t = await testApp(app)
+    await order.delay('a@b.c')
+    await flaky.delay(2)
+    const sum = await chain(group([1, 2, 3].map((x) => add.s(x, 1))), app.task('sum', (list: number[]) => list.length).s()).delay()
+    expect(await t.drain({ withRetries: true })).toEqual({ succeeded: 7, failed: 0, retried: 2 })
+    expect(await sum.get()).toBe(3)
+    await t.advance('1h')
+    await t.drain()
+    expect(sent).toEqual(['a@b.c:hi', 'later'])
+  } finally {
+    vi.useRealTimers()
   }
 })
 
