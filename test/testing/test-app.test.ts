@@ -298,6 +298,19 @@ test('eager mode runs each call at once', async () => {
   expect(await t.drain()).toMatchObject({ succeeded: 0 })
 })
 
+test('close() does what `await using` does, once', async () => {
+  const { app, note } = shop()
+  const first = await testApp(app)
+  await first.close()
+  await using second = await testApp(app)
+  await note.delay('x')
+  // That one is over: it changes nothing for those that came after it.
+  await first.close()
+  await first[Symbol.asyncDispose]()
+  expect(second.enqueued(note)).toHaveLength(1)
+  expect(await second.drain()).toMatchObject({ succeeded: 1 })
+})
+
 test('the app is its own again afterwards; two tests of one app share nothing', async () => {
   const { app, note } = shop({ broker: 'memory://restored' })
   const { core } = Celeriac.internals(app)
