@@ -15,7 +15,9 @@ type Head = readonly [
 ]
 
 export function encodeHead(message: Message, to: Destination): string {
-  const head: Head = [message.contentType, message.contentEncoding, message.headers, message.properties, to.exchange, to.routingKey]
+  const { contentType, contentEncoding, headers, properties } = message
+  // Those that a broker's driver has read may be of a class of its own.
+  const head: Head = [contentType, contentEncoding, headers, { ...properties }, to.exchange, to.routingKey]
   return toHeadText(head, 'head')
 }
 

@@ -10,7 +10,7 @@ import { parseIso } from './time.js'
 export class TaskHead {
   readonly id: string
   readonly task: string
-  /** The name to show instead of `task`. */
+  /** The name to show instead of `task`; null also for text that is no name, which Python lets its callers write. */
   readonly shadow: string | null
   /** ms since the epoch. */
   readonly etaMs: number | null
@@ -51,7 +51,7 @@ export class TaskHead {
     const [timeLimit, softTimeLimit] = limits(headers.timelimit)
     this.id = id
     this.task = name('task', headers.task)
-    this.shadow = optionalText('shadow', headers.shadow)
+    this.shadow = isName(headers.shadow) ? headers.shadow : null
     this.etaMs = time('eta', headers.eta)
     this.expiresMs = time('expires', headers.expires)
     this.group = optionalName('group', headers.group)
@@ -142,6 +142,8 @@ function index(key: string, value: unknown): number | null {
 
 function flag(key: string, value: unknown): boolean | null {
   if (isAbsent(value)) return null
+  // As Python's callers may write it.
+  if (value === 0 || value === 1) return value === 1
   if (typeof value !== 'boolean') throw invalid(`header "${key}"`, 'true, false or null', value)
   return value
 }

@@ -3,11 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { loadEngine } from '../../dist/internal/sqlite/engine.js'
 import { until } from '../conformance/wait.js'
 import { faultTest } from '../harness/fault-test.js'
 import { produce } from '../harness/producer-process.js'
-import { nowMs } from '../harness/recorder.js'
 import type { Scene } from '../harness/scene.js'
 import { mountSmallDisk, noSmallDisk, unmountSmallDisk } from '../harness/small-disk.js'
 import type { SqliteBroker } from '../harness/sqlite-broker.js'
@@ -67,35 +65,6 @@ faultTest({ id: 'S2', promise: '4 producers and 4 workers on one file: no error,
   )
   expect(complaints).toEqual([])
 })
-
-faultTest(
-  {
-    id: 'S2',
-    variant: 'locked',
-    depth: 'full',
-    query: '?lease_ttl=30',
-    promise: 'a process hangs in a transaction for 8 s: tasks that run go on and run once, and what waits is run when the file is free',
-  },
-  async (scene) => {
-    const worker = await scene.worker({ concurrency: 2, args: ['--prefetch-multiplier', '1'] })
-    await scene.sendMany(2, 'hold', ['go'])
-    await scene.recorder.started(2)
-    await scene.sendMany(10, 'good')
-    await scene.worker({ args: ['-n', 'other@%h'] })
-    await scene.recorder.ended(10)
-    const engine = (await loadEngine())(`${scene.folder}/broker/queue.db`)
-    engine.exec('BEGIN IMMEDIATE')
-    const lockedAt = nowMs()
-    scene.release('go')
-    await scene.recorder.ended(12)
-    await until(() => nowMs() - lockedAt > 8_000, 'eight seconds')
-    engine.exec('ROLLBACK')
-    engine.close()
-    await scene.send('good')
-    await scene.drained()
-    expect(worker.output).not.toContain('the connection to the broker is lost')
-  },
-)
 
 faultTest(
   {

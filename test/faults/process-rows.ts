@@ -1,5 +1,8 @@
 /** Processes that die, stand still or stop (reliability.md B.1), as they must be on every broker that processes share. */
 import { randomUUID } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { until } from '../conformance/wait.js'
 import type { FaultTest, Seen } from '../harness/fault-test.js'
@@ -8,6 +11,7 @@ import type { Scene } from '../harness/scene.js'
 import { leaseTtlMs } from '../harness/scene-broker.js'
 import { processesOf } from '../harness/worker-process.js'
 
+const hour = 3_600_000
 const pools = ['prefork', 'threads', 'async'] as const
 
 /**
@@ -190,6 +194,38 @@ export function processRows(faultTest: FaultTest): void {
       await until(async () => (await call(next)).id === next, 'the lock is free')
       scene.ledger.confirmed.add(next)
       await scene.drained()
+    },
+  )
+
+  faultTest(
+    {
+      id: 'B10',
+      variant: 'clock set',
+      promise:
+        'the clock of a worker is put forward by an hour and back by two while tasks run: no lease ends, nothing runs twice, and what waits for its time runs',
+    },
+    async (scene) => {
+      const clock = join(scene.folder, 'clock')
+      const preload = fileURLToPath(new URL('./fixtures/clock.mjs', import.meta.url))
+      const env = { FAULTS_CLOCK: clock, NODE_OPTIONS: `--import ${preload}` }
+      const worker = await scene.worker({ pool: 'async', concurrency: 4, env, args: ['-n', 'set@%h', '--prefetch-multiplier', '1'] })
+      await scene.sendMany(4, 'hold', ['go'])
+      await scene.recorder.started(4)
+      // It would take over what it could.
+      await scene.worker({ pool: 'async', concurrency: 4, args: ['-n', 'right@%h', '--prefetch-multiplier', '1'] })
+      writeFileSync(clock, String(hour))
+      const setAt = nowMs()
+      await until(() => nowMs() - setAt > leaseTtlMs, 'a lease time')
+      expect(scene.recorder.starts()).toHaveLength(4)
+      writeFileSync(clock, String(-hour))
+      const first = await scene.send('good', [], { countdown: 1 })
+      await until(() => nowMs() - setAt > leaseTtlMs + 500, 'half a second more')
+      writeFileSync(clock, '0')
+      const second = await scene.send('good', [], { countdown: 1 })
+      scene.release('go')
+      for (const id of [first, second]) expect(await scene.result(id)).toBe('good')
+      await scene.drained()
+      expect(worker.isRunning).toBe(true)
     },
   )
 }

@@ -11,7 +11,9 @@ import { memoryOf, processesOf } from '../harness/worker-process.js'
 import { processRows } from './process-rows.js'
 
 // Each row with one pool here, and with the other on Redis.
-processRows(someOf(faultTest, ({ id, variant = '' }) => id === 'P22' || ['unique', id === 'P5' ? 'async' : 'prefork'].includes(variant)))
+processRows(
+  someOf(faultTest, ({ id, variant = '' }) => id === 'P22' || ['unique', 'clock set', id === 'P5' ? 'async' : 'prefork'].includes(variant)),
+)
 
 faultTest(
   {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { EncodeError } from '../../dist/errors.js'
 import { fromHeadText, toHeadText } from '../../dist/protocol/head-text.js'
 import { decodeHead, encodeHead } from '../../dist/protocol/message-head.js'
+import { readEnvelope, writeEnvelope } from '../../dist/transports/redis/envelope.js'
 
 const data = fc.letrec((tie) => ({
   any: fc.oneof(
@@ -52,4 +53,12 @@ test('a message with such a header is kept and read', () => {
   }
   const to = { exchange: '', routingKey: 'celery' }
   expect(decodeHead(encodeHead(message, to), message.body)).toEqual({ message, to })
+})
+
+test('a message that was read from Redis is kept, too', () => {
+  const to = { exchange: '', routingKey: 'celery' }
+  const properties = { correlationId: 'x', replyTo: 'r', deliveryMode: 2, priority: 5 }
+  const sent = { body: '[]', contentType: 'application/json', contentEncoding: 'utf-8', headers: { id: 'x', at: new Date(5) }, properties }
+  const { message } = readEnvelope(Buffer.from(writeEnvelope(sent, to)))
+  expect(decodeHead(encodeHead(message, to), sent.body).message).toEqual(sent)
 })

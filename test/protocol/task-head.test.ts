@@ -113,7 +113,6 @@ test.each<[string, Record<string, unknown>, string]>([
   ['compression a number', { compression: 1 }, 'header "compression"'],
   ['root_id an array', { root_id: [] }, 'header "root_id"'],
   ['parent_id with a null character', { parent_id: 'a\0' }, 'header "parent_id"'],
-  ['shadow over 255', { shadow: 's'.repeat(256) }, 'header "shadow"'],
 ])('a message with %s is refused with a sentence that says so', (_name, headers, sentence) => {
   const attempt = () => new TaskHead(plain(headers))
   expect(attempt).toThrow(InvalidMessageError)
@@ -139,6 +138,11 @@ test('a message of another protocol is told as such', () => {
 
 test('reprs and origin of a wrong kind are not shown, and stop nothing', () => {
   expect(new TaskHead(plain({ argsrepr: 1, kwargsrepr: {}, origin: [] }))).toMatchObject({ argsrepr: null, kwargsrepr: null, origin: null })
+  for (const shadow of ['s'.repeat(256), 'a\nb', 7, '']) expect(new TaskHead(plain({ shadow })).shadow).toBeNull()
+})
+
+test('0 and 1 are false and true, as Python takes them', () => {
+  expect([0, 1].map((ignored) => new TaskHead(plain({ ignore_result: ignored })).ignoreResult)).toEqual([false, true])
 })
 
 test('a header named __proto__ is a custom header, and no prototype', () => {

@@ -12,6 +12,7 @@ import { openTransport } from '../../dist/transports/index.js'
 import { OtherProcess } from '../conformance/other-process.js'
 import { Inbox, message, queue, topology } from '../conformance/transport.js'
 import { until } from '../conformance/wait.js'
+import { isFullRun } from '../harness/depth.js'
 
 let directory: string
 let processes: OtherProcess[]
@@ -126,6 +127,30 @@ test('two processes that wait for the disk at each commit: neither starves', asy
   expect(performance.now() - from).toBeGreaterThan(1_500)
   await connection.close()
 })
+
+test.runIf(isFullRun)(
+  'a process that hangs in a transaction for 6 s costs no lease: what is held is acked when the file is free',
+  async () => {
+    const connection = await connect(url('?lease_ttl=30'))
+    await connection.publish(message({ id: 'a' }), { exchange: '', routingKey: 'q' }, { deadlineMs: 20_000 })
+    const [delivery] = await (await Inbox.open(connection)).gets(1)
+    const engine = (await loadEngine())(join(directory, 'queue.db'))
+    engine.exec('BEGIN IMMEDIATE')
+    let hasEnded = false
+    void connection.closed.then(() => {
+      hasEnded = true
+    })
+    delivery?.ack()
+    const lockedMs = performance.now()
+    await until(() => performance.now() - lockedMs > 6_000, 'six seconds')
+    engine.exec('ROLLBACK')
+    engine.close()
+    const other = await connect(url('?lease_ttl=30'))
+    await until(async () => (await other.locate('a')) === 'absent', 'the ack')
+    expect([hasEnded, delivery?.isLost]).toEqual([false, false])
+    await Promise.all([connection.close(), other.close()])
+  },
+)
 
 test('a wake-up of another process needs no poll', async () => {
   const connection = await connect(url('?poll_interval=0&sweep_interval=30'))

@@ -8,7 +8,7 @@ import { Bell } from './bell.js'
 /** What changed: `tasks` for messages and queues, `results` for what tasks returned. */
 export type BellName = 'tasks' | 'results'
 
-/** `what` changed, or undefined when another process rang and nobody knows. */
+/** `what` changed, or undefined when a bell rang and nobody knows: that of another process, or once more the one of this. */
 export type BellListener = (what: ReadonlySet<string> | undefined) => void
 
 const pollWithoutWatchMs = 50
@@ -17,6 +17,7 @@ interface BellsParts {
   readonly clock: Clock
   /** How often to look for changes that no bell told of; 0 turns it off. */
   readonly pollMs: number
+  readonly onPoll: () => void
   /** PRAGMA data_version: it moves only when another connection commits. */
   readonly dataVersion: () => number
 }
@@ -25,7 +26,7 @@ export class Bells {
   readonly #parts: BellsParts
   readonly #bells: Readonly<Record<BellName, Bell>>
   readonly #listeners: Readonly<Record<BellName, Set<BellListener>>> = { tasks: new Set(), results: new Set() }
-  /** The version when a bell's listeners last looked. */
+  /** The version when the poll last looked, or for results a bell rang. */
   readonly #seenVersion: Record<BellName, number> = { tasks: 0, results: 0 }
   readonly #toRing = new Map<BellName, Set<string>>()
   #pollMs: number
@@ -70,7 +71,7 @@ export class Bells {
     listeners.add(listener)
     if (listeners.size === 1) {
       this.#seenVersion[bell] = this.#parts.dataVersion()
-      if (!this.#bells[bell].watch(() => this.#look(bell)))
+      if (!this.#bells[bell].watch(() => this.#heard(bell)))
         this.#pollMs = this.#pollMs === 0 ? 0 : Math.min(this.#pollMs, pollWithoutWatchMs)
     }
     this.#armPoll()
@@ -90,7 +91,13 @@ export class Bells {
     for (const bell of Object.values(this.#bells)) bell.close()
   }
 
-  /** A bell rang, or the safety poll asks: listeners are called only when another process committed since they last looked. */
+  /** Those who listen for tasks look whether there is one for them, which costs no more than to ask whether anything was committed. */
+  #heard(name: BellName): void {
+    if (name === 'tasks') this.#tell(name)
+    else this.#look(name)
+  }
+
+  /** Listeners are called only when another process committed since they last looked. */
   #look(name: BellName): void {
     if (this.#isClosed || this.#listeners[name].size === 0) return
     let version: number
@@ -102,13 +109,18 @@ export class Bells {
     }
     if (version === this.#seenVersion[name]) return
     this.#seenVersion[name] = version
-    for (const listener of [...this.#listeners[name]]) listener(undefined)
+    this.#tell(name)
+  }
+
+  #tell(name: BellName): void {
+    if (!this.#isClosed) for (const listener of [...this.#listeners[name]]) listener(undefined)
   }
 
   #armPoll(): void {
     if (this.#poll !== undefined || this.#pollMs === 0) return
     this.#poll = this.#parts.clock.setTimer(this.#pollMs, () => {
       this.#poll = undefined
+      this.#parts.onPoll()
       this.#look('tasks')
       this.#look('results')
       if (this.#listeners.tasks.size + this.#listeners.results.size > 0) this.#armPoll()

@@ -45,11 +45,12 @@ export class SqliteDatabase implements Sql {
     this.all('PRAGMA temp_store = MEMORY')
     this.all(`PRAGMA wal_autocheckpoint = ${Math.floor(reserve.bytes / 4096)}`)
     engine.exec('CREATE TABLE IF NOT EXISTS celeriac_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID')
-    const dataVersion = (): number => {
-      this.#lookForLoss()
-      return this.first<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0
-    }
-    this.#bells = new Bells(location.path, { clock, pollMs: location.safetyPollMs, dataVersion })
+    this.#bells = new Bells(location.path, {
+      clock,
+      pollMs: location.safetyPollMs,
+      onPoll: () => this.#lookForLoss(),
+      dataVersion: () => this.first<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0,
+    })
     reserve.create()
     this.#commit = new GroupCommit({
       path: location.path,
@@ -57,7 +58,8 @@ export class SqliteDatabase implements Sql {
       sql: this,
       reserve,
       bells: this.#bells,
-      loss: () => this.#lookForLoss(this.#file.isGoneNow),
+      loss: () => this.#lookForLoss(),
+      lossNow: () => this.#lookForLoss(this.#file.isGoneNow),
     })
   }
 
@@ -104,7 +106,7 @@ export class SqliteDatabase implements Sql {
    * It may run more than once, so it touches nothing but the database: effects belong after the promise.
    */
   write<T>(work: (sql: Sql) => T, options: WriteOptions = {}): Promise<T> {
-    const refusal = this.#closing === undefined ? this.#lookForLoss() : closedError(this.path)
+    const refusal = this.#closing === undefined ? this.#loss : closedError(this.path)
     return refusal === undefined ? this.#commit.write(work, options) : Promise.reject(refusal)
   }
 
@@ -182,6 +184,7 @@ export class SqliteDatabase implements Sql {
   #closeFile(): void {
     this.#shares = 0
     this.#bells.close()
+    this.#commit.end(this.#loss ?? closedError(this.path))
     this.#engine.close()
   }
 

@@ -1,13 +1,14 @@
 /**
  * The group commit: everything that is written in one tick of the event loop goes into one transaction, in order; promises settle after its COMMIT.
  *
- *   write ─▶ queued ─tick─▶ BEGIN ─▶ each in its turn ─▶ COMMIT ─▶ settled, bells rung
+ *   write ─▶ queued ─tick─▶ BEGIN ─▶ each in its turn ─▶ COMMIT ─▶ bells rung, file and reserve looked for, settled
  *               ▲             │             ├─ one throws ─▶ all again, each with a savepoint of its own
  *               └── is locked ┘             └─ disk full ──▶ new ones are refused, the reserve is freed, essential ones again
  *
  * Locking is never SQLite's own busy handler (it starves one of two writers for seconds), but a short blocking back-off and then asynchronous tries.
  */
 import { BrokerFullError, ConnectionError } from '../../errors.js'
+import { EndOfTurn } from '../end-of-turn.js'
 import { failpoint } from '../failpoints.js'
 import type { Bells } from './bells.js'
 import { type SqlEngine, sqlErrorKind, translateSqlError } from './engine.js'
@@ -45,8 +46,10 @@ interface GroupCommitParts {
   readonly sql: Sql
   readonly reserve: Reserve
   readonly bells: Bells
-  /** Why nothing can be written at all any more, although the disk only seems full. */
+  /** Why what was written is lost, and nothing can be written any more; asked after each COMMIT. */
   readonly loss: () => ConnectionError | undefined
+  /** The same, at a time when the disk seems full: the file is looked for at once. */
+  readonly lossNow: () => ConnectionError | undefined
 }
 
 export class GroupCommit {
@@ -56,13 +59,16 @@ export class GroupCommit {
   readonly #reserve: Reserve
   readonly #bells: Bells
   readonly #loss: GroupCommitParts['loss']
+  readonly #lossNow: GroupCommitParts['lossNow']
   #operations: Operation[] = []
   #lastOperations: Operation[] = []
+  readonly #endOfTurn = new EndOfTurn()
   #scheduled = false
   #healTriedMs = Number.NEGATIVE_INFINITY
 
-  constructor({ path, engine, sql, reserve, bells, loss }: GroupCommitParts) {
+  constructor({ path, engine, sql, reserve, bells, loss, lossNow }: GroupCommitParts) {
     this.#loss = loss
+    this.#lossNow = lossNow
     this.#path = path
     this.#engine = engine
     this.#sql = sql
@@ -93,10 +99,15 @@ export class GroupCommit {
     })
   }
 
+  /** The file is closed now: what is still queued is refused. */
+  end(error: unknown): void {
+    this.#rejectAll(this.#takeOperations(), error)
+  }
+
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => this.#flush())
+    this.#endOfTurn.call(() => this.#flush())
   }
 
   #flush(): void {
@@ -172,8 +183,24 @@ export class GroupCommit {
       return
     }
     failpoint('sqlite.after-commit')
-    for (const [index, operation] of operations.entries()) operation.resolve(results[index])
+    this.#committed(operations, () => {
+      for (const [index, operation] of operations.entries()) operation.resolve(results[index])
+    })
+  }
+
+  /** Who waits for the news has it first: a look at a file costs as much as a small write. */
+  #committed(operations: readonly Operation[], settle: () => void): void {
     this.#bells.ring()
+    if (!operations.some(isNew)) {
+      settle()
+      // What is settled here is lost with the rest, if it is, and its owner learns so by the loss itself.
+      setImmediate(this.#loss)
+      return
+    }
+    this.#reserve.lookAgain()
+    const loss = this.#loss()
+    if (loss === undefined) settle()
+    else this.#rejectAll(operations, loss)
   }
 
   /** One of them failed: each gets a savepoint of its own, so that the others still share one COMMIT. */
@@ -200,8 +227,9 @@ export class GroupCommit {
       else this.#rejectAll(operations, error)
       return
     }
-    for (const settle of done) settle()
-    this.#bells.ring()
+    this.#committed(operations, () => {
+      for (const settle of done) settle()
+    })
   }
 
   /** Another process was faster: all of it again, as soon as that one lets go. */
@@ -234,20 +262,19 @@ export class GroupCommit {
         if (!this.#begin()) throw new ConnectionError(`the embedded database ${this.#path} was locked by another process`)
         const result = operation.work(this.#sql)
         this.#engine.exec('COMMIT')
-        operation.resolve(result)
+        this.#committed([operation], () => operation.resolve(result))
       } catch (error) {
         this.#rollback()
         operation.reject(sqlErrorKind(error) === 'full' ? fullError(this.#path, error) : translateSqlError(error, this.#path))
       }
     }
-    this.#bells.ring()
   }
 
   #refuseNewOnFullDisk(): void {
     if (!this.#operations.some(isNew) && !this.#lastOperations.some(isNew)) return
     if (this.#reserve.isLikelyThere || this.#heal()) return
     // Its room may be missing because the file is.
-    const refusal = this.#loss() ?? fullError(this.#path)
+    const refusal = this.#lossNow() ?? fullError(this.#path)
     this.#rejectAll([...this.#operations.filter(isNew), ...this.#lastOperations.filter(isNew)], refusal)
     this.#operations = this.#operations.filter((operation) => operation.essential)
     this.#lastOperations = this.#lastOperations.filter((operation) => operation.essential)

@@ -13,7 +13,8 @@ export class Reserve {
   /** As much as the write-ahead log may hold between two checkpoints, so that one checkpoint always fits in. */
   readonly bytes: number
 
-  #seenMs = Number.NEGATIVE_INFINITY
+  #lookedMs = Number.NEGATIVE_INFINITY
+  #wasThere = false
 
   constructor(databasePath: string) {
     this.#path = `${databasePath}-reserve`
@@ -21,13 +22,21 @@ export class Reserve {
     this.bytes = blocks * bsize < 256 * mebibyte ? mebibyte : 4 * mebibyte
   }
 
-  /** Whether it is there, or was a moment ago: asked before every publish, and a look at the file costs as much as a small write. */
+  /**
+   * Whether it is there, or was at the last look: asked before every publish, and a look at the file costs as much as a small write. So after another process
+   * used it up, one transaction may still go in.
+   */
   get isLikelyThere(): boolean {
+    this.#wasThere ||= this.isThere
+    return this.#wasThere
+  }
+
+  /** For the next time that somebody asks whether it is there. Looks now and then only. */
+  lookAgain(): void {
     const nowMs = performance.now()
-    if (nowMs - this.#seenMs < lookEveryMs) return true
-    if (!this.isThere) return false
-    this.#seenMs = nowMs
-    return true
+    if (nowMs - this.#lookedMs < lookEveryMs) return
+    this.#lookedMs = nowMs
+    this.#wasThere = this.isThere
   }
 
   get isThere(): boolean {
@@ -35,7 +44,7 @@ export class Reserve {
   }
 
   free(): void {
-    this.#seenMs = Number.NEGATIVE_INFINITY
+    this.#wasThere = false
     rmSync(this.#path, { force: true })
   }
 

@@ -197,8 +197,8 @@ class Properties implements MessageProperties {
     if (typeof correlationId === 'string' && correlationId !== '') this.correlationId = correlationId
     if (typeof replyTo === 'string' && replyTo !== '') this.replyTo = replyTo
     if (typeof deliveryMode === 'number') this.deliveryMode = deliveryMode
-    // Every message has one here; 0 is also what Python writes for none.
-    if (typeof priority === 'number' && priority !== 0) this.priority = priority
+    // Every message has one here; 0 is also what Python writes for none, and what it takes a number below it for.
+    if (typeof priority === 'number' && priority > 0) this.priority = priority
     if (typeof expiration === 'string') this.expiration = expiration
   }
 }

@@ -37,6 +37,11 @@ test('an envelope has the keys of kombu', () => {
   expect(Buffer.from(envelope.body, 'base64').toString()).toBe(sent.body)
 })
 
+test('a priority below 0 is 0, as kombu takes it', () => {
+  const { message } = readEnvelope(changed(({ properties }) => void Object.assign(properties ?? {}, { priority: -1 })))
+  expect(message.properties).not.toHaveProperty('priority')
+})
+
 test('no two messages share a delivery tag', () => {
   const tags = Array.from({ length: 1_000 }, () => JSON.parse(writeEnvelope(sent, to)).properties.delivery_tag)
   expect(new Set(tags).size).toBe(1_000)
