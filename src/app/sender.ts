@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate } from 'node:timers'
 import type { AsyncResult, Enqueued } from '../canvas/handles.js'
 import type { Plan, PlannedCall } from '../canvas/plan.js'
 import { planSignature } from '../canvas/planner.js'

@@ -45,7 +45,8 @@ export class AppUnderTest implements TestApp {
   readonly #sender: Sender
   readonly #clock: VirtualClock
   readonly #published: PublishLog
-  readonly #restore: () => Promise<void>
+  /** Undefined when it is closed. */
+  #restore: (() => Promise<void>) | undefined
 
   static async open(app: Celeriac, { mode = 'manual' }: { mode?: 'manual' | 'eager' }): Promise<AppUnderTest> {
     const { core, sender } = Celeriac.internals(app)
@@ -152,8 +153,14 @@ export class AppUnderTest implements TestApp {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#restore()
+  async close(): Promise<void> {
+    const restore = this.#restore
+    this.#restore = undefined
+    await restore?.()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
   }
 
   /** The earliest time after now at which one of these becomes due. */

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { AppCore } from '../app/core.js'
 import { executeWith } from '../app/execute.js'
 import type { Sender } from '../app/sender.js'

@@ -1,3 +1,5 @@
+// Not the global one, here and where the memory broker and senders need it: test runners have fake timers, which would hold all of this up.
+import { setImmediate } from 'node:timers'
 import type { Clock, Timer } from '../internal/clock.js'
 
 interface Waiting {

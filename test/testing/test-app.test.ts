@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { Celeriac, currentTask, Retry, testApp } from '../../dist/index.js'
+import { Celeriac, chain, currentTask, group, Retry, testApp } from '../../dist/index.js'
 
 class Busy extends Error {}
 
@@ -167,6 +167,25 @@ test('who waits for a task that nothing runs is told what would run it', async (
   }
 })
 
+test('fake timers of the test runner hold nothing up', async () => {
+  const { app, flaky, order, sent } = shop()
+  const add = app.task('add', (x: number, y: number) => x + y)
+  vi.useFakeTimers()
+  try {
+    await using t = await testApp(app)
+    await order.delay('a@b.c')
+    await flaky.delay(2)
+    const sum = await chain(group([1, 2, 3].map((x) => add.s(x, 1))), app.task('sum', (list: number[]) => list.length).s()).delay()
+    expect(await t.drain({ withRetries: true })).toEqual({ succeeded: 7, failed: 0, retried: 2 })
+    expect(await sum.get()).toBe(3)
+    await t.advance('1h')
+    await t.drain()
+    expect(sent).toEqual(['a@b.c:hi', 'later'])
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 test('drain() runs all tasks of a limit, as it has places', async () => {
   const app = new Celeriac('test', { broker: 'memory://' })
   let [running, most] = [0, 0]
@@ -277,6 +296,19 @@ test('eager mode runs each call at once', async () => {
   await order.delay('a')
   expect(sent).toEqual(['a:hi', 'later'])
   expect(await t.drain()).toMatchObject({ succeeded: 0 })
+})
+
+test('close() does what `await using` does, once', async () => {
+  const { app, note } = shop()
+  const first = await testApp(app)
+  await first.close()
+  await using second = await testApp(app)
+  await note.delay('x')
+  // That one is over: it changes nothing for those that came after it.
+  await first.close()
+  await first[Symbol.asyncDispose]()
+  expect(second.enqueued(note)).toHaveLength(1)
+  expect(await second.drain()).toMatchObject({ succeeded: 1 })
 })
 
 test('the app is its own again afterwards; two tests of one app share nothing', async () => {

@@ -1,4 +1,5 @@
 /** The memory broker: which message is in which queue, delayed, leased or gone, without any I/O. Time comes from its clock alone. */
+import { setImmediate } from 'node:timers'
 import { DeclarationMismatchError, NotPublishedError, QueueMissingError, show } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
 import { EtaHeap } from '../../internal/eta-heap.js'

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import type { ConsumeOptions, Consumer } from '../../transport.js'
 import type { MemoryBroker, Taker } from './broker.js'
 import { MemoryDelivery } from './delivery.js'
