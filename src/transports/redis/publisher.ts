@@ -1,7 +1,6 @@
 /** Publishes of one tick: one LPUSH for each list, however many messages. */
 import { BrokerFullError, FencedError, NotPublishedError, PublishUncertainError, TimeoutError } from '../../errors.js'
 import type { Clock, Timer } from '../../internal/clock.js'
-import { EndOfTurn } from '../../internal/end-of-turn.js'
 import { integerOf, LinkLostError, type RedisLink, RedisReplyError } from '../../internal/redis/link.js'
 import type { Message } from '../../protocol/message.js'
 import { mustRoute } from '../../protocol/routing.js'
@@ -48,7 +47,6 @@ export class Publisher {
   readonly #parts: PublisherParts
   readonly #unsettled = new Set<Promise<void>>()
   #batch: Entry[] = []
-  readonly #endOfTurn = new EndOfTurn()
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
@@ -60,7 +58,7 @@ export class Publisher {
       const envelope = writeEnvelope(message, to)
       const deadlineAtMs = this.#parts.clock.monotonic() + deadlineMs
       this.#batch.push({ envelope, priority: message.properties.priority, to, fences, deadlineAtMs, resolve, reject, state: 'waiting' })
-      if (this.#batch.length === 1) this.#endOfTurn.call(() => this.#flush())
+      if (this.#batch.length === 1) setImmediate(() => this.#flush())
     })
     return published
   }
