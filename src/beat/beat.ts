@@ -36,6 +36,8 @@ const longestFollowMs = 250
 const reopenMs = 1_000
 /** How soon a turn that went wrong is tried again. */
 const againMs = 250
+/** SIGHUP: its terminal is closed. */
+const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 /** Steps that an adjusted clock makes all day are none. */
 const smallestStepMs = 1_000
 
@@ -105,8 +107,7 @@ export class AppBeat implements Beat {
 
   async run(): Promise<void> {
     const stop = (): void => void this.stop()
-    process.on('SIGTERM', stop)
-    process.on('SIGINT', stop)
+    for (const signal of stopSignals) process.on(signal, stop)
     // Timers of the clock do not keep the process, and a follower has nothing else that would.
     const keepAlive = setInterval(() => {}, 2 ** 30)
     try {
@@ -114,8 +115,7 @@ export class AppBeat implements Beat {
       await this.#stopped.promise
     } finally {
       clearInterval(keepAlive)
-      process.off('SIGTERM', stop)
-      process.off('SIGINT', stop)
+      for (const signal of stopSignals) process.off(signal, stop)
     }
   }
 

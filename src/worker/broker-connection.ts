@@ -121,8 +121,8 @@ export class BrokerConnection {
     }
   }
 
-  /** Takes no more tasks. Once the worker stops. */
-  async stopConsuming(): Promise<void> {
+  /** Takes no more tasks. Once the worker stops. `hurry`: there is no more time for a broker that does not answer. */
+  async stopConsuming(hurry: Promise<void>): Promise<void> {
     await this.#reconnecting?.catch(() => {})
     const [consumer] = this.#consumers
     if (consumer === undefined) return
@@ -130,7 +130,8 @@ export class BrokerConnection {
     const left = consumer.cancel().then(() => {
       this.#isSilent = false
     })
-    await atMost(this.#parts.core.clock, farewellMs, left)
+    const { clock } = this.#parts.core
+    await atMost(clock, farewellMs, Promise.race([left, hurry.then(() => atMost(clock, lastWordMs, left))]))
   }
 
   async close(): Promise<void> {

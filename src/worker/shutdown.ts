@@ -35,6 +35,11 @@ export class Shutdown {
     return this.#cold.signal.aborted
   }
 
+  /** Settles when it is. */
+  get untilCold(): Promise<void> {
+    return new Promise((resolve) => this.#whenCold(resolve))
+  }
+
   /** Gives what takes the limit away again: to be called when the worker has stopped. */
   ask({ mode = 'warm', timeout }: StopOptions): Timer | undefined {
     const { clock, config } = this.#core

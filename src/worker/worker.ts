@@ -225,7 +225,7 @@ export class AppWorker implements Worker, Health {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     try {
       this.#autoscaler?.stop()
-      await this.#broker?.stopConsuming()
+      await this.#broker?.stopConsuming(this.#shutdown.untilCold)
       this.#tasks.drain()
       failpoint('shutdown.after_stop_consuming')
       await this.#shutdown.finish(this.#pool, this.#tasks)

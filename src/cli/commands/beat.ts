@@ -11,6 +11,7 @@ import { packageVersion } from '../../internal/package-version.js'
 import { workerLog } from '../../worker/worker-log.js'
 import { addDaemonFlags, begin, type DaemonFlags, detach } from '../daemon.js'
 import { addConfigFlags, beatOptions } from '../flags.js'
+import { endsByHangup } from '../hangup.js'
 import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { showTime, table } from '../times.js'
 import { UsageError } from '../usage-error.js'
@@ -55,6 +56,7 @@ function run(command: Command, flags: BeatFlags): Promise<void> {
     begin(flags, node)
     if (flags.import === 'redbeat') await importEntries(context, flags)
     terminal.note(await banner(context))
+    endsByHangup()
     await app.beat().run()
   })
 }

@@ -7,6 +7,7 @@ import { banner } from '../banner.js'
 import { addDaemonFlags, begin, type DaemonFlags, detach } from '../daemon.js'
 import { exitCodes } from '../exit-codes.js'
 import { addConfigFlags, workerOptions } from '../flags.js'
+import { endsByHangup } from '../hangup.js'
 import { noteNearQueues } from '../near-queue.js'
 import { addScheduleFlag, applyScheduleFlag } from '../schedule-flag.js'
 import { UsageError } from '../usage-error.js'
@@ -76,6 +77,7 @@ function run(command: Command, flags: WorkerFlags): Promise<void> {
     process.once('SIGINT', () => {
       process.exitCode = exitCodes.failed
     })
+    endsByHangup()
     // Its end is not waited for by beat, and beat's failure to start is the command's.
     const beat = flags.beat === true ? await app.beat().start() : undefined
     if (beat !== undefined) core.hooks.tell('beatEmbeddedInit', core.log, () => ({ hostname: worker.hostname }))
