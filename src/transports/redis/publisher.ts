@@ -19,7 +19,8 @@ interface Entry {
   readonly priority: number | undefined
   readonly to: Destination
   readonly fences: readonly Fence[] | undefined
-  readonly deadlineAtMs: number
+  readonly deadlineMs: number
+  deadlineAtMs: number
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
   state: 'waiting' | 'sent' | 'ended'
@@ -56,8 +57,8 @@ export class Publisher {
     const published = new Promise<void>((resolve, reject) => {
       // Written here: a header that cannot be written rejects this call alone (the promise takes what is thrown).
       const envelope = writeEnvelope(message, to)
-      const deadlineAtMs = this.#parts.clock.monotonic() + deadlineMs
-      this.#batch.push({ envelope, priority: message.properties.priority, to, fences, deadlineAtMs, resolve, reject, state: 'waiting' })
+      const { priority } = message.properties
+      this.#batch.push({ envelope, priority, to, fences, deadlineMs, deadlineAtMs: 0, resolve, reject, state: 'waiting' })
       if (this.#batch.length === 1) setImmediate(() => this.#flush())
     })
     return published
@@ -75,6 +76,9 @@ export class Publisher {
     const batch = this.#batch
     this.#batch = []
     if (batch.length === 0) return
+    // From here on, and not from the call: for how long this process makes messages is no fault of the server.
+    const nowMs = this.#parts.clock.monotonic()
+    for (const entry of batch) entry.deadlineAtMs = nowMs + entry.deadlineMs
     const timer = this.#watchDeadlines(batch)
     const sending = this.#send(batch)
       .catch((error: unknown) => {
