@@ -185,14 +185,9 @@ export class RedisConsumer implements Consumer {
   }
 
   wake(): void {
-    this.hunger()
-    if (this.wanted > 0) this.#host.claimSoon()
-  }
-
-  /** There may be something to claim; whoever says so sees to it that it is claimed. */
-  hunger(): void {
     this.#rings++
     this.#hungry = true
+    if (this.wanted > 0) this.#host.claimSoon()
   }
 
   async addQueue(queue: string): Promise<void> {

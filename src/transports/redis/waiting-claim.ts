@@ -15,12 +15,6 @@ const lossMs = 1_000
 /** News that the server sends together with an answer is there so soon after it. */
 const newsMs = 20
 
-/**
- * After a message came, the claim of the next ones waits so long, unless there is something to settle with it: it would wake the server in the moment in which
- * the process that runs the task needs a CPU.
- */
-const followMs = 1
-
 interface WaitingClaimParts {
   readonly clock: Clock
   readonly waiting: WaitingLink
@@ -109,13 +103,11 @@ export class WaitingClaim {
     // Before its task runs: that may take long.
     this.#told = isTold ? undefined : { list, untilMs: clock.monotonic() + newsMs }
     const found = onAnswer(claim, listOf(reply))
-    if (found > 0) {
-      claim.consumer.hunger()
-      clock.setTimer(followMs, onEnd, { keepAlive: true })
-      return
+    if (found > 0) claim.consumer.wake()
+    else {
+      this.#told = undefined
+      onEnd()
     }
-    this.#told = undefined
-    onEnd()
   }
 
   #failed(link: RedisLink, claim: Claim, error: unknown): void {
