@@ -8,12 +8,22 @@ const pauseMs = 5
  */
 export class EndOfTurn {
   #lastMs = Number.NEGATIVE_INFINITY
+  /** Once in each turn at most: what calls again and again would let nothing else come to its turn. */
+  #mayHurry = true
 
   /** Calls back once. */
   call(work: () => void): void {
     const nowMs = performance.now()
-    if (nowMs - this.#lastMs < pauseMs) setImmediate(work)
-    else process.nextTick(work)
+    const hurries = this.#mayHurry && nowMs - this.#lastMs >= pauseMs
     this.#lastMs = nowMs
+    if (!hurries) {
+      setImmediate(work)
+      return
+    }
+    this.#mayHurry = false
+    setImmediate(() => {
+      this.#mayHurry = true
+    })
+    process.nextTick(work)
   }
 }
