@@ -103,6 +103,8 @@ export class PoolChild {
     run.since = this.#options.clock.monotonic()
     this.runs.set(run.n, run)
     this.taken++
+    // An idle child wakes up while this process goes on; to a busy one several go in one write.
+    if (this.runs.size === 1) this.#link.flush()
     if (first) run.startLimits()
     if (run.abortCause !== undefined) this.abort(run)
   }
