@@ -59,6 +59,8 @@ export class Pump {
   #claims = false
   /** Rises with each bell, so that one between a claim and its COMMIT's promise is not missed. */
   #rings = 0
+  /** The last claim found something: the next bell probably rings for this process, too, and a look before the claim would only cost time. */
+  #expectsWork = false
   #nextDueMs: number | undefined = Number.NEGATIVE_INFINITY
   #dueTimer: Timer | undefined
 
@@ -89,7 +91,7 @@ export class Pump {
 
   /** A bell rang: `what` has changed, or nobody knows what. */
   hear(what: ReadonlySet<string> | undefined): void {
-    if (what === undefined && !this.#seesWork()) return
+    if (what === undefined && !this.#expectsWork && !this.#seesWork()) return
     this.#rings += 1
     if (what === undefined || what.has(delayedMark)) this.#nextDueMs = Number.NEGATIVE_INFINITY
     for (const consumer of this.#parts.consumers) {
@@ -150,6 +152,7 @@ export class Pump {
     for (const settlement of done) if (settlement.kind === 'end') settlement.ended(pumped.settled.stored?.has(settlement))
     // A bell that rang meanwhile may have told of an earlier due time.
     if (this.#rings === pumped.rings) this.#nextDueMs = pumped.nextDueMs
+    if (pumped.claims.length > 0) this.#expectsWork = pumped.claims.some(({ claims }) => claims.length > 0)
     for (const { consumer, claims, exhausted } of pumped.claims) {
       consumer.claimed(exhausted && this.#rings === pumped.rings)
       const deliveries = claims.flatMap((claim) => this.#toDeliveries(claim))
