@@ -24,6 +24,7 @@ export class EndOfTurn {
     setImmediate(() => {
       this.#mayHurry = true
     })
-    process.nextTick(work)
+    // Behind every promise that is settled by now, as at the end of a turn.
+    queueMicrotask(() => process.nextTick(work))
   }
 }

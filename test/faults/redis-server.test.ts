@@ -105,8 +105,9 @@ redisTest(
     await server.restart()
     // Neither is anywhere any more.
     for (const id of [running, later]) scene.neverRuns(id)
-    await until(() => existsSync(join(scene.folder, 'told')), 'it is told')
-    expect(readFileSync(join(scene.folder, 'told'), 'utf8')).toBe('LockLost')
+    const told = join(scene.folder, 'told')
+    await until(() => existsSync(told) && readFileSync(told, 'utf8') !== '', 'it is told')
+    expect(readFileSync(told, 'utf8')).toBe('LockLost')
     const ids = [...(await scene.sendMany(5, 'good', [], { retry: { maxRetries: 20 } })), await scene.send('good', [], { countdown: 1 })]
     for (const id of ids) expect(await scene.result(id)).toBe('good')
     expect(worker.isRunning).toBe(true)
