@@ -3,21 +3,8 @@ import type { TaskRequest } from '../pool.js'
 import type { Message } from '../protocol/message.js'
 import type { TaskHead } from '../protocol/task-head.js'
 import type { AppCore } from './core.js'
-import type { RunInfo } from './run-info.js'
+import { type Origin, RunInfo, type RunLimits } from './run-info.js'
 import type { TaskDefinition } from './task.js'
-
-/** Where a message came from. */
-export interface Origin {
-  readonly queue: string
-  readonly redelivered: boolean
-  /** Node name of the worker. */
-  readonly worker: string
-}
-
-interface Limits {
-  readonly timeLimitMs: number | null
-  readonly softTimeLimitMs: number | null
-}
 
 /** What a pool runs: the message's body as it came, and beside it what its head says. */
 export function requestOf(core: AppCore, message: Message, head: TaskHead, task: TaskDefinition | undefined, origin: Origin): TaskRequest {
@@ -25,7 +12,7 @@ export function requestOf(core: AppCore, message: Message, head: TaskHead, task:
     timeLimitMs: limitMs(head.timeLimit, task?.options.timeLimit, core.config.taskTimeLimit),
     softTimeLimitMs: limitMs(head.softTimeLimit, task?.options.softTimeLimit, core.config.taskSoftTimeLimit),
   }
-  return new Request(message, head, limits, new Info(message, head, limits, origin))
+  return new Request(message, head, limits, new RunInfo(message, head, limits, origin))
 }
 
 /** A class, as all that lives as long as a message: see decision 40. */
@@ -40,7 +27,7 @@ class Request implements TaskRequest {
   readonly softTimeLimitMs: number | undefined
   readonly timeLimitMs: number | undefined
 
-  constructor(message: Message, head: TaskHead, { softTimeLimitMs, timeLimitMs }: Limits, info: RunInfo) {
+  constructor(message: Message, head: TaskHead, { softTimeLimitMs, timeLimitMs }: RunLimits, info: RunInfo) {
     this.id = head.id
     this.task = head.task
     this.body = message.body
@@ -50,46 +37,6 @@ class Request implements TaskRequest {
     this.context = info as unknown as TaskRequest['context'] // plain data, read back by execute
     this.softTimeLimitMs = softTimeLimitMs ?? undefined
     this.timeLimitMs = timeLimitMs ?? undefined
-  }
-}
-
-class Info implements RunInfo {
-  readonly id: string
-  readonly rootId: string
-  readonly parentId: string | null
-  readonly retries: number
-  readonly queue: string
-  readonly redelivered: boolean
-  readonly priority: number | null
-  readonly headers: Readonly<Record<string, unknown>>
-  readonly group: string | null
-  readonly groupIndex: number | undefined
-  readonly replacedTaskNesting: number | undefined
-  readonly stamps: Readonly<Record<string, unknown>> | undefined
-  readonly etaMs: number | undefined
-  readonly expiresMs: number | null
-  readonly softTimeLimitMs: number | null
-  readonly timeLimitMs: number | null
-  readonly worker: string
-
-  constructor(message: Message, head: TaskHead, { softTimeLimitMs, timeLimitMs }: Limits, { queue, redelivered, worker }: Origin) {
-    this.id = head.id
-    this.rootId = head.rootId
-    this.parentId = head.parentId
-    this.retries = head.retries
-    this.queue = queue
-    this.redelivered = redelivered
-    this.priority = message.properties.priority ?? null
-    this.headers = head.customHeaders
-    this.group = head.group
-    this.groupIndex = head.groupIndex ?? undefined
-    this.replacedTaskNesting = head.replacedTaskNesting === 0 ? undefined : head.replacedTaskNesting
-    this.stamps = head.stampedHeaders === null ? undefined : head.stamps
-    this.etaMs = head.etaMs ?? undefined
-    this.expiresMs = head.expiresMs
-    this.softTimeLimitMs = softTimeLimitMs
-    this.timeLimitMs = timeLimitMs
-    this.worker = worker
   }
 }
 
